@@ -1,0 +1,77 @@
+"""How checkpoints reach the disk: whole or not at all, the one before `latest` kept.
+
+Lightning's own writer goes through the temporary folder, which is atomic only on the same file
+system, and hides a PermissionError; this one writes beside the file that it replaces.
+"""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io import CheckpointIO
+
+log = logging.getLogger(__name__)
+
+LATEST, PREVIOUS, BEST = "latest.ckpt", "latest-previous.ckpt", "best.ckpt"
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Writes, reads and removes Lightning checkpoints."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write beside `path`, flush to the disk, then put in its place.
+
+        Raises:
+            OSError: It could not be written and there is no earlier one. Where there is an
+                earlier one, a warning is logged and training goes on.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+        try:
+            with temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            if path.name == LATEST and path.exists():
+                os.replace(path, path.with_name(PREVIOUS))
+            os.replace(temporary, path)
+        except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError
+            temporary.unlink(missing_ok=True)
+            if not (path.exists() or path.with_name(PREVIOUS).exists()):
+                raise OSError(f"{path}: cannot be written ({error})") from error
+            log.warning("%s: could not be written (%s); the one before is kept", path, error)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a file of plain types and tensors; anything else is refused without being run."""
+        checkpoint: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+        return checkpoint
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Delete the file."""
+        Path(path).unlink(missing_ok=True)
+
+
+def newest_readable(folder: Path) -> Path | None:
+    """`latest.ckpt`, or the one before it where the newest does not open, or None."""
+    for path in (folder / LATEST, folder / PREVIOUS):
+        if path.exists():
+            try:
+                torch.load(path, map_location="meta", weights_only=True, mmap=True)
+            except Exception as error:  # whatever a damaged file makes the reader raise
+                log.warning("%s: does not open (%s)", path, str(error).splitlines()[0])
+            else:
+                return path
+    return None
+
+
+def read_step(path: Path) -> int:
+    """The training batches behind a checkpoint."""
+    checkpoint = torch.load(path, map_location="meta", weights_only=True, mmap=True)
+    return int(checkpoint["global_step"])

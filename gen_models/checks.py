@@ -1,0 +1,34 @@
+"""Range checks of constructor arguments: each returns its value or raises ValueError naming it."""
+
+from collections.abc import Sequence
+
+
+def check_dims(argument: str, dims: Sequence[int]) -> list[int]:
+    """Return `dims` as a list; raise ValueError unless it holds positive whole numbers."""
+    values = list(dims) if isinstance(dims, Sequence) and not isinstance(dims, str) else []
+    if not values or any(type(dim) is not int or dim < 1 for dim in values):
+        raise ValueError(f"{argument} must be a list of positive whole numbers, got {dims!r}")
+    return values
+
+
+def check_number(argument: str, value: float, low: float, high: float, *, open_low: bool) -> float:
+    """Return `value`; raise ValueError unless it lies in (low, high] or [low, high]."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not (low < value <= high or (value == low and not open_low)):
+        low_end = f"{'(' if open_low else '['}{low:g}"
+        raise ValueError(f"{argument} must be a number in {low_end}, {high:g}], got {value!r}")
+    return value
+
+
+def check_whole(argument: str, value: int, low: int) -> int:
+    """Return `value`; raise ValueError unless it is a whole number of at least `low`."""
+    if type(value) is not int or value < low:
+        raise ValueError(f"{argument} must be a whole number of at least {low}, got {value!r}")
+    return value
+
+
+def check_betas(betas: Sequence[float]) -> tuple[float, float]:
+    """Return Adam's two decay rates; raise ValueError unless there are two in [0, 1)."""
+    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        raise ValueError(f"betas must be two numbers in [0, 1), got {list(betas)}")
+    return betas[0], betas[1]

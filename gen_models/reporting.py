@@ -1,0 +1,150 @@
+"""What a run tells its user: on the terminal, in TensorBoard, as pictures."""
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from rich.console import Console
+from rich.table import Table
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from gen_models import runs
+from gen_models.callbacks import reconstruct, sample_fixed
+from gen_models.data import MNISTDataModule
+from gen_models.runs import RunDirectory
+
+PACKAGES = ["gen-models", "torch", "torchvision", "lightning", "hydra-core", "numpy"]
+
+
+def say(line: str) -> None:
+    """One line on the terminal, never wrapped."""
+    Console(highlight=False).print(line, soft_wrap=True, markup=False)
+
+
+def environment(trainer: pl.Trainer) -> dict[str, Any]:
+    """What the figures of a run may depend on beside its configuration."""
+    device = trainer.strategy.root_device
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return {
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
+        "threads": torch.get_num_threads(),
+        "device": gpu or device.type,
+        "devices": trainer.world_size,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "machine": platform.platform(),
+    }
+
+
+def architecture(model: pl.LightningModule) -> str:
+    """The networks as printed, with their parameter counts."""
+    parts = []
+    for name, network in model.named_children():
+        count = sum(parameter.numel() for parameter in network.parameters())
+        parts.append(f"{name}: {count:,} parameters\n{network}\n")
+    return "\n".join(parts)
+
+
+def announce(
+    config: dict[str, Any],
+    directory: RunDirectory,
+    model: pl.LightningModule,
+    datamodule: MNISTDataModule,
+    *,
+    resumed: bool,
+) -> None:
+    """Say what is about to be trained, and where."""
+    count = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    images = len(datamodule.splits["train"].images)
+    say(
+        f"{'Resuming' if resumed else 'Training'} {runs.model_name(config).upper()} "
+        f"{config['phase']} on {datamodule.name}: {count:,} parameters, {images:,} images in "
+        f"batches of {datamodule.batch_size}, {config['trainer']['max_epochs']} epochs"
+    )
+    say(f"  in {directory.path}")
+
+
+def record(
+    trainer: pl.Trainer,
+    directory: RunDirectory,
+    model: Any,
+    datamodule: MNISTDataModule,
+    config: dict[str, Any],
+    architecture: str,
+    metrics: dict[str, float],
+) -> None:
+    """Write the run's last words to TensorBoard, and its figures."""
+    logger: Any = trainer.logger
+    step = trainer.global_step
+    logger.experiment.add_text("architecture", _as_code(architecture), step)
+    logger.experiment.add_text("config", _as_code(directory.config.read_text()), step)
+    hparams = {key: _plain(value) for key, value in runs.identity(config).items()}
+    logger.log_hyperparams(hparams | {"phase": config["phase"]}, metrics, step)
+    logger.finalize("success")
+    model.cpu()
+    write_figures(directory, model, datamodule, title=_title(config))
+
+
+def write_figures(
+    directory: RunDirectory, model: Any, datamodule: MNISTDataModule, *, title: str
+) -> None:
+    """The pictures of a trained model, in `figures/`."""
+    from gen_models import figures  # matplotlib takes a second to import
+
+    test = datamodule.splits["test"].images[:100].float() / 255
+    written = {
+        "data": figures.image_grid(test, columns=10, title=f"{datamodule.name}: test images"),
+        "samples": figures.image_grid(
+            sample_fixed(model, 100), columns=10, title=f"{title}: new images"
+        ),
+        "curves": figures.curves(read_curves(directory.path), title=title),
+    }
+    if hasattr(model, "encode"):
+        written["reconstructions"] = figures.pairs(
+            test[:40],
+            reconstruct(model, test[:40]),
+            columns=10,
+            title=f"{title}: test images above, their reconstructions below",
+        )
+    for name, figure in written.items():
+        figures.save(figure, directory.figures / f"{name}.png")
+
+
+def read_curves(path: Path) -> dict[str, tuple[list[int], list[float]]]:
+    """Every training and validation curve of a run: key -> (training batches, values)."""
+    events = EventAccumulator(str(path), size_guidance={"scalars": 0}).Reload()
+    curves = {}
+    for key in events.Tags()["scalars"]:
+        if key.startswith(("train/", "val/")):
+            points = {event.step: event.value for event in events.Scalars(key)}
+            curves[key] = (list(points), list(points.values()))
+    return curves
+
+
+def summarise(directory: RunDirectory, metrics: dict[str, float], seconds: float) -> None:
+    """The last lines on the terminal: what was measured, where it is, what to type next."""
+    table = Table("measured on the test images", "", title_justify="left")
+    for name, value in metrics.items():
+        if name.startswith("test/"):
+            table.add_row(name.removeprefix("test/"), f"{value:.4f}")
+    table.add_row("training time", f"{seconds:.1f} s")
+    Console(highlight=False).print(table)
+    for picture in sorted(directory.figures.glob("*.png")):
+        say(f"  {picture}")
+    say("Next:")
+    say(f"  gen-models sample {directory.path} --count 64 --output samples.png")
+    say(f"  tensorboard --logdir {directory.path.parents[2]} --samples_per_plugin images=100")
+
+
+def _title(config: dict[str, Any]) -> str:
+    return f"{runs.model_name(config).upper()} {config['phase']}"
+
+
+def _as_code(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())  # Markdown
+
+
+def _plain(value: Any) -> str | int | float | bool:
+    return value if isinstance(value, str | int | float | bool) else str(value)

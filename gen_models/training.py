@@ -1,0 +1,344 @@
+"""One run from a plain configuration: build, fit or resume, test, record."""
+
+import gc
+import logging
+import os
+import signal
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from gen_models import reporting, runs
+from gen_models.callbacks import RunLog, SaveOnStop
+from gen_models.checkpoints import BEST, LATEST, AtomicCheckpointIO, newest_readable, read_step
+from gen_models.checks import check_dims, check_whole
+from gen_models.data import MNISTDataModule
+from gen_models.errors import DivergedError, UserError
+from gen_models.runs import RunDirectory
+from gen_models.seeding import StepSeed, derive_seed
+
+log = logging.getLogger(__name__)
+for name in ("lightning.pytorch", "lightning.fabric"):  # no tips, no list of absent devices
+    logging.getLogger(name).setLevel(logging.WARNING)
+# Lightning 2.6.6 calls what torch 2.15 has deprecated.
+warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`")
+
+PRECISIONS = ("32-true", "bf16-mixed")
+
+Build = Callable[[dict[str, Any]], Any]
+
+
+def run(config: dict[str, Any], *, defaults: dict[str, Any], build: Build) -> float | None:
+    """Train one model, or go on with it, or skip it because it is trained.
+
+    Args:
+        config: The resolved configuration, as `conf/config.yaml` composes it.
+        defaults: The same data set, model and phase without further options: the run's name says
+            what differs from it.
+        build: Makes the object that a node with `_target_` describes.
+
+    Returns:
+        What a sweep minimises, the metric that the model's `objective` names; None without one.
+
+    Raises:
+        UserError: Bad input, or a run that stands in the way; one line.
+        DivergedError: A loss was not finite.
+        SystemExit: Stopped by SIGTERM (143) or Ctrl-C (130), to be resumed.
+    """
+    _check(config, defaults)
+    torch.manual_seed(derive_seed(config["seed"], "weights"))
+    model: pl.LightningModule = _build(build, config["model"], "model")
+    datamodule: MNISTDataModule = _build(build, config["data"], "data")
+    watchers = [
+        _build(build, node, f"callbacks.{name}") for name, node in config["callbacks"].items()
+    ]
+    directory = RunDirectory(runs.run_path(config, defaults))
+    checkpoint = None if config["overwrite"] else newest_readable(directory.checkpoints)
+    trainer = _trainer(config, directory, checkpoint, model, watchers)
+    datamodule.prepare_data()
+    datamodule.setup()
+    if rank_zero_only.rank != 0:  # rank 0 alone decides, writes and reports
+        _fit(trainer, model, datamodule, checkpoint)
+        _measure(trainer, model, datamodule)
+        return None
+    with directory.lock():
+        if _stands(directory, config, model):
+            return directory.read_status().get("objective")
+        try:
+            return _train(config, directory, checkpoint, trainer, model, datamodule)
+        finally:
+            del model, trainer, datamodule  # a sweep's jobs share one process
+            gc.collect()
+
+
+def _check(config: dict[str, Any], defaults: dict[str, Any]) -> None:
+    """Refuse what no constructor sees: unknown keys, and values that only the trainer takes."""
+    unknown = sorted(set(config) - set(defaults))
+    if unknown:
+        raise UserError(f"unknown option {unknown[0]!r}; known are {', '.join(sorted(defaults))}")
+    trainer = config["trainer"]
+    try:
+        check_whole("seed", config["seed"], 0)
+        check_whole("max_epochs", config["max_epochs"], 1)
+        check_whole("trainer.max_epochs", trainer["max_epochs"], 1)
+        check_whole("trainer.log_every_n_steps", trainer["log_every_n_steps"], 1)
+        check_dims("hidden_dims", config["hidden_dims"])
+        if config["max_steps"] != -1:
+            check_whole("max_steps", config["max_steps"], 1)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    for key, value in (("precision", config["precision"]), ("precision", trainer["precision"])):
+        if value not in PRECISIONS:
+            raise UserError(f"{key} must be one of {', '.join(PRECISIONS)}, got {value!r}")
+
+
+def _build(build: Build, node: dict[str, Any], key: str) -> Any:
+    if not isinstance(node, dict) or "_target_" not in node:
+        raise UserError(f"{key}: needs a _target_, got {node!r}")
+    try:
+        return build(node)
+    except Exception as error:  # hydra wraps what a constructor raises
+        cause = error.__cause__ or error
+        if isinstance(cause, UserError):
+            raise cause from error
+        if isinstance(cause, ValueError | TypeError):
+            raise UserError(f"{key}: {cause}") from error
+        raise
+
+
+def _trainer(
+    config: dict[str, Any],
+    directory: RunDirectory,
+    checkpoint: Path | None,
+    model: pl.LightningModule,
+    watchers: list[Callback],
+) -> pl.Trainer:
+    savers: list[Callback] = [SaveOnStop(directory.checkpoints / LATEST)]
+    if model.objective:
+        savers.append(_checkpoint(directory, BEST, monitor=model.objective))
+    savers.append(_checkpoint(directory, LATEST))
+    logger = _Logger(
+        directory.path,
+        name="",
+        version="",
+        default_hp_metric=False,
+        # what was logged behind the checkpoint is logged again
+        purge_step=read_step(checkpoint) + 1 if checkpoint else None,
+    )
+    try:
+        return pl.Trainer(
+            **config["trainer"],
+            default_root_dir=directory.path,
+            logger=logger,
+            callbacks=[StepSeed(config["seed"]), RunLog(), *watchers, *savers],
+            plugins=[AtomicCheckpointIO()],
+            enable_progress_bar=False,  # ours stands in conf/callbacks
+            enable_model_summary=False,  # architecture.txt
+            enable_autolog_hparams=False,  # logged once, with the final metrics
+            num_sanity_val_steps=0,
+        )
+    except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"trainer: {str(error).splitlines()[0]}") from error
+
+
+def _checkpoint(directory: RunDirectory, file: str, monitor: str | None = None) -> ModelCheckpoint:
+    """At each epoch's end, behind its validation (Lightning would skip that on resuming)."""
+    return ModelCheckpoint(
+        dirpath=directory.checkpoints,
+        filename=file.removesuffix(".ckpt"),
+        monitor=monitor,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+
+
+class _Logger(TensorBoardLogger):
+    """TensorBoardLogger without its hparams.yaml: config.yaml says it all."""
+
+    def save(self) -> None:
+        """Flush the curves to the disk."""
+        self.experiment.flush()
+
+
+def _stands(directory: RunDirectory, config: dict[str, Any], model: pl.LightningModule) -> bool:
+    """Whether the directory holds a run that shall be left as it is.
+
+    Raises:
+        UserError: A run stands in the way, and the user must say what to do with it.
+    """
+    status = directory.read_status()
+    if not status or config["overwrite"]:
+        return False
+    ours, theirs = runs.identity(config), runs.identity(directory.read_config())
+    moved = [key for key in ours if ours[key] != theirs.get(key)]
+    if moved:
+        key = moved[0]
+        raise UserError(
+            f"{directory.path}: was trained with {key}={theirs.get(key)}, now the default is "
+            f"{ours[key]}: set {key} yourself, or overwrite=true trains it again"
+        )
+    if status["fingerprint"] != runs.fingerprint(type(model)):
+        if config["keep"]:
+            reporting.say(f"{directory.path}: kept, though other code trained it")
+            return True
+        raise UserError(
+            f"{directory.path}: was trained by other code: overwrite=true trains it again, "
+            "keep=true keeps it"
+        )
+    if status["status"] == "done":
+        reporting.say(
+            f"{directory.path}: already trained on {status['finished'][:10]}; "
+            "overwrite=true trains it again"
+        )
+        return True
+    if status["status"] == "diverged":
+        raise DivergedError(f"{directory.path}: {status['error']} (overwrite=true trains it again)")
+    return False
+
+
+def _train(
+    config: dict[str, Any],
+    directory: RunDirectory,
+    checkpoint: Path | None,
+    trainer: pl.Trainer,
+    model: pl.LightningModule,
+    datamodule: MNISTDataModule,
+) -> float | None:
+    status = directory.read_status()
+    if checkpoint is None:
+        directory.clear()
+    elif status["threads"] != torch.get_num_threads():
+        torch.set_num_threads(status["threads"])  # other threads round otherwise
+    directory.write_config(config)
+    architecture = reporting.architecture(model)
+    directory.architecture.write_text(architecture)
+    started = status.get("started") if checkpoint else None
+    directory.write_status(
+        status="running",
+        fingerprint=runs.fingerprint(type(model)),
+        started=started or _now(),
+        **reporting.environment(trainer),
+    )
+    with _logged_to(directory):
+        reporting.announce(config, directory, model, datamodule, resumed=checkpoint is not None)
+        try:
+            _fit(trainer, model, datamodule, checkpoint)
+            metrics = _measure(trainer, model, datamodule)
+        except DivergedError as error:
+            directory.write_status(status="diverged", error=str(error), finished=_now())
+            raise
+        except SystemExit as stop:
+            directory.write_status(status="interrupted")
+            reporting.say(f"{directory.path}: stopped; the same command goes on from here")
+            raise stop
+        except BaseException as error:
+            directory.write_status(status="failed", error=f"{type(error).__name__}: {error}")
+            log.exception("failed")
+            raise
+        run_log = next(c for c in _callbacks(trainer) if isinstance(c, RunLog))
+        objective = metrics.get(model.objective) if model.objective else None
+        runs.save_model(directory, model)
+        runs.write_json(directory.metrics, metrics)
+        reporting.record(trainer, directory, model, datamodule, config, architecture, metrics)
+        images = trainer.global_step * datamodule.batch_size
+        directory.write_status(
+            status="done",
+            objective=objective,
+            finished=_now(),
+            steps=trainer.global_step,
+            seconds=round(run_log.seconds, 3),
+            images_per_second=round(images / run_log.seconds, 1) if run_log.seconds else None,
+        )
+        reporting.summarise(directory, metrics, run_log.seconds)
+    return objective
+
+
+def _fit(
+    trainer: pl.Trainer,
+    model: pl.LightningModule,
+    datamodule: MNISTDataModule,
+    checkpoint: Path | None,
+) -> None:
+    """Train from the checkpoint, or from the beginning, to the end.
+
+    Raises:
+        SystemExit: Stopped by a signal, behind a whole batch; 143 for SIGTERM, 130 for Ctrl-C.
+    """
+    with _interrupt_between_batches() as interrupts:
+        try:
+            trainer.fit(model, datamodule, ckpt_path=checkpoint)
+        except SystemExit as stop:  # Lightning's has no code (fixed after 2.6.6: Lightning#21623)
+            code = 128 + (signal.SIGINT if interrupts else signal.SIGTERM)
+            raise SystemExit(code) from stop
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                f"out of memory with data.batch_size={datamodule.batch_size}: try half of it, or "
+                "smaller hidden_dims"
+            ) from error
+
+
+@contextmanager
+def _interrupt_between_batches() -> Iterator[list[int]]:
+    """Turn Ctrl-C into a SIGTERM, which Lightning acts on behind a whole batch.
+
+    An exception inside a step would leave D updated and G not. A second Ctrl-C ends at once.
+    Yields a list that is no longer empty once Ctrl-C was pressed.
+    """
+    interrupts: list[int] = []
+
+    def on_interrupt(signum: int, frame: FrameType | None) -> None:
+        if interrupts or signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            raise SystemExit(128 + signum)
+        interrupts.append(signum)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield interrupts
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _measure(
+    trainer: pl.Trainer, model: pl.LightningModule, datamodule: MNISTDataModule
+) -> dict[str, float]:
+    """The last weights on the validation and the test images."""
+    metrics = {}
+    for evaluate in (trainer.validate, trainer.test):
+        evaluate(model, datamodule=datamodule, verbose=False)
+        metrics |= {name: value.item() for name, value in trainer.callback_metrics.items()}
+    return metrics
+
+
+@contextmanager
+def _logged_to(directory: RunDirectory) -> Iterator[None]:
+    """Send the package's log to train.log."""
+    package = logging.getLogger("gen_models")
+    handler = logging.FileHandler(directory.log)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    package.addHandler(handler)
+    package.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        handler.close()
+
+
+def _callbacks(trainer: pl.Trainer) -> list[Callback]:
+    return trainer.callbacks  # type: ignore[attr-defined, no-any-return]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

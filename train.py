@@ -1,0 +1,38 @@
+"""Train one model, or sweep over many: `python train.py --help`."""
+
+from typing import Any, cast
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
+from omegaconf import DictConfig, OmegaConf
+
+
+class Refused(CompactHydraException):
+    """Bad input: Hydra prints the one line, without a traceback, and exits with 1."""
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(config: DictConfig) -> float | None:
+    """Train the composed experiment; returns what a sweep minimises."""
+    from gen_models import training  # here, so that --help need not wait for torch
+    from gen_models.errors import UserError
+
+    choices = HydraConfig.get().runtime.choices
+    groups = [f"{group}={choices[group]}" for group in ("data", "model", "phase")]
+    try:
+        return training.run(
+            _plain(config),
+            defaults=_plain(hydra.compose("config", groups)),
+            build=hydra.utils.instantiate,
+        )
+    except UserError as error:
+        raise Refused(str(error)) from error
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+
+
+if __name__ == "__main__":
+    main()
