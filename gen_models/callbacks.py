@@ -72,7 +72,8 @@ class RunLog(Callback):
             if name.endswith("loss"):
                 self._finite &= value.isfinite()
         step = trainer.global_step
-        if step % trainer.log_every_n_steps == 0 or trainer.is_last_batch:
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if step % every == 0 or trainer.is_last_batch:
             figures = {f"train/{name}": value.item() for name, value in outputs.items()}
             if not self._finite.item():
                 shown = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())

@@ -161,12 +161,17 @@ class MNISTDataModule(pl.LightningDataModule):
     """
 
     def __init__(
-        self, *, name: str = "mnist", root: str | None = None, batch_size: int = 128, seed: int = 0
+        self,
+        *,
+        name: str = "mnist",
+        root: str | Path | None = None,
+        batch_size: int = 128,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         if name not in DATA_SETS:
             raise ValueError(f"name must be one of {', '.join(DATA_SETS)}, got {name!r}")
-        self.name = name
+        self.name: str = name
         self.root = Path(root or os.environ.get("GEN_MODELS_DATA") or "data").expanduser()
         self.batch_size = check_whole("batch_size", batch_size, 1)
         self.seed = check_whole("seed", seed, 0)

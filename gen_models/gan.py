@@ -162,8 +162,9 @@ class GAN(pl.LightningModule):
 
     def _update_ema(self) -> None:
         if self.generator_ema is not None:
-            averages = list(self.generator_ema.parameters())
-            torch._foreach_lerp_(averages, list(self.generator.parameters()), 1 - self.ema_decay)
+            averages: list[Tensor] = list(self.generator_ema.parameters())
+            current: list[Tensor] = [weight.detach() for weight in self.generator.parameters()]
+            torch._foreach_lerp_(averages, current, 1 - self.ema_decay)
 
     def _evaluation_step(self, images: Tensor, batch_idx: int, stage: str) -> None:
         noise = own_generator(stage, batch_idx, self.global_rank, device=self.device)

@@ -17,7 +17,6 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from gen_models import reporting, runs
 from gen_models.callbacks import RunLog, SaveOnStop
@@ -33,6 +32,8 @@ for name in ("lightning.pytorch", "lightning.fabric"):  # no tips, no list of ab
     logging.getLogger(name).setLevel(logging.WARNING)
 # Lightning 2.6.6 calls what torch 2.15 has deprecated.
 warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`")
+# Every epoch's last batch is logged too, so that no data set is too small for the interval.
+warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than")
 
 PRECISIONS = ("32-true", "bf16-mixed")
 
@@ -58,7 +59,7 @@ def run(config: dict[str, Any], *, defaults: dict[str, Any], build: Build) -> fl
     """
     _check(config, defaults)
     torch.manual_seed(derive_seed(config["seed"], "weights"))
-    model: pl.LightningModule = _build(build, config["model"], "model")
+    model: Any = _build(build, config["model"], "model")
     datamodule: MNISTDataModule = _build(build, config["data"], "data")
     watchers = [
         _build(build, node, f"callbacks.{name}") for name, node in config["callbacks"].items()
@@ -68,7 +69,7 @@ def run(config: dict[str, Any], *, defaults: dict[str, Any], build: Build) -> fl
     trainer = _trainer(config, directory, checkpoint, model, watchers)
     datamodule.prepare_data()
     datamodule.setup()
-    if rank_zero_only.rank != 0:  # rank 0 alone decides, writes and reports
+    if trainer.global_rank != 0:  # rank 0 alone decides, writes and reports
         _fit(trainer, model, datamodule, checkpoint)
         _measure(trainer, model, datamodule)
         return None
@@ -121,7 +122,7 @@ def _trainer(
     config: dict[str, Any],
     directory: RunDirectory,
     checkpoint: Path | None,
-    model: pl.LightningModule,
+    model: Any,
     watchers: list[Callback],
 ) -> pl.Trainer:
     savers: list[Callback] = [SaveOnStop(directory.checkpoints / LATEST)]
@@ -171,7 +172,7 @@ class _Logger(TensorBoardLogger):
         self.experiment.flush()
 
 
-def _stands(directory: RunDirectory, config: dict[str, Any], model: pl.LightningModule) -> bool:
+def _stands(directory: RunDirectory, config: dict[str, Any], model: Any) -> bool:
     """Whether the directory holds a run that shall be left as it is.
 
     Raises:
@@ -212,7 +213,7 @@ def _train(
     directory: RunDirectory,
     checkpoint: Path | None,
     trainer: pl.Trainer,
-    model: pl.LightningModule,
+    model: Any,
     datamodule: MNISTDataModule,
 ) -> float | None:
     status = directory.read_status()
@@ -266,7 +267,7 @@ def _train(
 
 def _fit(
     trainer: pl.Trainer,
-    model: pl.LightningModule,
+    model: Any,
     datamodule: MNISTDataModule,
     checkpoint: Path | None,
 ) -> None:
@@ -310,11 +311,9 @@ def _interrupt_between_batches() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _measure(
-    trainer: pl.Trainer, model: pl.LightningModule, datamodule: MNISTDataModule
-) -> dict[str, float]:
+def _measure(trainer: pl.Trainer, model: Any, datamodule: MNISTDataModule) -> dict[str, float]:
     """The last weights on the validation and the test images."""
-    metrics = {}
+    metrics: dict[str, float] = {}
     for evaluate in (trainer.validate, trainer.test):
         evaluate(model, datamodule=datamodule, verbose=False)
         metrics |= {name: value.item() for name, value in trainer.callback_metrics.items()}
@@ -337,7 +336,7 @@ def _logged_to(directory: RunDirectory) -> Iterator[None]:
 
 
 def _callbacks(trainer: pl.Trainer) -> list[Callback]:
-    return trainer.callbacks  # type: ignore[attr-defined, no-any-return]
+    return trainer.callbacks  # type: ignore[attr-defined]
 
 
 def _now() -> str:

@@ -1,0 +1,81 @@
+"""`gen-models`: what comes after training. Torch is imported by the commands that need it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gen_models.errors import UserError
+
+app = typer.Typer(
+    help="Use what `python train.py` has trained.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Checkpoint(StrEnum):
+    """Which weights of a run."""
+
+    last = "last"
+    best = "best"
+
+
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)]
+Weights = Annotated[
+    Checkpoint, typer.Option("--checkpoint", help="The last epoch's weights, or best.ckpt's.")
+]
+
+
+@app.command()
+def sample(
+    run: Run,
+    output: Annotated[Path, typer.Option(help="A .npy or .png file.")] = Path("samples.npy"),
+    count: Annotated[int, typer.Option(min=1, help="How many images.")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
+    checkpoint: Weights = Checkpoint.last,
+) -> None:
+    """Draw new images: a .npy of uint8 (count, 28, 28), or a .png with a grid of them."""
+    with _one_line_errors():
+        from gen_models import sampling
+        from gen_models.runs import load_model
+
+        sampling.check_output(output, {".npy", ".png"})
+        model = load_model(run, checkpoint=checkpoint.value)
+        sampling.write_images(sampling.draw(model, count, seed), output)
+    typer.echo(f"{count} images in {output}")
+
+
+@app.command()
+def reconstruct(
+    run: Run,
+    output: Annotated[Path, typer.Option(help="A .png file.")] = Path("pairs.png"),
+    count: Annotated[int, typer.Option(min=1, help="How many test images.")] = 40,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder of the data sets, if it is not the run's.")
+    ] = None,
+    checkpoint: Weights = Checkpoint.last,
+) -> None:
+    """Show test images above what a VAE makes of them."""
+    with _one_line_errors():
+        from gen_models import sampling
+        from gen_models.runs import RunDirectory, load_model
+
+        sampling.check_output(output, {".png"})
+        model = load_model(run, checkpoint=checkpoint.value)
+        data = RunDirectory(run).read_config()["data"]
+        sampling.write_pairs(model, data["name"], data_root or data["root"], count, output)
+    typer.echo(f"{count} pairs in {output}")
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error

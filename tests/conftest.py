@@ -1,0 +1,95 @@
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from gen_models import training
+from gen_models.data import MNISTDataModule
+from gen_models.runs import RunDirectory
+
+ROOT = Path(__file__).parent.parent
+GROUPS = ("data", "model", "phase")
+
+
+@pytest.fixture(autouse=True)
+def _same_everywhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test depends on the user's data folder, nor leaves a changed global behind."""
+    monkeypatch.delenv("GEN_MODELS_DATA", raising=False)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    logging.getLogger("gen_models").handlers.clear()
+
+
+@pytest.fixture(scope="session")
+def mnist_root() -> str:
+    """The folder of the real MNIST, where there is one."""
+    root = os.environ.get("GEN_MODELS_DATA")
+    if not root or not (Path(root) / "MNIST" / "raw").is_dir():
+        pytest.skip("real MNIST is not on disk (GEN_MODELS_DATA)")
+    return root
+
+
+@pytest.fixture(scope="session")
+def digits() -> MNISTDataModule:
+    datamodule = MNISTDataModule(name="digits", batch_size=32)
+    datamodule.setup()
+    return datamodule
+
+
+def composed(*overrides: str) -> dict[str, Any]:
+    """The resolved configuration of `python train.py OVERRIDES`."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
+    assert isinstance(config, dict)
+    return config
+
+
+def train(*overrides: str) -> float | None:
+    """`python train.py OVERRIDES` in this process."""
+    groups = [text for text in overrides if text.partition("=")[0] in GROUPS]
+    return training.run(composed(*overrides), defaults=composed(*groups), build=instantiate)
+
+
+Trained = Callable[..., RunDirectory]
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Trained:
+    """Train a run of a second on digits; returns its directory."""
+
+    def run(*overrides: str, epochs: int = 2, batches: int | float = 4) -> RunDirectory:
+        train(*small(tmp_path, *overrides, epochs=epochs, batches=batches))
+        found = sorted(tmp_path.glob("digits/*/*/status.json"), key=os.path.getmtime)
+        return RunDirectory(found[-1].parent)
+
+    return run
+
+
+def small(
+    output_dir: Path, *overrides: str, epochs: int = 2, batches: int | float = 4
+) -> list[str]:
+    """Overrides of a run of a second."""
+    return [
+        "data=digits",
+        "phase=baseline",
+        f"max_epochs={epochs}",
+        f"trainer.limit_train_batches={batches}",
+        "trainer.log_every_n_steps=1",
+        "trainer.accelerator=cpu",
+        f"output_dir={output_dir}",
+        *overrides,
+    ]
+
+
+def read_metrics(run: RunDirectory) -> dict[str, float]:
+    metrics: dict[str, float] = json.loads(run.metrics.read_text())
+    return metrics
