@@ -29,6 +29,15 @@ def check_whole(argument: str, value: int, low: int) -> int:
 
 def check_betas(betas: Sequence[float]) -> tuple[float, float]:
     """Return Adam's two decay rates; raise ValueError unless there are two in [0, 1)."""
-    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-        raise ValueError(f"betas must be two numbers in [0, 1), got {list(betas)}")
-    return betas[0], betas[1]
+    values = list(betas) if isinstance(betas, Sequence) and not isinstance(betas, str) else []
+    numbers = all(isinstance(beta, int | float) and 0 <= beta < 1 for beta in values)
+    if len(values) != 2 or not numbers:
+        raise ValueError(f"betas must be two numbers in [0, 1), got {betas!r}")
+    return values[0], values[1]
+
+
+def check_bool(argument: str, value: bool) -> bool:
+    """Return `value`; raise ValueError unless it is true or false."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{argument} must be true or false, got {value!r}")
+    return value

@@ -3,39 +3,36 @@
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("agg")  # no display needed
-
-import matplotlib.pyplot as plt
-from matplotlib.axes import Axes
+import torch
+import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor
+from torchvision.utils import make_grid
 
 DPI = 300
-CELL = 0.45  # inches an image
+HEADING = 0.25  # inches
+INCHES_A_PIXEL = 4 / DPI
 COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7"]  # Okabe & Ito: told apart by all
 
 
 def image_grid(images: Tensor, *, columns: int, title: str) -> Figure:
     """Images (n, 1, h, w) in [0, 1], row by row."""
-    rows = -(-len(images) // columns)
-    figure, axes = _cells(rows, columns, title)
-    for axis, image in zip(axes, images, strict=False):
-        axis.imshow(image[0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    tiles = make_grid(images, nrow=columns, padding=1, pad_value=0.5)[0]  # (height, width)
+    inches = INCHES_A_PIXEL * tiles.shape[1], INCHES_A_PIXEL * tiles.shape[0] + HEADING
+    figure = Figure(figsize=inches)
+    axes = figure.add_axes((0, 0, 1, 1 - HEADING / inches[1]))
+    axes.imshow(tiles.numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_axis_off()
+    figure.suptitle(title, fontsize=7, y=1 - 0.5 * HEADING / inches[1], va="center")
     return figure
 
 
 def pairs(above: Tensor, below: Tensor, *, columns: int, title: str) -> Figure:
     """Images (n, 1, h, w) in [0, 1] above others of the same number, `columns` pairs a row."""
-    rows = -(-len(above) // columns)
-    figure, axes = _cells(2 * rows, columns, title)
-    for i, pair in enumerate(zip(above, below, strict=True)):
-        row, column = divmod(i, columns)
-        for half, image in enumerate(pair):
-            axis = axes[(2 * row + half) * columns + column]
-            axis.imshow(image[0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    return figure
+    rows = zip(above.split(columns), below.split(columns), strict=True)
+    halves = [half for row in rows for half in row]
+    filled = [F.pad(half, (0,) * 7 + (columns - len(half),), value=0.5) for half in halves]
+    return image_grid(torch.cat(filled), columns=columns, title=title)
 
 
 def curves(series: dict[str, tuple[list[int], list[float]]], *, title: str) -> Figure:
@@ -49,9 +46,8 @@ def curves(series: dict[str, tuple[list[int], list[float]]], *, title: str) -> F
     panels: dict[str, list[str]] = {}
     for key in series:
         panels.setdefault(key.partition("/")[2], []).append(key)
-    figure, axes = plt.subplots(
-        1, len(panels), figsize=(3.2 * len(panels), 2.6), squeeze=False, layout="constrained"
-    )
+    figure = Figure(figsize=(3.2 * len(panels), 2.6), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)
     figure.suptitle(title, fontsize=9)
     for axis, (name, keys) in zip(axes[0], panels.items(), strict=True):
         for key in sorted(keys):
@@ -70,22 +66,6 @@ def curves(series: dict[str, tuple[list[int], list[float]]], *, title: str) -> F
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a PNG of 300 dots an inch, and close the figure."""
+    """Write a PNG of 300 dots an inch."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DPI)
-    plt.close(figure)
-
-
-def _cells(rows: int, columns: int, title: str) -> tuple[Figure, list[Axes]]:
-    heading = 0.3  # inches
-    height = rows * CELL + heading
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(columns * CELL, height), squeeze=False,
-        gridspec_kw={"wspace": 0.06, "hspace": 0.06},
-    )  # fmt: skip
-    figure.subplots_adjust(left=0.02, right=0.98, bottom=0.02, top=1 - heading / height)
-    figure.suptitle(title, fontsize=7, y=1 - 0.25 * heading / height, va="top")
-    flat = [axis for row in axes for axis in row]
-    for axis in flat:
-        axis.set_axis_off()
-    return figure, flat

@@ -16,7 +16,7 @@ from gen_models.callbacks import reconstruct, sample_fixed
 from gen_models.data import MNISTDataModule
 from gen_models.runs import RunDirectory
 
-PACKAGES = ["gen-models", "torch", "torchvision", "lightning", "hydra-core", "numpy"]
+PACKAGES = ["gen-models", "torchvision", "lightning", "hydra-core", "numpy"]
 
 
 def say(line: str) -> None:
@@ -28,8 +28,9 @@ def environment(trainer: pl.Trainer) -> dict[str, Any]:
     """What the figures of a run may depend on beside its configuration."""
     device = trainer.strategy.root_device
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    versions = {"python": platform.python_version(), "torch": torch.__version__}
     return {
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
+        "versions": versions | {package: version(package) for package in PACKAGES},
         "threads": torch.get_num_threads(),
         "device": gpu or device.type,
         "devices": trainer.world_size,

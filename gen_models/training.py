@@ -21,7 +21,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from gen_models import reporting, runs
 from gen_models.callbacks import RunLog, SaveOnStop
 from gen_models.checkpoints import BEST, LATEST, AtomicCheckpointIO, newest_readable, read_step
-from gen_models.checks import check_dims, check_whole
+from gen_models.checks import check_bool, check_dims, check_number, check_whole
 from gen_models.data import MNISTDataModule
 from gen_models.errors import DivergedError, UserError
 from gen_models.runs import RunDirectory
@@ -93,7 +93,12 @@ def _check(config: dict[str, Any], defaults: dict[str, Any]) -> None:
         check_whole("seed", config["seed"], 0)
         check_whole("max_epochs", config["max_epochs"], 1)
         check_whole("trainer.max_epochs", trainer["max_epochs"], 1)
-        check_whole("trainer.log_every_n_steps", trainer["log_every_n_steps"], 1)
+        for key in ("log_every_n_steps", "check_val_every_n_epoch"):
+            check_whole(f"trainer.{key}", trainer[key], 1)
+        for key in ("limit_train_batches", "limit_val_batches"):
+            check_number(f"trainer.{key}", trainer[key], 0, 1e9, open_low=True)
+        for key in ("overwrite", "keep"):
+            check_bool(key, config[key])
         check_dims("hidden_dims", config["hidden_dims"])
         if config["max_steps"] != -1:
             check_whole("max_steps", config["max_steps"], 1)
@@ -127,7 +132,8 @@ def _trainer(
 ) -> pl.Trainer:
     savers: list[Callback] = [SaveOnStop(directory.checkpoints / LATEST)]
     if model.objective:
-        savers.append(_checkpoint(directory, BEST, monitor=model.objective))
+        every = config["trainer"]["check_val_every_n_epoch"]
+        savers.append(_checkpoint(directory, BEST, monitor=model.objective, every_n_epochs=every))
     savers.append(_checkpoint(directory, LATEST))
     logger = _Logger(
         directory.path,
@@ -153,12 +159,12 @@ def _trainer(
         raise UserError(f"trainer: {str(error).splitlines()[0]}") from error
 
 
-def _checkpoint(directory: RunDirectory, file: str, monitor: str | None = None) -> ModelCheckpoint:
+def _checkpoint(directory: RunDirectory, file: str, **options: Any) -> ModelCheckpoint:
     """At each epoch's end, behind its validation (Lightning would skip that on resuming)."""
     return ModelCheckpoint(
         dirpath=directory.checkpoints,
         filename=file.removesuffix(".ckpt"),
-        monitor=monitor,
+        **options,
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )

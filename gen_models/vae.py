@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from gen_models.checks import check_betas, check_dims, check_number, check_whole
+from gen_models.checks import check_betas, check_bool, check_dims, check_number, check_whole
 from gen_models.layers import (
     ACTIVATIONS,
     IMAGE_SIZE,
@@ -109,9 +109,7 @@ class VAE(pl.LightningModule):
         self.betas = check_betas(betas)
         self.beta = check_number("beta", beta, 0.0, 1e6, open_low=False)
         self.kl_warmup_epochs = check_whole("kl_warmup_epochs", kl_warmup_epochs, 0)
-        if not isinstance(binarize, bool):
-            raise ValueError(f"binarize must be true or false, got {binarize!r}")
-        self.binarize = binarize
+        self.binarize = check_bool("binarize", binarize)
         self.network = LinearVAE(latent_dim, encoder_dims, decoder_dims, activation)
 
     def prior(self, n: int, generator: torch.Generator | None = None) -> Tensor:

@@ -23,6 +23,7 @@ GROUPS = ("data", "model", "phase")
 def _same_everywhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No test depends on the user's data folder, nor leaves a changed global behind."""
     monkeypatch.delenv("GEN_MODELS_DATA", raising=False)
+    monkeypatch.setattr("gen_models.figures.DPI", 20)  # 300 take two seconds a run
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)

@@ -288,7 +288,7 @@ def test_binarize_draws_each_pixel_anew(digits: MNISTDataModule) -> None:
 def test_it_learns(model: Any, figure: str | None, digits: MNISTDataModule) -> None:
     noise = generator("before")
     before = model.sample(100, noise).mean((0, 1))
-    trainer = fit(model, digits, max_epochs=3)
+    trainer = fit(model, digits, max_epochs=10)
     mean_image = digits.splits["train"].images.float().mean((0, 1)) / 255
     after = model.sample(100, generator("before")).mean((0, 1))
     assert (after - mean_image).square().mean() < 0.5 * (before - mean_image).square().mean()

@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Trained
+from PIL import Image
+from typer.testing import CliRunner
+
+from gen_models.cli import app
+
+
+def call(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result.exit_code, result.output
+
+
+def test_sample_writes_arrays_that_a_seed_decides(trained: Trained, tmp_path: Path) -> None:
+    run = trained("model=gan").path
+    arrays = []
+    for name, count, seed in (("a", 1300, 0), ("b", 5, 0), ("c", 5, 1)):
+        output = tmp_path / f"{name}.npy"
+        code, text = call("sample", run, "--count", count, "--seed", seed, "--output", output)
+        assert code == 0
+        assert str(output) in text
+        arrays.append(np.load(output))
+        assert arrays[-1].shape == (count, 28, 28)
+        assert arrays[-1].dtype == np.uint8
+    long, short, other = arrays
+    assert np.array_equal(long[:5], short)
+    assert not np.array_equal(short, other)
+    assert len(np.unique(long.reshape(1300, -1), axis=0)) == 1300
+
+
+def test_sample_writes_a_grid(trained: Trained, tmp_path: Path) -> None:
+    output = tmp_path / "grid.png"
+    code, _ = call("sample", trained("model=vae").path, "--count", 10, "--output", output)
+    assert code == 0
+    with Image.open(output) as image:
+        assert image.size == (4 * 30 + 2, 3 * 30 + 2)
+
+
+def test_best_weights_are_an_extra(trained: Trained, tmp_path: Path) -> None:
+    run = trained("model=vae").path
+    output = tmp_path / "best.npy"
+    assert call("sample", run, "--checkpoint", "best", "--output", output)[0] == 0
+    assert np.load(output).shape == (64, 28, 28)
+
+
+def test_reconstruct(trained: Trained, tmp_path: Path) -> None:
+    output = tmp_path / "pairs.png"
+    code, text = call("reconstruct", trained("model=vae").path, "--output", output, "--count", 7)
+    assert code == 0, text
+    with Image.open(output) as image:
+        assert image.size[0] > image.size[1] > 0
+
+
+def test_a_gan_does_not_reconstruct(trained: Trained, tmp_path: Path) -> None:
+    code, text = call("reconstruct", trained("model=gan").path, "--output", tmp_path / "x.png")
+    assert code == 1
+    assert "GAN has no encoder" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["sample", "{tmp}"], "not a finished run"),
+        (["sample", "{tmp}/nothing"], "not a finished run"),
+        (["sample", "{tmp}", "--output", "x.jpg"], "must end in .npy or .png"),
+        (["sample", "{tmp}", "--output", "{tmp}/no/x.npy"], "there is no folder"),
+        (["reconstruct", "{tmp}", "--output", "x.npy"], "must end in .png"),
+    ],
+)
+def test_errors_are_one_line(arguments: list[str], says: str, tmp_path: Path) -> None:
+    code, text = call(*(argument.format(tmp=tmp_path) for argument in arguments))
+    assert code == 1
+    assert says in text
+    assert text.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["sample", "x", "--count", "0"], ["simple"], ["sample"]])
+def test_wrong_calls_are_refused(arguments: list[str]) -> None:
+    assert call(*arguments)[0] == 2
+
+
+def test_help_imports_no_torch() -> None:
+    import subprocess
+    import sys
+
+    program = "import sys, gen_models.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,0 +1,285 @@
+import gzip
+import hashlib
+import struct
+import urllib.error
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gen_models import data
+from gen_models.data import InMemoryLoader, MNISTDataModule
+from gen_models.errors import UserError
+
+FILES = [
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+]
+
+
+def numbered(n: int) -> torch.Tensor:
+    """Images that say which they are: image i has the value i in each pixel."""
+    return torch.arange(n, dtype=torch.uint8).view(n, 1, 1, 1).expand(n, 1, 28, 28)
+
+
+def order(loader: InMemoryLoader) -> list[int]:
+    return [round(image.max().item() * 255) for batch in loader for image in batch]
+
+
+# The loader.
+
+
+def test_batches_are_float_images_between_0_and_1() -> None:
+    batch = next(iter(InMemoryLoader(numbered(256), batch_size=256)))
+    assert batch.shape == (256, 1, 28, 28)
+    assert batch.dtype == torch.float32
+    torch.testing.assert_close(batch[:, 0, 0, 0], torch.arange(256) / 255)
+
+
+def test_each_epoch_is_another_permutation_that_seed_and_epoch_alone_decide() -> None:
+    first, second = (InMemoryLoader(numbered(50), batch_size=8, shuffle_seed=1) for _ in "ab")
+    orders = []
+    for epoch in range(3):
+        first.set_epoch(epoch)
+        orders.append(order(first))
+        assert sorted(orders[-1]) == list(range(50))
+    assert orders[0] != orders[1] != orders[2]
+    torch.manual_seed(99)  # the global generator has no say
+    second.set_epoch(2)
+    assert order(second) == orders[2]
+    assert order(InMemoryLoader(numbered(50), batch_size=8, shuffle_seed=2)) != orders[0]
+
+
+@pytest.mark.parametrize(("drop_last", "batches"), [(True, 6), (False, 7)])
+def test_the_last_batch(drop_last: bool, batches: int) -> None:
+    loader = InMemoryLoader(numbered(50), batch_size=8, drop_last=drop_last)
+    sizes = [len(batch) for batch in loader]
+    assert len(loader) == len(sizes) == batches
+    assert sizes == [8] * 6 + [2] * (not drop_last)
+
+
+@pytest.mark.parametrize("stop", [0, 1, 3, 6, 7])
+def test_a_restored_position_is_used_once(stop: int) -> None:
+    loader, resumed = (InMemoryLoader(numbered(50), batch_size=8, shuffle_seed=1) for _ in "ab")
+    batches = iter(loader)
+    for _ in range(stop):
+        next(batches)
+    resumed.load_state_dict(loader.state_dict())
+    whole = order(InMemoryLoader(numbered(50), batch_size=8, shuffle_seed=1))
+    iter(resumed)  # Lightning calls it once only to look
+    assert order(resumed) == whole[stop * 8 if stop < 7 else 0 :]
+    assert order(resumed) == whole
+
+
+def test_ranks_share_each_batch() -> None:
+    options: dict[str, Any] = {"batch_size": 8, "shuffle_seed": 3, "drop_last": True}
+    alone = InMemoryLoader(numbered(50), **options)
+    ranks = [InMemoryLoader(numbered(50), rank=r, world_size=2, **options) for r in (0, 1)]
+    for whole, *parts in zip(alone, *ranks, strict=True):
+        assert [len(part) for part in parts] == [4, 4]
+        together = torch.stack(parts, dim=1).flatten(0, 1)
+        assert torch.equal(together, whole)
+
+
+# The data sets.
+
+
+def test_digits_are_split_without_overlap() -> None:
+    datamodule = MNISTDataModule(name="digits", batch_size=32)
+    datamodule.setup()
+    sizes = {name: len(split.images) for name, split in datamodule.splits.items()}
+    assert sizes == {"train": 1297, "validation": 200, "test": 300}
+    assert len(datamodule.train_dataloader()) == 40
+    for split in datamodule.splits.values():
+        assert split.images.shape[1:] == (1, 28, 28)
+        assert split.images.dtype == torch.uint8
+        assert set(split.labels.tolist()) == set(range(10))
+
+
+def test_the_split_is_the_same_for_every_seed() -> None:
+    first, second = (MNISTDataModule(name="digits", batch_size=32, seed=s) for s in (0, 1))
+    for datamodule in (first, second):
+        datamodule.setup()
+    for name in first.splits:
+        assert torch.equal(first.splits[name].images, second.splits[name].images)
+    a, b = (next(iter(datamodule.train_dataloader())) for datamodule in (first, second))
+    assert not torch.equal(a, b)
+
+
+def test_the_split_never_moves() -> None:
+    """The held-out images are part of what every figure means."""
+    held_out = data._fixed_permutation("validation", 60_000)[:5000]
+    assert held_out[:5].tolist() == [20354, 49719, 19939, 18843, 7101]
+
+
+@pytest.mark.mnist
+def test_real_mnist(mnist_root: str) -> None:
+    datamodule = MNISTDataModule(root=mnist_root)
+    datamodule.prepare_data()
+    datamodule.setup()
+    sizes = {name: len(split.images) for name, split in datamodule.splits.items()}
+    assert sizes == {"train": 55_000, "validation": 5_000, "test": 10_000}
+    pixels = torch.cat([datamodule.splits[n].images for n in ("train", "validation")]).float()
+    assert abs(pixels.mean().item() / 255 - 0.1307) < 1e-4  # the known mean of the 60,000
+    assert torch.bincount(datamodule.splits["test"].labels).tolist() == [
+        980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009,
+    ]  # fmt: skip
+
+
+# Files that the test writes.
+
+
+def idx(shape: list[int], content: np.ndarray | None = None) -> bytes:
+    if content is None:
+        content = np.arange(int(np.prod(shape))) % 251
+    magic = struct.pack(">I", 0x0800 + len(shape))
+    return magic + struct.pack(f">{len(shape)}I", *shape) + content.astype(np.uint8).tobytes()
+
+
+def write_files(raw: Path, train: int = 60, test: int = 20) -> None:
+    raw.mkdir(parents=True)
+    for file in FILES:
+        n = train if file.startswith("train") else test
+        raw.joinpath(file).write_bytes(idx([n, 28, 28] if "images" in file else [n]))
+
+
+@pytest.fixture(params=["fashion_mnist", "kmnist", "mnist"])
+def small_set(request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MNISTDataModule:
+    """A data set of 60 + 20 images in torchvision's layout, as far as the files tell."""
+    name: str = request.param
+    source = data.SOURCES[name]._replace(train_size=60, test_size=20, validation_size=10)
+    raw = tmp_path / source.folder / "raw"
+    write_files(raw)
+    if name == "mnist":
+        md5 = {file: hashlib.md5((raw / file).read_bytes()).hexdigest() for file in FILES}
+        source = source._replace(md5=md5)
+    monkeypatch.setitem(data.SOURCES, name, source)
+    return MNISTDataModule(name=name, root=tmp_path, batch_size=4)
+
+
+def raw_of(datamodule: MNISTDataModule) -> Path:
+    return datamodule.root / data.SOURCES[datamodule.name].folder / "raw"
+
+
+def test_files_on_disk_are_used_without_network(
+    small_set: MNISTDataModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: pytest.fail("network"))
+    small_set.prepare_data()
+    small_set.setup()
+    assert len(small_set.splits["train"].images) == 50
+    images = idx([20, 28, 28])[16:]
+    assert small_set.splits["test"].images.numpy().tobytes() == images
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "says"),
+    [
+        (FILES[0], idx([60, 28, 28])[:-1], "bytes long"),
+        (FILES[0], idx([60, 28, 28]) + b"x", "bytes long"),
+        (FILES[0], idx([60, 32, 32]), "holds 60 x 32 x 32, expected 60 x 28 x 28"),
+        (FILES[0], idx([20, 28, 28]), "holds 20 x 28 x 28, expected 60 x 28 x 28"),
+        (FILES[0], idx([60]), "not an idx file of 3 dimensions"),
+        (FILES[1], idx([60, 28, 28]), "not an idx file of 1 dimensions"),
+        (FILES[2], b"", "not an idx file"),
+        (FILES[3], b"<html>404</html>", "not an idx file"),
+    ],
+)
+def test_bad_files_are_named(
+    small_set: MNISTDataModule, file: str, content: bytes, says: str
+) -> None:
+    path = raw_of(small_set) / file
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=says) as caught:
+        small_set.setup()
+    assert str(path) in str(caught.value)
+    assert "delete it" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_swapped_files_are_named(small_set: MNISTDataModule) -> None:
+    raw = raw_of(small_set)
+    train, test = raw / FILES[0], raw / FILES[2]
+    train.rename(raw / "x")
+    test.rename(train)
+    (raw / "x").rename(test)
+    with pytest.raises(UserError, match="train-images-idx3-ubyte: holds 20"):
+        small_set.setup()
+
+
+@pytest.mark.parametrize("small_set", ["mnist"], indirect=True)
+def test_a_changed_pixel_is_noticed_by_md5(small_set: MNISTDataModule) -> None:
+    path = raw_of(small_set) / FILES[2]
+    content = bytearray(path.read_bytes())
+    content[500] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"t10k-images.*not the published one"):
+        small_set.setup()
+
+
+@pytest.mark.parametrize("small_set", ["kmnist"], indirect=True)
+def test_a_changed_pixel_is_noticed_by_the_archive_beside_it(
+    small_set: MNISTDataModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = raw_of(small_set) / FILES[2]
+    archive = path.with_name(path.name + ".gz")
+    archive.write_bytes(gzip.compress(path.read_bytes()))
+    md5 = hashlib.md5(archive.read_bytes()).hexdigest()
+    dataset = data.SOURCES["kmnist"].dataset
+    monkeypatch.setattr(dataset, "resources", [(archive.name, md5)])
+    assert data._is_published(path.read_bytes(), data.SOURCES["kmnist"], path)
+    content = bytearray(path.read_bytes())
+    content[500] ^= 1
+    assert not data._is_published(bytes(content), data.SOURCES["kmnist"], path)
+
+
+def test_no_files_and_no_network_names_three_ways_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        import socket
+
+        assert socket.getdefaulttimeout() == 10
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    datamodule = MNISTDataModule(name="mnist", root=tmp_path)
+    with pytest.raises(UserError) as caught:
+        datamodule.prepare_data()
+    message = str(caught.value)
+    assert "\n" not in message
+    for way_out in (str(tmp_path / "MNIST/raw"), "GEN_MODELS_DATA", "data=digits"):
+        assert way_out in message
+
+
+def test_a_root_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"data\.root=.*cannot be written"):
+        MNISTDataModule(root=tmp_path / "file" / "data").prepare_data()
+
+
+def test_root_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MNISTDataModule().root == Path("data")
+    monkeypatch.setenv("GEN_MODELS_DATA", str(tmp_path))
+    assert MNISTDataModule().root == tmp_path
+    assert MNISTDataModule(root="elsewhere").root == Path("elsewhere")
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, "many", None])
+def test_batch_sizes_that_are_none(size: Any) -> None:
+    with pytest.raises(ValueError, match="^batch_size must be"):
+        MNISTDataModule(batch_size=size)
+
+
+def test_a_batch_larger_than_the_data() -> None:
+    with pytest.raises(UserError, match=r"data\.batch_size=1298 is larger than .* 1,297"):
+        MNISTDataModule(name="digits", batch_size=1298).setup()
+
+
+def test_an_unknown_data_set() -> None:
+    with pytest.raises(ValueError, match=r"name must be one of mnist, .*, got 'cifar'"):
+        MNISTDataModule(name="cifar")
