@@ -7,8 +7,9 @@ the figures that `training_step` returns.
 import logging
 import sys
 import time
+from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning.pytorch as pl
 import torch
@@ -30,6 +31,7 @@ from gen_models.errors import DivergedError
 from gen_models.seeding import generator
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class RunLog(Callback):
@@ -106,6 +108,29 @@ class RunLog(Callback):
             logger.log_metrics({**figures, "epoch": trainer.current_epoch}, step=step)
 
 
+class StopAfter(Callback):
+    """Ends training after so many batches, with the validation and checkpoint of an epoch's end.
+
+    Lightning's own `max_steps` would skip both, and the next epoch, on resuming at an epoch's end.
+    """
+
+    def __init__(self, max_steps: int) -> None:
+        self.max_steps = max_steps
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin no epoch behind the last step, on a finished run's checkpoint neither."""
+        available = len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
+        limit = trainer.limit_train_batches
+        batches = min(limit, available) if isinstance(limit, int) else int(limit * available)
+        assert trainer.max_epochs is not None
+        epochs = ceil(self.max_steps / batches)
+        trainer.fit_loop.max_epochs = min(trainer.max_epochs, epochs)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Stop here?"""
+        trainer.should_stop |= trainer.global_step >= self.max_steps
+
+
 class SaveOnStop(Callback):
     """A checkpoint where Lightning stops for a SIGTERM: between two batches."""
 
@@ -115,8 +140,11 @@ class SaveOnStop(Callback):
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Save, unless it stops in the middle of a validation, which is run again on resuming."""
-        if isinstance(exception, SystemExit) and trainer.training:
+        """Save within an epoch; from its last batch on, Lightning could not finish it properly.
+
+        (It would skip the epoch's validation.) What was saved before is then gone on from.
+        """
+        if isinstance(exception, SystemExit) and trainer.training and not trainer.is_last_batch:
             trainer.save_checkpoint(self.path)
 
 
@@ -135,8 +163,9 @@ class ProgressBar(Callback):
         if not (trainer.is_global_zero and sys.stdout.isatty()):
             return
         total = trainer.num_training_batches * (trainer.max_epochs or 0)
-        if trainer.max_steps > 0:
-            total = min(total or trainer.max_steps, trainer.max_steps)
+        stop = find_callback(trainer, StopAfter)
+        if stop is not None:
+            total = min(total, stop.max_steps)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -192,8 +221,8 @@ class ProgressBar(Callback):
         )
 
     def _epoch(self, trainer: pl.Trainer) -> str:
-        last = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else "?"
-        return f"epoch {min(trainer.current_epoch + 1, trainer.max_epochs or 1)}/{last}"
+        last = trainer.max_epochs or 1
+        return f"epoch {min(trainer.current_epoch + 1, last)}/{last}"
 
     def _close(self) -> None:
         if self._progress is not None:
@@ -246,6 +275,11 @@ def reconstruct(model: Any, images: Tensor) -> Tensor:
     mean, _ = model.encode(images)
     reconstructions: Tensor = model.decode(mean)
     return reconstructions
+
+
+def find_callback(trainer: pl.Trainer, kind: type[T]) -> T | None:
+    """The trainer's callback of a class, if it has one."""
+    return next((c for c in trainer.callbacks if isinstance(c, kind)), None)  # type: ignore[attr-defined]
 
 
 def _add_grid(trainer: pl.Trainer, tag: str, images: Tensor, columns: int | None = None) -> None:

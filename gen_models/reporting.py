@@ -82,8 +82,9 @@ def record(
     logger.experiment.add_text("architecture", _as_code(architecture), step)
     logger.experiment.add_text("config", _as_code(directory.config.read_text()), step)
     hparams = {key: _plain(value) for key, value in runs.identity(config).items()}
-    logger.log_hyperparams(hparams | {"phase": config["phase"]}, metrics, step)
-    logger.finalize("success")
+    on_test = {key: value for key, value in metrics.items() if key.startswith("test/")}
+    logger.log_hyperparams(hparams | {"phase": config["phase"]}, on_test, step)
+    logger.save()
     model.cpu()
     write_figures(directory, model, datamodule, title=_title(config))
 
@@ -106,7 +107,7 @@ def write_figures(
         written["reconstructions"] = figures.pairs(
             test[:40],
             reconstruct(model, test[:40]),
-            columns=10,
+            columns=20,
             title=f"{title}: test images above, their reconstructions below",
         )
     for name, figure in written.items():

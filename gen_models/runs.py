@@ -107,7 +107,7 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
         "model": model_name(config),
         **{f"model.{key}": value for key, value in arguments.items()},
         "max_epochs": trainer["max_epochs"],
-        "max_steps": trainer["max_steps"],
+        "max_steps": config["max_steps"],
         "limit_train_batches": trainer["limit_train_batches"],
         "limit_val_batches": trainer["limit_val_batches"],
         "precision": trainer["precision"],

@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from gen_models import reporting, runs
-from gen_models.callbacks import RunLog, SaveOnStop
+from gen_models.callbacks import RunLog, SaveOnStop, StopAfter, find_callback
 from gen_models.checkpoints import BEST, LATEST, AtomicCheckpointIO, newest_readable, read_step
 from gen_models.checks import check_bool, check_dims, check_number, check_whole
 from gen_models.data import MNISTDataModule
@@ -34,6 +34,7 @@ for name in ("lightning.pytorch", "lightning.fabric"):  # no tips, no list of ab
 warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`")
 # Every epoch's last batch is logged too, so that no data set is too small for the interval.
 warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than")
+warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
 
 PRECISIONS = ("32-true", "bf16-mixed")
 
@@ -79,6 +80,7 @@ def run(config: dict[str, Any], *, defaults: dict[str, Any], build: Build) -> fl
         try:
             return _train(config, directory, checkpoint, trainer, model, datamodule)
         finally:
+            trainer.logger.close()  # type: ignore[union-attr]
             del model, trainer, datamodule  # a sweep's jobs share one process
             gc.collect()
 
@@ -135,6 +137,8 @@ def _trainer(
         every = config["trainer"]["check_val_every_n_epoch"]
         savers.append(_checkpoint(directory, BEST, monitor=model.objective, every_n_epochs=every))
     savers.append(_checkpoint(directory, LATEST))
+    if config["max_steps"] != -1:
+        watchers = [*watchers, StopAfter(config["max_steps"])]
     logger = _Logger(
         directory.path,
         name="",
@@ -171,11 +175,19 @@ def _checkpoint(directory: RunDirectory, file: str, **options: Any) -> ModelChec
 
 
 class _Logger(TensorBoardLogger):
-    """TensorBoardLogger without its hparams.yaml: config.yaml says it all."""
+    """TensorBoardLogger with one file a process, and no hparams.yaml: config.yaml says it all."""
 
     def save(self) -> None:
         """Flush the curves to the disk."""
         self.experiment.flush()
+
+    def finalize(self, status: str) -> None:
+        """Keep the file open at the end of fit: the test figures follow."""
+        self.save()
+
+    def close(self) -> None:
+        """End the file."""
+        self.experiment.close()
 
 
 def _stands(directory: RunDirectory, config: dict[str, Any], model: Any) -> bool:
@@ -253,7 +265,8 @@ def _train(
             directory.write_status(status="failed", error=f"{type(error).__name__}: {error}")
             log.exception("failed")
             raise
-        run_log = next(c for c in _callbacks(trainer) if isinstance(c, RunLog))
+        run_log = find_callback(trainer, RunLog)
+        assert run_log is not None
         objective = metrics.get(model.objective) if model.objective else None
         runs.save_model(directory, model)
         runs.write_json(directory.metrics, metrics)
@@ -339,10 +352,6 @@ def _logged_to(directory: RunDirectory) -> Iterator[None]:
     finally:
         package.removeHandler(handler)
         handler.close()
-
-
-def _callbacks(trainer: pl.Trainer) -> list[Callback]:
-    return trainer.callbacks  # type: ignore[attr-defined]
 
 
 def _now() -> str:

@@ -1,0 +1,178 @@
+"""`python train.py` as a user types it, in processes of its own."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import ROOT, small
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+ENVIRONMENT.pop("GEN_MODELS_DATA", None)
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / "train.py"), *arguments]
+
+
+def call(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments), cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_run_ends_with_a_table_pictures_and_the_next_command(tmp_path: Path) -> None:
+    result = call(*small(Path("out"), "model=vae"), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    run = "out/digits/vae_baseline/seed0-max_epochs2-limit_train_batches4"
+    for shown in ("measured on the test images", f"{run}/figures/samples.png",
+                  f"gen-models sample {run}", "tensorboard --logdir out"):  # fmt: skip
+        assert shown in result.stdout
+    assert "\r" not in result.stdout  # no progress bar where the output is no terminal
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+    again = call(*small(Path("out"), "model=vae"), cwd=tmp_path)
+    assert again.returncode == 0
+    assert "already trained on" in again.stdout
+
+
+def test_help_explains_the_groups_on_a_screen(tmp_path: Path) -> None:
+    result = call("--help", cwd=tmp_path)
+    assert result.returncode == 0
+    lines = result.stdout.splitlines()
+    assert len(lines) <= 45
+    assert max(map(len, lines)) <= 100
+    for shown in ("model: gan, vae", "phase: baseline, final", "sweep: activation,", "lr=5e-4"):
+        assert shown in result.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["lr=-1"], "lr must be"),
+        (["activation=swish"], "leaky_relu"),
+        (["phase=middle"], "baseline"),
+        (["lrr=1"], "lrr"),
+        (["max_epochs=0"], "max_epochs must be"),
+        (["data=mnist", "data.root=nowhere"], "data=digits"),
+    ],
+)
+def test_bad_input_ends_with_1_and_no_traceback(
+    arguments: list[str], names: str, tmp_path: Path
+) -> None:
+    result = call("data=digits", *arguments, cwd=tmp_path)
+    assert result.returncode == 1
+    assert names in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_sweep_goes_on_behind_a_run_that_fails_and_is_finished_by_the_same_command(
+    tmp_path: Path,
+) -> None:
+    arguments = ["-m", *small(Path("out"), "model=vae", "lr=1e-3,-1,1e-4")]
+    for _ in range(2):
+        result = call(*arguments, cwd=tmp_path)
+        assert result.returncode == 1
+        assert "lr must be a number in (0, 1], got -1" in result.stderr
+        runs = sorted(path.parent.name for path in tmp_path.rglob("status.json"))
+        small_run = "max_epochs2-limit_train_batches4"
+        assert runs == [f"seed0-lr0.0001-{small_run}", f"seed0-{small_run}"]
+    assert result.stdout.count("already trained") == 2
+
+
+def test_a_named_sweep_runs_without_m(tmp_path: Path) -> None:
+    arguments = [text for text in small(Path("out"), epochs=1) if not text.startswith("phase")]
+    result = call(*arguments, "sweep=phases", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    runs = {str(path.parent.parent.name) for path in tmp_path.rglob("status.json")}
+    assert runs == {"gan_baseline", "gan_final", "vae_baseline", "vae_final"}
+
+
+def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command(*arguments), cwd=cwd, env=ENVIRONMENT, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def wait_for(condition: Any, process: subprocess.Popen[str]) -> None:
+    for _ in range(600):
+        if condition():
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    raise TimeoutError
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "epochs"), [("gan", 40), ("vae", 150)])
+def test_killed_by_every_signal_a_run_still_ends_as_the_whole_one(
+    model: str, epochs: int, tmp_path: Path
+) -> None:
+    arguments = small(Path("out"), f"model={model}", epochs=epochs, batches=20)
+    name = f"digits/{model}_baseline/seed0-max_epochs{epochs}-limit_train_batches20"
+    whole = call(*arguments[:-1], "output_dir=whole", cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    run = tmp_path / "out" / name
+    for number, code, status in (
+        (signal.SIGKILL, -9, "running"),
+        (signal.SIGTERM, 143, "interrupted"),
+        (signal.SIGINT, 130, "interrupted"),
+    ):
+        process = start(*arguments, cwd=tmp_path)
+        seen = (run / "train.log").read_text().count("epoch") if run.exists() else 0
+        log = run / "train.log"
+        wait_for(lambda s=seen, f=log: f.exists() and f.read_text().count("epoch") > s + 2, process)
+        process.send_signal(number)
+        process.communicate(timeout=60)
+        assert process.returncode == code
+        assert json.loads((run / "status.json").read_text())["status"] == status
+    result = call(*arguments, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "Resuming" in result.stdout
+    expected = load_file(tmp_path / "whole" / name / "model.safetensors")
+    found = load_file(run / "model.safetensors")
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_whole_sweep(tmp_path: Path) -> None:
+    arguments = small(Path("out"), "model=vae", "seed=0,1", epochs=500, batches=20)
+    process = start("-m", *arguments, cwd=tmp_path)
+    first = tmp_path / "out/digits/vae_baseline/seed0-max_epochs500-limit_train_batches20"
+    wait_for(lambda: (first / "train.log").exists() and (first / "train.log").read_text(), process)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert [path.parent for path in tmp_path.rglob("status.json")] == [first]
+
+
+def test_tensorboard_shows_curves_pictures_text_and_hyperparameters(tmp_path: Path) -> None:
+    assert call(*small(tmp_path, "model=vae"), cwd=tmp_path).returncode == 0
+    (events,) = tmp_path.rglob("events.out.tfevents.*")
+    accumulator = EventAccumulator(str(events.parent), size_guidance={"images": 0}).Reload()
+    tags = accumulator.Tags()
+    stages = [f"{stage}/{name}" for stage in ("train", "val", "test")
+              for name in ("loss", "recon", "kl")]  # fmt: skip
+    assert set(stages) < set(tags["scalars"])
+    assert "hp_metric" not in tags["scalars"]
+    assert [event.step for event in accumulator.Scalars("train/loss")] == list(range(1, 9))
+    assert [event.step for event in accumulator.Scalars("val/loss")] == [4, 8]
+    for tag in ("samples", "reconstructions"):
+        assert [event.step for event in accumulator.Images(tag)] == [4, 8]
+    assert {"architecture/text_summary", "config/text_summary"} <= set(tags["tensors"])
+    assert "_hparams_/session_start_info" in accumulator.summary_metadata
+    info = accumulator.summary_metadata["_hparams_/experiment"].plugin_data.content
+    assert re.search(b"test/loss", info)
+    assert b"model.lr" in info
