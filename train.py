@@ -5,7 +5,9 @@ from typing import Any, cast
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 
 class Refused(CompactHydraException):
@@ -18,7 +20,12 @@ def main(config: DictConfig) -> float | None:
     from gen_models import training  # here, so that --help need not wait for torch
     from gen_models.errors import UserError
 
-    choices = HydraConfig.get().runtime.choices
+    hydra_config = HydraConfig.get()
+    if hydra_config.mode == RunMode.MULTIRUN and config.trainer.devices != 1:
+        raise Refused(
+            "trainer.devices: each process would start the whole sweep; train these one by one"
+        )
+    choices = hydra_config.runtime.choices
     groups = [f"{group}={choices[group]}" for group in ("data", "model", "phase")]
     try:
         return training.run(
@@ -26,7 +33,7 @@ def main(config: DictConfig) -> float | None:
             defaults=_plain(hydra.compose("config", groups)),
             build=hydra.utils.instantiate,
         )
-    except UserError as error:
+    except (UserError, OmegaConfBaseException) as error:
         raise Refused(str(error)) from error
 
 

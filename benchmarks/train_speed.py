@@ -32,8 +32,8 @@ from torch.utils.data import DataLoader, Subset
 from torchvision import datasets
 from torchvision.transforms import ToTensor
 
-from gen_models import training
 from gen_models.data import MNISTDataModule
+from gen_models.experiment import build_trainer
 from gen_models.gan import GAN
 from gen_models.losses import (
     bernoulli_nll,
@@ -80,7 +80,7 @@ def through_lightning(config: dict[str, Any], datamodule: MNISTDataModule) -> fl
     watchers = [instantiate(node) for node in config["callbacks"].values()]
     with tempfile.TemporaryDirectory() as folder:
         directory = RunDirectory(folder)
-        trainer = training._trainer(config, directory, None, model, [*watchers, clock])
+        trainer = build_trainer(config, directory, None, model, [*watchers, clock])
         trainer.fit(model, datamodule)
         trainer.logger.close()  # type: ignore[union-attr]
     return clock.seconds

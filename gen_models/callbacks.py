@@ -209,9 +209,12 @@ class ProgressBar(Callback):
 
     def _update(self, trainer: pl.Trainer) -> None:
         assert self._progress is not None
-        run_log = next(c for c in trainer.callbacks if isinstance(c, RunLog))  # type: ignore[attr-defined]
+        run_log = find_callback(trainer, RunLog)
+        logged = run_log.latest.items() if run_log else ()
         losses = [
-            f"{k.removeprefix('train/')} {v:.3f}" for k, v in run_log.latest.items() if "train" in k
+            f"{name.removeprefix('train/')} {value:.3f}"
+            for name, value in logged
+            if name.startswith("train/")
         ]
         self._progress.update(
             self._task,

@@ -149,7 +149,7 @@ def _label(key: str, value: Any) -> str:
 def fingerprint(model_class: type) -> str:
     """Hash of the code that trains: the model's file, and the files below it; docstrings aside."""
     package = Path(__file__).parent
-    names = ["layers", "losses", "data", "seeding", "training"]
+    names = ["layers", "losses", "datasets", "data", "seeding", "experiment", "training"]
     files = {Path(importlib.import_module(model_class.__module__).__file__ or "")}
     files |= {package / f"{name}.py" for name in names}
     digest = hashlib.sha256()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from gen_models import data
+from gen_models import datasets
 from gen_models.data import InMemoryLoader, MNISTDataModule
 from gen_models.errors import UserError
 
@@ -112,7 +112,7 @@ def test_the_split_is_the_same_for_every_seed() -> None:
 
 def test_the_split_never_moves() -> None:
     """The held-out images are part of what every figure means."""
-    held_out = data._fixed_permutation("validation", 60_000)[:5000]
+    held_out = datasets._fixed_permutation("validation", 60_000)[:5000]
     assert held_out[:5].tolist() == [20354, 49719, 19939, 18843, 7101]
 
 
@@ -151,18 +151,18 @@ def write_files(raw: Path, train: int = 60, test: int = 20) -> None:
 def small_set(request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MNISTDataModule:
     """A data set of 60 + 20 images in torchvision's layout, as far as the files tell."""
     name: str = request.param
-    source = data.SOURCES[name]._replace(train_size=60, test_size=20, validation_size=10)
+    source = datasets.SOURCES[name]._replace(train_size=60, test_size=20, validation_size=10)
     raw = tmp_path / source.folder / "raw"
     write_files(raw)
     if name == "mnist":
         md5 = {file: hashlib.md5((raw / file).read_bytes()).hexdigest() for file in FILES}
         source = source._replace(md5=md5)
-    monkeypatch.setitem(data.SOURCES, name, source)
+    monkeypatch.setitem(datasets.SOURCES, name, source)
     return MNISTDataModule(name=name, root=tmp_path, batch_size=4)
 
 
 def raw_of(datamodule: MNISTDataModule) -> Path:
-    return datamodule.root / data.SOURCES[datamodule.name].folder / "raw"
+    return datamodule.root / datasets.SOURCES[datamodule.name].folder / "raw"
 
 
 def test_files_on_disk_are_used_without_network(
@@ -229,12 +229,12 @@ def test_a_changed_pixel_is_noticed_by_the_archive_beside_it(
     archive = path.with_name(path.name + ".gz")
     archive.write_bytes(gzip.compress(path.read_bytes()))
     md5 = hashlib.md5(archive.read_bytes()).hexdigest()
-    dataset = data.SOURCES["kmnist"].dataset
+    dataset = datasets.SOURCES["kmnist"].dataset
     monkeypatch.setattr(dataset, "resources", [(archive.name, md5)])
-    assert data._is_published(path.read_bytes(), data.SOURCES["kmnist"], path)
+    assert datasets._is_published(path.read_bytes(), datasets.SOURCES["kmnist"], path)
     content = bytearray(path.read_bytes())
     content[500] ^= 1
-    assert not data._is_published(bytes(content), data.SOURCES["kmnist"], path)
+    assert not datasets._is_published(bytes(content), datasets.SOURCES["kmnist"], path)
 
 
 def test_no_files_and_no_network_names_three_ways_out(
