@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.utils import save_image
+from torchvision.utils import make_grid, save_image
 
 from gen_models import figures
 from gen_models.callbacks import reconstruct
@@ -18,6 +18,7 @@ from gen_models.errors import UserError
 from gen_models.seeding import generator
 
 CHUNK = 1000  # images decoded at once
+ZOOM = 3  # screen pixels a pixel
 
 
 def check_output(path: Path, endings: set[str]) -> None:
@@ -47,7 +48,8 @@ def write_images(images: Tensor, path: Path) -> None:
         if path.suffix == ".npy":
             np.save(path, images.squeeze(1).mul(255).round().to(torch.uint8).numpy())
         else:
-            save_image(images, path, nrow=ceil(len(images) ** 0.5), pad_value=0.5)
+            grid = make_grid(images, nrow=ceil(len(images) ** 0.5), pad_value=0.5)
+            save_image(grid.repeat_interleave(ZOOM, 1).repeat_interleave(ZOOM, 2), path)
 
 
 def write_pairs(

@@ -36,4 +36,10 @@ class StepSeed(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Tensor, batch_idx: int
     ) -> None:
         """Seed for what the step draws: noise, dropout, binarised pixels."""
-        torch.manual_seed(derive_seed(self.seed, "step", trainer.global_step))
+        seed = derive_seed(self.seed, "step", trainer.global_step)
+        torch.default_generator.manual_seed(seed)
+        # torch.manual_seed would queue a call, with a stack trace, for each absent accelerator.
+        if pl_module.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+        elif pl_module.device.type == "mps":
+            torch.mps.manual_seed(seed)
