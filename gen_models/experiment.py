@@ -58,7 +58,8 @@ def assemble(config: dict[str, Any], *, defaults: dict[str, Any], build: Build) 
         _build(build, node, f"callbacks.{name}") for name, node in config["callbacks"].items()
     ]
     directory = RunDirectory(runs.run_path(config, defaults))
-    checkpoint = None if config["overwrite"] else newest_readable(directory.checkpoints)
+    fresh = config["overwrite"] or not directory.status.exists()
+    checkpoint = None if fresh else newest_readable(directory.checkpoints)
     trainer = build_trainer(config, directory, checkpoint, model, watchers)
     return Experiment(model, datamodule, trainer, directory, checkpoint)
 

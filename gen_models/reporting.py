@@ -17,6 +17,15 @@ from gen_models.data import MNISTDataModule
 from gen_models.runs import RunDirectory
 
 PACKAGES = ["gen-models", "torchvision", "lightning", "hydra-core", "numpy"]
+MEANING = {
+    "loss": "recon + beta x kl, nats per image",
+    "recon": "one posterior sample, nats per image",
+    "kl": "posterior to prior, nats per image",
+    "d_loss": "nats; real and fake",
+    "g_loss": "nats; neither loss tells quality",
+    "d_real": "mean D(x) of test images, 1: sure of real",
+    "d_fake": "mean D(x) of new images, 0: sure of fake",
+}
 
 
 def say(line: str) -> None:
@@ -127,11 +136,12 @@ def read_curves(path: Path) -> dict[str, tuple[list[int], list[float]]]:
 
 def summarise(directory: RunDirectory, metrics: dict[str, float], seconds: float) -> None:
     """The last lines on the terminal: what was measured, where it is, what to type next."""
-    table = Table("measured on the test images", "", title_justify="left")
+    table = Table("on the test images", "", "")
     for name, value in metrics.items():
         if name.startswith("test/"):
-            table.add_row(name.removeprefix("test/"), f"{value:.4f}")
-    table.add_row("training time", f"{seconds:.1f} s")
+            short = name.removeprefix("test/")
+            table.add_row(short, f"{value:.4f}", MEANING.get(short, ""))
+    table.add_row("seconds", f"{seconds:.1f}", "of training and validation")
     Console(highlight=False).print(table)
     for picture in sorted(directory.figures.glob("*.png")):
         say(f"  {picture}")

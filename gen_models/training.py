@@ -46,8 +46,7 @@ def run(config: dict[str, Any], *, defaults: dict[str, Any], build: Build) -> fl
     datamodule.prepare_data()
     datamodule.setup()
     if trainer.global_rank != 0:  # rank 0 alone decides, writes and reports
-        _fit(trainer, model, datamodule, checkpoint)
-        _measure(trainer, model, datamodule)
+        _fit_and_measure(trainer, model, datamodule, checkpoint)
         return None
     with directory.lock():
         if _stands(directory, config, model):
@@ -112,18 +111,13 @@ def _train(
     directory.write_config(config)
     architecture = reporting.architecture(model)
     directory.architecture.write_text(architecture)
-    started = status.get("started") if checkpoint else None
-    directory.write_status(
-        status="running",
-        fingerprint=runs.fingerprint(type(model)),
-        started=started or _now(),
-        **reporting.environment(trainer),
-    )
+    started = status["started"] if checkpoint else _now()
+    begun = {"status": "running", "fingerprint": runs.fingerprint(type(model)), "started": started}
+    runs.write_json(directory.status, begun | reporting.environment(trainer))
     with _logged_to(directory):
         reporting.announce(config, directory, model, datamodule, resumed=checkpoint is not None)
         try:
-            _fit(trainer, model, datamodule, checkpoint)
-            metrics = _measure(trainer, model, datamodule)
+            metrics = _fit_and_measure(trainer, model, datamodule, checkpoint)
         except DivergedError as error:
             directory.write_status(status="diverged", error=str(error), finished=_now())
             raise
@@ -154,59 +148,56 @@ def _train(
     return objective
 
 
-def _fit(
-    trainer: pl.Trainer,
-    model: Any,
-    datamodule: MNISTDataModule,
-    checkpoint: Path | None,
-) -> None:
+def _fit_and_measure(
+    trainer: pl.Trainer, model: Any, datamodule: MNISTDataModule, checkpoint: Path | None
+) -> dict[str, float]:
     """Train from the checkpoint, or from the beginning, to the end.
+
+    Returns:
+        The last weights' figures on the validation and the test images.
 
     Raises:
         SystemExit: Stopped by a signal, behind a whole batch; 143 for SIGTERM, 130 for Ctrl-C.
     """
-    with _interrupt_between_batches() as interrupts:
+    metrics: dict[str, float] = {}
+    with _stopped_by_signals():
         try:
             trainer.fit(model, datamodule, ckpt_path=checkpoint)
-        except SystemExit as stop:  # Lightning's has no code (fixed after 2.6.6: Lightning#21623)
-            code = 128 + (signal.SIGINT if interrupts else signal.SIGTERM)
-            raise SystemExit(code) from stop
         except torch.OutOfMemoryError as error:
             raise UserError(
                 f"out of memory with data.batch_size={datamodule.batch_size}: try half of it, or "
                 "smaller hidden_dims"
             ) from error
+        for evaluate in (trainer.validate, trainer.test):
+            evaluate(model, datamodule=datamodule, verbose=False)
+            metrics |= {name: value.item() for name, value in trainer.callback_metrics.items()}
+    return metrics
 
 
 @contextmanager
-def _interrupt_between_batches() -> Iterator[list[int]]:
+def _stopped_by_signals() -> Iterator[None]:
     """Turn Ctrl-C into a SIGTERM, which Lightning acts on behind a whole batch.
 
     An exception inside a step would leave D updated and G not. A second Ctrl-C ends at once.
-    Yields a list that is no longer empty once Ctrl-C was pressed.
+
+    Raises:
+        SystemExit: With the code of the signal (Lightning's has none: Lightning#21623).
     """
     interrupts: list[int] = []
 
     def on_interrupt(signum: int, frame: FrameType | None) -> None:
-        if interrupts or signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            raise SystemExit(128 + signum)
         interrupts.append(signum)
+        if len(interrupts) > 1 or signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            raise SystemExit
         os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.signal(signal.SIGINT, on_interrupt)
     try:
-        yield interrupts
+        yield
+    except SystemExit as stop:
+        raise SystemExit(128 + (signal.SIGINT if interrupts else signal.SIGTERM)) from stop
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _measure(trainer: pl.Trainer, model: Any, datamodule: MNISTDataModule) -> dict[str, float]:
-    """The last weights on the validation and the test images."""
-    metrics: dict[str, float] = {}
-    for evaluate in (trainer.validate, trainer.test):
-        evaluate(model, datamodule=datamodule, verbose=False)
-        metrics |= {name: value.item() for name, value in trainer.callback_metrics.items()}
-    return metrics
 
 
 @contextmanager

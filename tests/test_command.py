@@ -35,7 +35,7 @@ def test_a_run_ends_with_a_table_pictures_and_the_next_command(tmp_path: Path) -
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     run = "out/digits/vae_baseline/seed0-max_epochs2-limit_train_batches4"
-    for shown in ("measured on the test images", f"{run}/figures/samples.png",
+    for shown in ("on the test images", f"{run}/figures/samples.png",
                   f"gen-models sample {run}", "tensorboard --logdir out"):  # fmt: skip
         assert shown in result.stdout
     assert "\r" not in result.stdout  # no progress bar where the output is no terminal
