@@ -16,7 +16,12 @@ from conftest import ROOT, small
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+NOWHERE = "http://127.0.0.1:9"  # where no proxy listens: these tests are without network
+ENVIRONMENT = {
+    **os.environ,
+    "OMP_NUM_THREADS": "1",
+    **{f"{scheme}_proxy": NOWHERE for scheme in ("http", "https")},
+}
 ENVIRONMENT.pop("GEN_MODELS_DATA", None)
 
 
@@ -122,7 +127,7 @@ def test_killed_by_every_signal_a_run_still_ends_as_the_whole_one(
 ) -> None:
     arguments = small(Path("out"), f"model={model}", epochs=epochs, batches=20)
     name = f"digits/{model}_baseline/seed0-max_epochs{epochs}-limit_train_batches20"
-    whole = call(*arguments[:-1], "output_dir=whole", cwd=tmp_path)
+    whole = call(*small(Path("whole"), f"model={model}", epochs=epochs, batches=20), cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
     run = tmp_path / "out" / name
     for number, code, status in (
