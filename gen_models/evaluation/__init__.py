@@ -1,0 +1,1 @@
+"""Measurements of a trained model, the same for every model: pure functions of tensors."""
