@@ -12,7 +12,8 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 from torchvision.transforms.functional import gaussian_blur
 
-from gen_models.data import MNISTDataModule, Split
+from gen_models.data import MNISTDataModule
+from gen_models.datasets import Split
 from gen_models.evaluation.distribution import (
     frechet_distance,
     histogram_divergence,

@@ -90,8 +90,8 @@ def memorisation(
 ) -> Memorisation:
     """Mean distance to the nearest training image, over that to the nearest test image.
 
-    Below the ratio of real test images (never 1: there are more training images): the model gives
-    training images back.
+    Compare it with the ratio of real test images, which is below 1 already, as there are more
+    training images: a model with a lower one gives training images back.
 
     Args:
         images: (n, 1, 28, 28) float.
