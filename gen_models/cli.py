@@ -72,6 +72,46 @@ def reconstruct(
     typer.echo(f"{count} pairs in {output}")
 
 
+@app.command()
+def evaluate(
+    run: Run,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder of the data sets, if it is not the run's.")
+    ] = None,
+) -> None:
+    """Measure a run: distance of new images to the test images, reconstruction, likelihood."""
+    with _one_line_errors():
+        from gen_models import figures, reporting
+        from gen_models.evaluation.evaluate import evaluate_run
+        from gen_models.runs import RunDirectory
+
+        evaluation = evaluate_run(run, data_root=data_root, say=typer.echo)
+        directory = RunDirectory(run)
+        title = "test images above, what the model makes of them below"
+        above, below = (images[:40] for images in evaluation.recreated)
+        pairs = figures.pairs(above, below, columns=20, title=title)
+        figures.save(pairs, directory.figures / "recreated.png")
+        reporting.show_evaluation(directory, evaluation.metrics)
+
+
+@app.command()
+def train_classifier(
+    data: Annotated[str, typer.Option(help="mnist, fashion_mnist, kmnist or digits.")],
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder of the data sets; default GEN_MODELS_DATA or data.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Without ending; default: beside the data set.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of weights, order and distortions.")] = 0,
+) -> None:
+    """Train the classifier whose features all distances use, and say how accurate it is."""
+    with _one_line_errors():
+        from gen_models.evaluation.evaluate import make_classifier
+
+        make_classifier(data, root=data_root, output=output, seed=seed, say=typer.echo)
+
+
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
     try:

@@ -160,3 +160,28 @@ def _as_code(text: str) -> str:
 
 def _plain(value: Any) -> str | int | float | bool:
     return value if isinstance(value, str | int | float | bool) else str(value)
+
+
+def show_evaluation(directory: RunDirectory, metrics: dict[str, float]) -> None:
+    """A run's measurements, beside the floor and the ceilings of the distances."""
+    bounds = ["floor", "gaussian", "noise"]
+    table = Table("generation", "this run", "real images", "PCA Gaussian", "pixel noise")
+    for name in [key.removeprefix("floor/") for key in metrics if key.startswith("floor/")]:
+        if "/" not in name:
+            row = [metrics[name], *(metrics[f"{bound}/{name}"] for bound in bounds)]
+            table.add_row(name, *(f"{value:.4g}" for value in row))
+    console = Console(highlight=False)
+    console.print(table)
+    ways = [key.removesuffix("/mse") for key in metrics if key.endswith("/mse")]
+    table = Table("reconstruction", "mse", "psnr, dB", "ssim")
+    for way in ways:
+        table.add_row(way, *(f"{metrics[f'{way}/{name}']:.4g}" for name in ("mse", "psnr", "ssim")))
+    console.print(table)
+    others = [key for key in metrics if key.startswith(("likelihood/", "grey_pixels/"))]
+    inversion = [f"inversion/{name}" for name in ("radius", "control_mse", "control_median_mse")]
+    for key in [*others, "active_units", *inversion]:
+        if key in metrics:
+            say(f"  {key} {metrics[key]:.4f}")
+    say(f"  {int(metrics['samples']):,} new images against as many test images")
+    say(f"  {directory.metrics}")
+    say(f"  {directory.figures / 'recreated.png'}")

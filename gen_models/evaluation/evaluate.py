@@ -1,0 +1,111 @@
+"""All measurements of one trained run, into its directory: metrics.json and evaluation.npz."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from rich.progress import Progress
+
+from gen_models.data import MNISTDataModule
+from gen_models.errors import UserError
+from gen_models.evaluation.classifier import (
+    Classifier,
+    classifier_path,
+    load_classifier,
+    save_classifier,
+    train_classifier,
+)
+from gen_models.evaluation.measure import Evaluation, Reference, measure, measure_bounds, reference
+from gen_models.runs import RunDirectory, load_model, read_json, write_json
+
+Say = Callable[[str], None]
+
+
+def evaluate_run(run: str | Path, *, data_root: str | Path | None = None, say: Say) -> Evaluation:
+    """Measure the last epoch's weights of a run and add the figures to its metrics.
+
+    Floors and ceilings are the same for every run on a data set: they are measured once for a
+    classifier and kept in the user's cache.
+
+    Args:
+        run: A finished run's directory.
+        data_root: Folder of the data sets; None means the run's.
+        say: Called with a line before each part.
+
+    Raises:
+        UserError: Not a finished run, or its data are missing.
+    """
+    directory = RunDirectory(run)
+    model = load_model(run)
+    data = directory.read_config()["data"]
+    datamodule = MNISTDataModule(name=data["name"], root=data_root or data["root"])
+    datamodule.prepare_data()
+    datamodule.setup()
+    classifier = _find_classifier(datamodule, say)
+    real = reference(datamodule, classifier)
+    bounds = _cached_bounds(datamodule.name, real, say)
+    try:
+        evaluation = measure(model, real, say=say)
+    except ValueError as error:  # a feature is not finite
+        raise UserError(f"{directory.path}: its images cannot be measured: {error}") from error
+    metrics = evaluation.metrics | bounds
+    write_json(directory.metrics, read_json(directory.metrics) | metrics)
+    arrays = {name: array.numpy() for name, array in evaluation.arrays.items()}
+    np.savez(directory.path / "evaluation.npz", **arrays)  # type: ignore[arg-type]
+    return evaluation._replace(metrics=metrics)
+
+
+def make_classifier(
+    name: str,
+    *,
+    root: str | Path | None = None,
+    output: Path | None = None,
+    seed: int = 0,
+    say: Say,
+) -> Classifier:
+    """Train the classifier of a data set and write it to `output`, or beside the data set.
+
+    Raises:
+        UserError: There is no such data set, or its files are missing.
+    """
+    try:
+        datamodule = MNISTDataModule(name=name, root=root, batch_size=1)
+    except ValueError as error:
+        raise UserError(f"--data: {error}") from error
+    datamodule.prepare_data()
+    datamodule.setup()
+    path = output or datamodule.root / "classifiers" / name
+    say(f"training a classifier for {name}: {path}.safetensors")
+    with Progress(disable=not sys.stdout.isatty()) as progress:
+        task = progress.add_task("training", total=None)
+
+        def on_step(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        save_classifier(train_classifier(datamodule, seed=seed, on_step=on_step), path)
+    classifier = load_classifier(path)
+    accuracy = classifier.record["test_accuracy"]
+    say(f"{path}.safetensors: {100 * accuracy:.2f} % of the test images")
+    return classifier
+
+
+def _find_classifier(datamodule: MNISTDataModule, say: Say) -> Classifier:
+    """From the package, from beside the data, or trained there now."""
+    path = classifier_path(datamodule.name, datamodule.root)
+    if path.with_suffix(".safetensors").exists():
+        return load_classifier(path)
+    return make_classifier(datamodule.name, root=datamodule.root, say=say)
+
+
+def _cached_bounds(name: str, real: Reference, say: Say) -> dict[str, float]:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gen-models"
+    file = cache / f"bounds-{name}-{real.classifier.record['sha256'][:16]}.json"
+    if file.exists():
+        return read_json(file)
+    say(f"measuring the floor and the ceilings of {name}, once: {file}")
+    bounds = measure_bounds(real)
+    cache.mkdir(parents=True, exist_ok=True)
+    write_json(file, bounds)
+    return bounds

@@ -1,0 +1,246 @@
+"""All measurements of one model: generation, reconstruction and, for a VAE, likelihood.
+
+The same for every model, through its interface alone. Distances are between as many new images and
+the test images; beside them stand the floor (as many real training images) and two ceilings, and
+under the sample size at which they were taken: figures of other sizes have other names.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from gen_models.data import MNISTDataModule
+from gen_models.evaluation.classifier import Classifier, Reading
+from gen_models.evaluation.distribution import (
+    frechet_distance,
+    histogram_divergence,
+    kernel_distance_interval,
+    label_histogram,
+    mean_confidence,
+    missing_classes,
+    precision_recall_density_coverage,
+)
+from gen_models.evaluation.intervals import Interval
+from gen_models.evaluation.likelihood import (
+    active_units,
+    bernoulli_log_likelihood,
+    binarised,
+    importance_weighted_bound,
+    negative_elbo,
+)
+from gen_models.evaluation.pixels import (
+    gaussian_images,
+    independent_pixels,
+    memorisation,
+    nearest,
+    principal_components,
+    sharpness,
+)
+from gen_models.evaluation.reconstruction import (
+    component_reconstruction,
+    encode_decode,
+    error_intervals,
+    image_errors,
+    inversion_control,
+    invert,
+)
+from gen_models.seeding import generator
+
+log = logging.getLogger(__name__)
+
+SAMPLES = 10_000  # new images, and test images where there are so many
+COMPONENTS = 64  # of the Gaussian ceiling
+INVERTED = 256  # test images that are recreated
+CONTROLS = 64  # own samples that are recreated
+LIKELIHOOD_IMAGES = 1000
+LIKELIHOOD_SAMPLES = 1000  # K of the importance weighted bound
+
+
+class Evaluation(NamedTuple):
+    """What was measured."""
+
+    metrics: dict[str, float]  # flat: key -> figure
+    arrays: dict[str, Tensor]  # per-image figures, histograms, curves
+    recreated: tuple[Tensor, Tensor]  # test images and what the model makes of them
+
+
+class Reference(NamedTuple):
+    """The real images that every model is measured against."""
+
+    train: Tensor  # (n, 1, 28, 28) float in [0, 1]
+    test: Tensor
+    reading: Reading  # of `test`
+    classifier: Classifier
+
+
+def reference(datamodule: MNISTDataModule, classifier: Classifier) -> Reference:
+    """Read the real images once, for any number of models.
+
+    The test images come in a fixed order of ours: MNIST's own is by source, and its first half is
+    another population than its second.
+    """
+    train, test = (datamodule.splits[name].images.float() / 255 for name in ("train", "test"))
+    order = torch.randperm(len(test), generator=generator("test order"))
+    test = test[order[:SAMPLES]]
+    return Reference(train, test, classifier.read(test), classifier)
+
+
+def measure_bounds(real: Reference) -> dict[str, float]:
+    """Floor and ceilings of the distances: what no model, and what any model, should reach.
+
+    Keys: "floor/..." for as many real training images, "noise/..." for independent pixels,
+    "gaussian/..." for a Gaussian on 64 principal components; the pixel measures of real test
+    images under "real/...".
+    """
+    n = len(real.test)
+    chosen = torch.randperm(len(real.train), generator=generator("floor"))[:n]
+    fitted = principal_components(real.train, COMPONENTS)
+    noise = independent_pixels(real.train, n, generator=generator("noise"))
+    gaussian = gaussian_images(
+        fitted, n, generator=generator("gaussian"), shape=tuple(real.test.shape[1:])
+    )
+    metrics: dict[str, float] = {}
+    for name, images in (("floor", real.train[chosen]), ("noise", noise), ("gaussian", gaussian)):
+        metrics |= _prefixed(name, measure_generation(images, real)[0])
+    test = sharpness(real.test)
+    among = memorisation(real.test, real.train, real.test, leave_one_out=True)
+    return metrics | {
+        "real/laplacian_variance": test.laplacian_variance,
+        "real/grey_share": test.grey_share,
+        "real/memorisation": among.ratio,
+        "real/confidence": mean_confidence(real.reading.logits),
+    }
+
+
+def measure_generation(
+    images: Tensor, real: Reference
+) -> tuple[dict[str, float], dict[str, Tensor]]:
+    """How far new images are from the test images, which digits they show, how sharp they are.
+
+    Args:
+        images: (n, 1, 28, 28) in [0, 1], as many as there are test images.
+        real: What to compare with.
+    """
+    seen = real.classifier.read(images)
+    features = real.reading.features, seen.features
+    overlap = precision_recall_density_coverage(*features)
+    kernel = kernel_distance_interval(*features, generator=generator("bootstrap"))
+    own, real_share = label_histogram(seen.labels), label_histogram(real.reading.labels)
+    focus = sharpness(images)
+    near = memorisation(images, real.train, real.test)
+    metrics = {
+        "fid_lenet": frechet_distance(*features),
+        **_interval("kid_lenet", kernel),
+        **overlap._asdict(),
+        "label_kl": histogram_divergence(own, real_share),
+        "missing_digits": float(missing_classes(own, real_share)),
+        "confidence": mean_confidence(seen.logits),
+        **focus._asdict(),
+        "memorisation": near.ratio,
+    }
+    return metrics, {"label_histogram": own}
+
+
+def measure_reconstruction(
+    model: Any, real: Reference
+) -> tuple[dict[str, float], dict[str, Tensor], Tensor]:
+    """How well the model recreates test images: by its encoder, if it has one, and by inversion.
+
+    Returns:
+        Figures, per-image figures, and the recreated images by the better way the model has.
+    """
+    images = real.test[:INVERTED]
+    ways: dict[str, Tensor] = {}
+    if hasattr(model, "encode"):
+        ways["encoder"] = encode_decode(model, images)
+    found = invert(model, images)
+    control, _ = inversion_control(model, min(CONTROLS, len(images)))
+    ways["inversion"] = found.images
+    fitted = principal_components(real.train, model.latent_dim)
+    ways["pca"] = component_reconstruction(fitted, images, model.latent_dim)
+    ways["nearest"] = real.train[nearest(images, real.train).indices]
+    ways["mean_image"] = real.train.mean(0, keepdim=True).expand_as(images)
+    metrics: dict[str, float] = {}
+    arrays = {"inversion_curve": found.curve}
+    for way, made in ways.items():
+        errors = image_errors(images, made)
+        for name, interval in error_intervals(errors).items():
+            metrics |= _interval(f"{way}/{name}", interval)
+        arrays[f"{way}_mse"] = errors.mse
+    metrics["inversion/control_mse"] = control.mse.mean().item()
+    metrics["inversion/control_median_mse"] = control.mse.median().item()
+    metrics["inversion/radius"] = found.radius.mean().item()
+    return metrics, arrays, next(iter(ways.values()))
+
+
+def measure_likelihood(model: Any, real: Reference) -> tuple[dict[str, float], dict[str, Tensor]]:
+    """-ELBO, its parts, active units and the importance weighted bound, nats per image.
+
+    On binarised pixels for a model trained on them: then it is a likelihood. On grey pixels for
+    any other, under names that say so, and without a bound.
+    """
+    log_likelihood = bernoulli_log_likelihood(model.network.decode)
+    images = binarised(real.test) if model.binarize else real.test
+    elbo = negative_elbo(images, model.encode, log_likelihood, generator=generator("elbo"))
+    mean, _ = model.encode(real.test)
+    name = "likelihood" if model.binarize else "grey_pixels"
+    metrics = {
+        f"{name}/negative_elbo": elbo.loss.mean().item(),
+        f"{name}/recon": elbo.recon.mean().item(),
+        f"{name}/kl": elbo.kl.mean().item(),
+        "active_units": float(active_units(mean).sum()),
+    }
+    arrays = {"negative_elbo": elbo.loss}
+    if model.binarize:
+        bound = importance_weighted_bound(
+            images[:LIKELIHOOD_IMAGES],
+            model.encode,
+            log_likelihood,
+            samples=LIKELIHOOD_SAMPLES,
+            generator=generator("iwae"),
+        )
+        metrics["likelihood/iwae"] = -bound.mean().item()
+        arrays["iwae"] = bound
+    return metrics, arrays
+
+
+@torch.no_grad()
+def measure(model: Any, real: Reference, *, say: Callable[[str], None] = log.info) -> Evaluation:
+    """Everything that is measured of one model; it is left in eval mode.
+
+    Args:
+        model: With the interface of every model; on the CPU.
+        real: What to measure against.
+        say: Called with a line before each part.
+    """
+    model.eval()
+    say(f"drawing {len(real.test):,} images and measuring their distance to the test images")
+    images = torch.cat(
+        [
+            model.sample(len(chunk), generator("evaluation", index))
+            for index, chunk in enumerate(real.test.split(1000))
+        ]
+    ).float()
+    metrics, arrays = measure_generation(images, real)
+    say(f"recreating {min(INVERTED, len(real.test))} test images")
+    errors, per_image, recreated = measure_reconstruction(model, real)
+    metrics |= errors
+    arrays |= per_image
+    if hasattr(model, "encode"):
+        say("bounding the likelihood" if model.binarize else "measuring the ELBO on grey pixels")
+        bounds, per_image = measure_likelihood(model, real)
+        metrics |= bounds
+        arrays |= per_image
+    metrics["samples"] = float(len(images))
+    return Evaluation(metrics, arrays, (real.test[: len(recreated)], recreated))
+
+
+def _interval(name: str, interval: Interval) -> dict[str, float]:
+    return {name: interval.value, f"{name}/low": interval.low, f"{name}/high": interval.high}
+
+
+def _prefixed(prefix: str, metrics: dict[str, float]) -> dict[str, float]:
+    return {f"{prefix}/{key}": value for key, value in metrics.items()}
