@@ -1,9 +1,11 @@
 """What the README says is true: its commands exist, its files and names too."""
 
+import json
 import re
 import shlex
 import subprocess
 import sys
+from statistics import mean
 
 import pytest
 from conftest import ROOT
@@ -71,3 +73,32 @@ def test_every_group_in_the_table_lists_its_options() -> None:
         row = next(line for line in README.splitlines() if line.startswith(f"| `{group}=`"))
         for path in (ROOT / "conf" / group).glob("*.yaml"):
             assert path.stem in row
+
+
+RESULTS: dict[str, dict[str, float]] = json.loads((ROOT / "docs" / "results.json").read_text())
+
+
+@pytest.mark.parametrize("model", ["GAN baseline", "GAN final", "VAE baseline", "VAE final"])
+def test_the_results_are_those_of_the_measured_runs(model: str) -> None:
+    """Each mean in the two tables, to the digits shown, from docs/results.json."""
+    name = model.lower().replace(" ", "_")
+    runs = [metrics for run, metrics in RESULTS.items() if run.startswith(f"{name}/")]
+    section = README.split("## Results", 1)[1].split("\n## ", 1)[0]
+    generation, reconstruction = (
+        [cell.strip() for cell in line.strip("| \n").split("|")]
+        for line in section.splitlines()
+        if line.startswith(f"| {model} |")
+    )
+    header = next(line for line in README.splitlines() if line.startswith("| | seeds |"))
+    keys = re.findall(r"`(\w+)`", header)
+    assert int(generation[1]) == len(runs)
+    columns = dict(zip(keys, generation[2:], strict=True))
+    ways = ["encoder/mse", "inversion/mse", "inversion/control_mse"]
+    columns |= dict(zip(ways, reconstruction[1:], strict=True))
+    for key, cell in columns.items():
+        if cell == "-":
+            assert key not in runs[0]
+            continue
+        shown = re.split(r"[ ,]", cell)[0]
+        digits = len(shown.partition(".")[2])
+        assert shown == f"{mean(metrics[key] for metrics in runs):.{digits}f}", key
