@@ -76,23 +76,26 @@ def announce(
     say(f"  in {directory.path}")
 
 
+def describe(trainer: pl.Trainer, directory: RunDirectory) -> None:
+    """Show in TensorBoard what is being trained."""
+    logger: Any = trainer.logger
+    for file in (directory.architecture, directory.config):
+        logger.experiment.add_text(file.stem, _as_code(file.read_text()), 0)
+
+
 def record(
     trainer: pl.Trainer,
     directory: RunDirectory,
     model: Any,
     datamodule: MNISTDataModule,
     config: dict[str, Any],
-    architecture: str,
     metrics: dict[str, float],
 ) -> None:
     """Write the run's last words to TensorBoard, and its figures."""
     logger: Any = trainer.logger
-    step = trainer.global_step
-    logger.experiment.add_text("architecture", _as_code(architecture), step)
-    logger.experiment.add_text("config", _as_code(directory.config.read_text()), step)
     hparams = {key: _plain(value) for key, value in runs.identity(config).items()}
     on_test = {key: value for key, value in metrics.items() if key.startswith("test/")}
-    logger.log_hyperparams(hparams | {"phase": config["phase"]}, on_test, step)
+    logger.log_hyperparams(hparams | {"phase": config["phase"]}, on_test, trainer.global_step)
     logger.save()
     model.cpu()
     write_figures(directory, model, datamodule, title=_title(config))
@@ -146,6 +149,7 @@ def summarise(directory: RunDirectory, metrics: dict[str, float], seconds: float
     for picture in sorted(directory.figures.glob("*.png")):
         say(f"  {picture}")
     say("Next:")
+    say(f"  gen-models evaluate {directory.path}")
     say(f"  gen-models sample {directory.path} --count 64 --output samples.png")
     say(f"  tensorboard --logdir {directory.path.parents[2]} --samples_per_plugin images=100")
 

@@ -109,13 +109,13 @@ def _train(
     elif status["threads"] != torch.get_num_threads():
         torch.set_num_threads(status["threads"])  # other threads round otherwise
     directory.write_config(config)
-    architecture = reporting.architecture(model)
-    directory.architecture.write_text(architecture)
+    directory.architecture.write_text(reporting.architecture(model))
     started = status["started"] if checkpoint else _now()
     begun = {"status": "running", "fingerprint": runs.fingerprint(type(model)), "started": started}
     runs.write_json(directory.status, begun | reporting.environment(trainer))
     with _logged_to(directory):
         reporting.announce(config, directory, model, datamodule, resumed=checkpoint is not None)
+        reporting.describe(trainer, directory)
         try:
             metrics = _fit_and_measure(trainer, model, datamodule, checkpoint)
         except DivergedError as error:
@@ -134,7 +134,7 @@ def _train(
         objective = metrics.get(model.objective) if model.objective else None
         runs.save_model(directory, model)
         runs.write_json(directory.metrics, metrics)
-        reporting.record(trainer, directory, model, datamodule, config, architecture, metrics)
+        reporting.record(trainer, directory, model, datamodule, config, metrics)
         images = trainer.global_step * datamodule.batch_size
         directory.write_status(
             status="done",
