@@ -80,7 +80,7 @@ def through_lightning(config: dict[str, Any], datamodule: MNISTDataModule) -> fl
     watchers = [instantiate(node) for node in config["callbacks"].values()]
     with tempfile.TemporaryDirectory() as folder:
         directory = RunDirectory(folder)
-        trainer = build_trainer(config, directory, None, model, [*watchers, clock])
+        trainer = build_trainer(config, directory, None, [*watchers, clock])
         trainer.fit(model, datamodule)
         trainer.logger.close()  # type: ignore[union-attr]
     return clock.seconds

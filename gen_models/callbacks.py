@@ -90,8 +90,9 @@ class RunLog(Callback):
         if trainer.state.fn != TrainerFn.FITTING:
             return
         figures = {k: v.item() for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
+        train = {k: v for k, v in self.latest.items() if k.startswith("train/")}
         self._write(trainer, figures, trainer.global_step)
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in self.latest.items())
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in (train | figures).items())
         log.info("epoch %d, batch %d: %s", trainer.current_epoch + 1, trainer.global_step, shown)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

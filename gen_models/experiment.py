@@ -18,6 +18,7 @@ from gen_models.checkpoints import BEST, LATEST, AtomicCheckpointIO, newest_read
 from gen_models.checks import check_bool, check_dims, check_number, check_whole
 from gen_models.data import MNISTDataModule
 from gen_models.errors import UserError
+from gen_models.evaluation.validation import OBJECTIVE
 from gen_models.runs import RunDirectory
 from gen_models.seeding import StepSeed, derive_seed
 
@@ -60,7 +61,7 @@ def assemble(config: dict[str, Any], *, defaults: dict[str, Any], build: Build) 
     directory = RunDirectory(runs.run_path(config, defaults))
     fresh = config["overwrite"] or not directory.status.exists()
     checkpoint = None if fresh else newest_readable(directory.checkpoints)
-    trainer = build_trainer(config, directory, checkpoint, model, watchers)
+    trainer = build_trainer(config, directory, checkpoint, watchers)
     return Experiment(model, datamodule, trainer, directory, checkpoint)
 
 
@@ -113,15 +114,12 @@ def build_trainer(
     config: dict[str, Any],
     directory: RunDirectory,
     checkpoint: Path | None,
-    model: Any,
     watchers: list[Callback],
 ) -> pl.Trainer:
     """The trainer of a run, with the callbacks that every run has beside the `watchers`."""
     savers: list[Callback] = [SaveOnStop(directory.checkpoints / LATEST)]
-    if model.objective:
-        every = config["trainer"]["check_val_every_n_epoch"]
-        savers.append(_checkpoint(directory, BEST, monitor=model.objective, every_n_epochs=every))
-    savers.append(_checkpoint(directory, LATEST))
+    savers.append(_checkpoint(_WhereMeasured, directory, BEST, monitor=OBJECTIVE))
+    savers.append(_checkpoint(ModelCheckpoint, directory, LATEST))
     if config["max_steps"] != -1:
         watchers = [*watchers, StopAfter(config["max_steps"])]
     logger = _Logger(
@@ -148,9 +146,20 @@ def build_trainer(
         raise UserError(f"trainer: {str(error).splitlines()[0]}") from error
 
 
-def _checkpoint(directory: RunDirectory, file: str, **options: Any) -> ModelCheckpoint:
+class _WhereMeasured(ModelCheckpoint):
+    """ModelCheckpoint that passes over the epochs whose figure was not measured."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save if this epoch is the best."""
+        if self.monitor in trainer.callback_metrics:
+            super().on_train_epoch_end(trainer, pl_module)
+
+
+def _checkpoint(
+    kind: type[ModelCheckpoint], directory: RunDirectory, file: str, **options: Any
+) -> ModelCheckpoint:
     """At each epoch's end, behind its validation (Lightning would skip that on resuming)."""
-    return ModelCheckpoint(
+    return kind(
         dirpath=directory.checkpoints,
         filename=file.removesuffix(".ckpt"),
         **options,

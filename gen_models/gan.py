@@ -6,7 +6,7 @@ Goodfellow et al. 2014, "Generative Adversarial Nets". The objective stands in `
 
 import copy
 from collections.abc import Sequence
-from typing import ClassVar, cast
+from typing import cast
 
 import lightning.pytorch as pl
 import torch
@@ -46,8 +46,6 @@ class GAN(pl.LightningModule):
     Raises:
         ValueError: An argument is out of its range; the message names it.
     """
-
-    objective: ClassVar[str | None] = None  # a GAN's losses say nothing about its quality
 
     def __init__(
         self,

@@ -1,6 +1,8 @@
 """What a run tells its user: on the terminal, in TensorBoard, as pictures."""
 
 import platform
+import resource
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,15 @@ def environment(trainer: pl.Trainer) -> dict[str, Any]:
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "machine": platform.platform(),
     }
+
+
+def peak_memory(trainer: pl.Trainer) -> float:
+    """The most that this process has held, MiB: allocated on a CUDA device, or else resident."""
+    device = trainer.strategy.root_device
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes in the unit of ru_maxrss
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)
 
 
 def architecture(model: pl.LightningModule) -> str:

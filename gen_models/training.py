@@ -18,6 +18,7 @@ from gen_models import reporting, runs
 from gen_models.callbacks import RunLog, find_callback
 from gen_models.data import MNISTDataModule
 from gen_models.errors import DivergedError, UserError
+from gen_models.evaluation.validation import OBJECTIVE
 from gen_models.experiment import Build, assemble
 from gen_models.runs import RunDirectory
 
@@ -34,7 +35,7 @@ def run(config: dict[str, Any], *, defaults: dict[str, Any], build: Build) -> fl
         build: Makes the object that a node with `_target_` describes.
 
     Returns:
-        What a sweep minimises, the metric that the model's `objective` names; None without one.
+        What a sweep minimises, the metric `val/fid_lenet`; None where it was not measured.
 
     Raises:
         UserError: Bad input, or a run that stands in the way; one line.
@@ -131,7 +132,7 @@ def _train(
             raise
         run_log = find_callback(trainer, RunLog)
         assert run_log is not None
-        objective = metrics.get(model.objective) if model.objective else None
+        objective = metrics.get(OBJECTIVE)
         runs.save_model(directory, model)
         runs.write_json(directory.metrics, metrics)
         reporting.record(trainer, directory, model, datamodule, config, metrics)
@@ -142,6 +143,7 @@ def _train(
             finished=_now(),
             steps=trainer.global_step,
             seconds=round(run_log.seconds, 3),
+            peak_memory_mib=reporting.peak_memory(trainer),
             images_per_second=round(images / run_log.seconds, 1) if run_log.seconds else None,
         )
         reporting.summarise(directory, metrics, run_log.seconds)

@@ -6,7 +6,6 @@ in `losses.py`: `bernoulli_nll` + beta * `kl_to_standard_normal` (beta: Higgins 
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import ClassVar
 
 import lightning.pytorch as pl
 import torch
@@ -81,8 +80,6 @@ class VAE(pl.LightningModule):
     Raises:
         ValueError: An argument is out of its range; the message names it.
     """
-
-    objective: ClassVar[str | None] = "val/loss"
 
     def __init__(
         self,

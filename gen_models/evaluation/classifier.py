@@ -102,6 +102,11 @@ class Classifier:
         """Freeze the network."""
         self.network.eval().requires_grad_(False)
 
+    def to(self, device: torch.device) -> "Classifier":
+        """Move the network; returns this classifier."""
+        self.network.to(device)
+        return self
+
     @torch.no_grad()
     def read(self, images: Tensor) -> Reading:
         """Features and logits of (n, 1, 28, 28) images, float in [0, 1] or uint8."""

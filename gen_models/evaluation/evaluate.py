@@ -43,7 +43,7 @@ def evaluate_run(run: str | Path, *, data_root: str | Path | None = None, say: S
     datamodule = MNISTDataModule(name=data["name"], root=data_root or data["root"])
     datamodule.prepare_data()
     datamodule.setup()
-    classifier = _find_classifier(datamodule, say)
+    classifier = find_classifier(datamodule, say)
     real = reference(datamodule, classifier)
     bounds = _cached_bounds(datamodule.name, real, say)
     try:
@@ -91,7 +91,7 @@ def make_classifier(
     return classifier
 
 
-def _find_classifier(datamodule: MNISTDataModule, say: Say) -> Classifier:
+def find_classifier(datamodule: MNISTDataModule, say: Say) -> Classifier:
     """From the package, from beside the data, or trained there now."""
     path = classifier_path(datamodule.name, datamodule.root)
     if path.with_suffix(".safetensors").exists():
