@@ -25,11 +25,14 @@ def main(config: DictConfig) -> float | None:
         raise Refused(
             "trainer.devices: each process would start the whole sweep; train these one by one"
         )
+    plain = _plain(config)
+    if plain["evaluate"] is None:
+        plain["evaluate"] = "quick" if hydra_config.mode == RunMode.MULTIRUN else "full"
     choices = hydra_config.runtime.choices
     groups = [f"{group}={choices[group]}" for group in ("data", "model", "phase")]
     try:
         return training.run(
-            _plain(config),
+            plain,
             defaults=_plain(hydra.compose("config", groups)),
             build=hydra.utils.instantiate,
         )

@@ -31,6 +31,7 @@ warnings.filterwarnings("ignore", message="The number of training batches .* is 
 warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
 
 PRECISIONS = ("32-true", "bf16-mixed")
+EVALUATIONS = ("full", "quick", "none")
 
 Build = Callable[[dict[str, Any]], Any]
 
@@ -91,6 +92,10 @@ def _check(config: dict[str, Any], defaults: dict[str, Any]) -> None:
             check_whole("max_steps", config["max_steps"], 1)
     except ValueError as error:
         raise UserError(str(error)) from error
+    if config["evaluate"] not in EVALUATIONS:
+        raise UserError(
+            f"evaluate must be one of {', '.join(EVALUATIONS)}, got {config['evaluate']!r}"
+        )
     for key, value in (("precision", config["precision"]), ("precision", trainer["precision"])):
         if value not in PRECISIONS:
             raise UserError(f"{key} must be one of {', '.join(PRECISIONS)}, got {value!r}")

@@ -149,7 +149,7 @@ def read_curves(path: Path) -> dict[str, tuple[list[int], list[float]]]:
 
 
 def summarise(directory: RunDirectory, metrics: dict[str, float], seconds: float) -> None:
-    """The last lines on the terminal: what was measured, where it is, what to type next."""
+    """What was measured on the terminal, and where the pictures are."""
     table = Table("on the test images", "", "")
     for name, value in metrics.items():
         if name.startswith("test/"):
@@ -159,8 +159,15 @@ def summarise(directory: RunDirectory, metrics: dict[str, float], seconds: float
     Console(highlight=False).print(table)
     for picture in sorted(directory.figures.glob("*.png")):
         say(f"  {picture}")
+
+
+def suggest(directory: RunDirectory) -> None:
+    """The last lines on the terminal: what to type next."""
     say("Next:")
-    say(f"  gen-models evaluate {directory.path}")
+    if "fid_lenet" in runs.read_json(directory.metrics):
+        say(f"  gen-models compare {directory.path.parents[1]}")
+    else:
+        say(f"  gen-models evaluate {directory.path}")
     say(f"  gen-models sample {directory.path} --count 64 --output samples.png")
     say(f"  tensorboard --logdir {directory.path.parents[2]} --samples_per_plugin images=100")
 
@@ -200,3 +207,12 @@ def show_evaluation(directory: RunDirectory, metrics: dict[str, float]) -> None:
     say(f"  {int(metrics['samples']):,} new images against as many test images")
     say(f"  {directory.metrics}")
     say(f"  {directory.figures / 'recreated.png'}")
+
+
+def show_quick_evaluation(directory: RunDirectory) -> None:
+    """One line: a sweep has many runs."""
+    metrics = runs.read_json(directory.metrics)
+    shown = [f"{name} {metrics[f'quick/{name}']:.4g}" for name in ("fid_lenet", "coverage")]
+    if "quick/encoder/mse" in metrics:
+        shown.append(f"encoder mse {metrics['quick/encoder/mse']:.4g}")
+    say(f"  {int(metrics['quick/samples']):,} new images: {', '.join(shown)}")

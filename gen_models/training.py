@@ -18,6 +18,7 @@ from gen_models import reporting, runs
 from gen_models.callbacks import RunLog, find_callback
 from gen_models.data import MNISTDataModule
 from gen_models.errors import DivergedError, UserError
+from gen_models.evaluation.evaluate import evaluate_quickly, evaluate_run
 from gen_models.evaluation.validation import OBJECTIVE
 from gen_models.experiment import Build, assemble
 from gen_models.runs import RunDirectory
@@ -50,10 +51,12 @@ def run(config: dict[str, Any], *, defaults: dict[str, Any], build: Build) -> fl
         _fit_and_measure(trainer, model, datamodule, checkpoint)
         return None
     with directory.lock():
-        if _stands(directory, config, model):
-            return directory.read_status().get("objective")
         try:
-            return _train(config, directory, checkpoint, trainer, model, datamodule)
+            if not _stands(directory, config, model):
+                _train(config, directory, checkpoint, trainer, model, datamodule)
+            _evaluate(directory, config["evaluate"])
+            reporting.suggest(directory)
+            return directory.read_status()["objective"]
         finally:
             trainer.logger.close()  # type: ignore[union-attr]
             del experiment, model, trainer, datamodule  # a sweep's jobs share one process
@@ -103,7 +106,7 @@ def _train(
     trainer: pl.Trainer,
     model: Any,
     datamodule: MNISTDataModule,
-) -> float | None:
+) -> None:
     status = directory.read_status()
     if checkpoint is None:
         directory.clear()
@@ -132,14 +135,13 @@ def _train(
             raise
         run_log = find_callback(trainer, RunLog)
         assert run_log is not None
-        objective = metrics.get(OBJECTIVE)
         runs.save_model(directory, model)
         runs.write_json(directory.metrics, metrics)
         reporting.record(trainer, directory, model, datamodule, config, metrics)
         images = trainer.global_step * datamodule.batch_size
         directory.write_status(
             status="done",
-            objective=objective,
+            objective=metrics.get(OBJECTIVE),
             finished=_now(),
             steps=trainer.global_step,
             seconds=round(run_log.seconds, 3),
@@ -147,7 +149,17 @@ def _train(
             images_per_second=round(images / run_log.seconds, 1) if run_log.seconds else None,
         )
         reporting.summarise(directory, metrics, run_log.seconds)
-    return objective
+
+
+def _evaluate(directory: RunDirectory, how: str) -> None:
+    """Measure what is not measured yet: training may have been stopped behind its last batch."""
+    known = runs.read_json(directory.metrics)
+    if how == "full" and "fid_lenet" not in known:
+        evaluation = evaluate_run(directory.path, say=reporting.say)
+        reporting.show_evaluation(directory, evaluation.metrics)
+    if how == "quick" and "quick/fid_lenet" not in known:
+        evaluate_quickly(directory.path, say=reporting.say)
+        reporting.show_quick_evaluation(directory)
 
 
 def _fit_and_measure(

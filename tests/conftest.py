@@ -57,7 +57,9 @@ def composed(*overrides: str) -> dict[str, Any]:
 def train(*overrides: str) -> float | None:
     """`python train.py OVERRIDES` in this process."""
     groups = [text for text in overrides if text.partition("=")[0] in GROUPS]
-    return training.run(composed(*overrides), defaults=composed(*groups), build=instantiate)
+    config = composed(*overrides)
+    config["evaluate"] = config["evaluate"] or "none"  # takes longer than these trainings
+    return training.run(config, defaults=composed(*groups), build=instantiate)
 
 
 Trained = Callable[..., RunDirectory]

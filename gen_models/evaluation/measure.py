@@ -52,6 +52,7 @@ from gen_models.seeding import generator
 log = logging.getLogger(__name__)
 
 SAMPLES = 10_000  # new images, and test images where there are so many
+QUICK_SAMPLES = 2000
 COMPONENTS = 64  # of the Gaussian ceiling
 INVERTED = 256  # test images that are recreated
 CONTROLS = 64  # own samples that are recreated
@@ -76,15 +77,17 @@ class Reference(NamedTuple):
     classifier: Classifier
 
 
-def reference(datamodule: MNISTDataModule, classifier: Classifier) -> Reference:
-    """Read the real images once, for any number of models.
+def reference(
+    datamodule: MNISTDataModule, classifier: Classifier, *, count: int = SAMPLES
+) -> Reference:
+    """Read the real images once, for any number of models; at most `count` test images.
 
     The test images come in a fixed order of ours: MNIST's own is by source, and its first half is
     another population than its second.
     """
     train, test = (datamodule.splits[name].images.float() / 255 for name in ("train", "test"))
     order = torch.randperm(len(test), generator=generator("test order"))
-    test = test[order[:SAMPLES]]
+    test = test[order[:count]]
     return Reference(train, test, classifier.read(test), classifier)
 
 
@@ -218,12 +221,7 @@ def measure(model: Any, real: Reference, *, say: Callable[[str], None] = log.inf
     """
     model.eval()
     say(f"drawing {len(real.test):,} images and measuring their distance to the test images")
-    images = torch.cat(
-        [
-            model.sample(len(chunk), generator("evaluation", index))
-            for index, chunk in enumerate(real.test.split(1000))
-        ]
-    ).float()
+    images = _drawn(model, len(real.test))
     metrics, arrays = measure_generation(images, real)
     say(f"recreating {min(INVERTED, len(real.test))} test images")
     errors, per_image, recreated = measure_reconstruction(model, real)
@@ -236,6 +234,29 @@ def measure(model: Any, real: Reference, *, say: Callable[[str], None] = log.inf
         arrays |= per_image
     metrics["samples"] = float(len(images))
     return Evaluation(metrics, arrays, (real.test[: len(recreated)], recreated))
+
+
+@torch.no_grad()
+def measure_quick(model: Any, real: Reference) -> dict[str, float]:
+    """Distances of as many new images as `real` has, and the encoder's reconstruction.
+
+    Keys: "quick/...", because a distance depends on its sample size.
+    """
+    model.eval()
+    metrics, _ = measure_generation(_drawn(model, len(real.test)), real)
+    if hasattr(model, "encode"):
+        images = real.test[:INVERTED]
+        errors = image_errors(images, encode_decode(model, images))
+        for name, interval in error_intervals(errors).items():
+            metrics |= _interval(f"encoder/{name}", interval)
+    metrics["samples"] = float(len(real.test))
+    return _prefixed("quick", metrics)
+
+
+def _drawn(model: Any, count: int) -> Tensor:
+    chunks = torch.arange(count).split(1000)
+    drawn = [model.sample(len(c), generator("evaluation", i)) for i, c in enumerate(chunks)]
+    return torch.cat(drawn).float()
 
 
 def _interval(name: str, interval: Interval) -> dict[str, float]:
