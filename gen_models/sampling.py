@@ -15,6 +15,7 @@ from gen_models import figures
 from gen_models.callbacks import reconstruct
 from gen_models.data import MNISTDataModule
 from gen_models.errors import UserError
+from gen_models.evaluation.pixels import as_bytes
 from gen_models.seeding import generator
 
 CHUNK = 1000  # images decoded at once
@@ -46,7 +47,7 @@ def write_images(images: Tensor, path: Path) -> None:
     """Write (n, 1, 28, 28) images in [0, 1] as .npy, uint8 (n, 28, 28), or as a .png grid."""
     with _writing(path):
         if path.suffix == ".npy":
-            np.save(path, images.squeeze(1).mul(255).round().to(torch.uint8).numpy())
+            np.save(path, as_bytes(images).numpy())
         else:
             grid = make_grid(images, nrow=ceil(len(images) ** 0.5), pad_value=0.5)
             save_image(grid.repeat_interleave(ZOOM, 1).repeat_interleave(ZOOM, 2), path)

@@ -44,6 +44,11 @@ class PrincipalComponents(NamedTuple):
     variances: Tensor  # (k,), falling, squared pixels
 
 
+def as_bytes(images: Tensor) -> Tensor:
+    """Images (n, 1, h, w) in [0, 1] as uint8, (n, h, w)."""
+    return images.squeeze(1).mul(255).round().to(torch.uint8)
+
+
 def sharpness(images: Tensor) -> Sharpness:
     """Mean variance of the Laplacian and mean share of grey pixels of (n, 1, h, w) images.
 

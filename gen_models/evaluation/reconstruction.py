@@ -110,8 +110,7 @@ def invert(
     """
     if restarts < 1 or steps < 1:
         raise ValueError(f"restarts and steps must be at least 1, got {restarts} and {steps}")
-    draws = model.prior(1000, generator("support"))
-    limit = _limit(draws) if on_support else float("inf")
+    limit = prior_limit(model) if on_support else float("inf")
     starts = model.prior(len(images) * restarts, generator("inversion", seed))
     starts = starts.view(len(images), restarts, -1)
     at_once = max(1, ROWS // restarts)
@@ -128,7 +127,7 @@ def invert(
         z = z[torch.arange(len(z), device=z.device), best]
         with torch.no_grad():
             found = torch.cat([model.decode(chunk) for chunk in z.split(IMAGES)])
-    typical = draws.square().sum(1).mean().sqrt()
+    typical = _draws(model).square().sum(1).mean().sqrt()
     return Inversion(
         z=z,
         images=found,
@@ -178,9 +177,14 @@ def component_reconstruction(fitted: PrincipalComponents, images: Tensor, width:
     return torch.addmm(fitted.mean, codes, components).clamp_(0, 1).view_as(images)
 
 
-def _limit(draws: Tensor) -> float:
-    """How far |z| goes: 1 for a prior that never leaves [-1, 1], else a normal's."""
-    return 1.0 if draws.abs().max() <= 1 else NORMAL_LIMIT
+def prior_limit(model: Any) -> float:
+    """How far |z| goes: 1 for a prior that never leaves [-1, 1], else NORMAL_LIMIT."""
+    return 1.0 if _draws(model).abs().max() <= 1 else NORMAL_LIMIT
+
+
+def _draws(model: Any) -> Tensor:
+    draws: Tensor = model.prior(1000, generator("support"))
+    return draws
 
 
 @torch.enable_grad()
