@@ -35,28 +35,35 @@ def say(line: str) -> None:
     Console(highlight=False).print(line, soft_wrap=True, markup=False)
 
 
-def environment(trainer: pl.Trainer) -> dict[str, Any]:
-    """What the figures of a run may depend on beside its configuration."""
-    device = trainer.strategy.root_device
-    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+def machine() -> dict[str, Any]:
+    """What figures may depend on beside a configuration: versions, threads, processor, system."""
     versions = {"python": platform.python_version(), "torch": torch.__version__}
     return {
         "versions": versions | {package: version(package) for package in PACKAGES},
         "threads": torch.get_num_threads(),
-        "device": gpu or device.type,
-        "devices": trainer.world_size,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "machine": platform.platform(),
     }
 
 
-def peak_memory(trainer: pl.Trainer) -> float:
-    """The most that this process has held, MiB: allocated on a CUDA device, or else resident."""
+def environment(trainer: pl.Trainer) -> dict[str, Any]:
+    """What the figures of a run may depend on: `machine`, and the devices that train."""
     device = trainer.strategy.root_device
-    if device.type == "cuda":
-        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes in the unit of ru_maxrss
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return machine() | {"device": gpu or device.type, "devices": trainer.world_size}
+
+
+def peak_memory() -> dict[str, float]:
+    """Most memory this process has held so far: resident and, with CUDA, allocated there; MiB.
+
+    Jobs of a multirun that share a process share its peak.
+    """
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    peaks = {"peak_memory_mib": round(resident, 1)}
+    if torch.cuda.is_available():
+        peaks["peak_device_memory_mib"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    return peaks
 
 
 def architecture(model: pl.LightningModule) -> str:
@@ -109,7 +116,7 @@ def record(
     logger.log_hyperparams(hparams | {"phase": config["phase"]}, on_test, trainer.global_step)
     logger.save()
     model.cpu()
-    write_figures(directory, model, datamodule, title=_title(config))
+    write_figures(directory, model, datamodule, title=run_title(config))
 
 
 def write_figures(
@@ -172,7 +179,8 @@ def suggest(directory: RunDirectory) -> None:
     say(f"  tensorboard --logdir {directory.path.parents[2]} --samples_per_plugin images=100")
 
 
-def _title(config: dict[str, Any]) -> str:
+def run_title(config: dict[str, Any]) -> str:
+    """Model and phase, as titles of pictures have them: "GAN final"."""
     return f"{runs.model_name(config).upper()} {config['phase']}"
 
 
@@ -204,9 +212,12 @@ def show_evaluation(directory: RunDirectory, metrics: dict[str, float]) -> None:
     for key in [*others, "active_units", *inversion]:
         if key in metrics:
             say(f"  {key} {metrics[key]:.4f}")
+    for key in [key for key in metrics if key.startswith("cost/")]:
+        say(f"  {key} {metrics[key]:,.6g}")
     say(f"  {int(metrics['samples']):,} new images against as many test images")
     say(f"  {directory.metrics}")
-    say(f"  {directory.figures / 'recreated.png'}")
+    for picture in sorted(directory.figures.glob("*.png")):
+        say(f"  {picture}")
 
 
 def show_quick_evaluation(directory: RunDirectory) -> None:

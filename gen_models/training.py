@@ -133,6 +133,7 @@ def _train(
             directory.write_status(status="failed", error=f"{type(error).__name__}: {error}")
             log.exception("failed")
             raise
+        peak = reporting.peak_memory()  # of training, before pictures are drawn
         run_log = find_callback(trainer, RunLog)
         assert run_log is not None
         runs.save_model(directory, model)
@@ -145,8 +146,8 @@ def _train(
             finished=_now(),
             steps=trainer.global_step,
             seconds=round(run_log.seconds, 3),
-            peak_memory_mib=reporting.peak_memory(trainer),
             images_per_second=round(images / run_log.seconds, 1) if run_log.seconds else None,
+            **peak,
         )
         reporting.summarise(directory, metrics, run_log.seconds)
 

@@ -1,0 +1,129 @@
+"""What a model costs: parameters, arithmetic, seconds, memory.
+
+FLOPs are those of matrix products and convolutions, a multiplication and an addition counted as
+two (torch's counter); activations, losses and the optimizer, which are small beside them, are not
+counted. They are the same on every machine; seconds are not.
+"""
+
+import copy
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from gen_models.data import InMemoryLoader
+from gen_models.seeding import generator
+
+TIMED = 1000  # images a timing
+TIMINGS = 5
+
+
+def measure_cost(model: Any, batch: Tensor, status: dict[str, Any]) -> dict[str, float]:
+    """Everything under "cost/...", as far as the run has recorded it.
+
+    Args:
+        model: With the interface of every model, on the CPU; left as it is, and so is the global
+            generator.
+        batch: (b, 1, 28, 28) uint8, a training batch of the run's size.
+        status: What training recorded: steps, seconds, images_per_second and peak_memory_mib.
+
+    Returns:
+        parameters, which are trained; sampling_parameters, on which a sample depends;
+        flops_per_step, forward and backward of one training batch; flops_per_sample;
+        training_flops; seconds, images_per_second and peak_memory_mib of the training process;
+        sampling_seconds, wall time of 1,000 samples on the machine and the threads of the
+        evaluation.
+    """
+    per_step = step_flops(model, batch)
+    costs = {
+        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "sampling_parameters": sampling_parameters(model),
+        "flops_per_step": per_step,
+        "flops_per_sample": sample_flops(model),
+        "training_flops": per_step * status["steps"] if status.get("steps") else None,
+        **{key: status.get(key) for key in ("seconds", "images_per_second", "peak_memory_mib")},
+        "sampling_seconds": sampling_seconds(model),
+    }
+    return {f"cost/{key}": float(value) for key, value in costs.items() if value is not None}
+
+
+@torch.enable_grad()
+def sampling_parameters(model: Any) -> int:
+    """Number of the parameters on which decoded images depend, whatever networks they are in."""
+    twin = copy.deepcopy(model).eval().requires_grad_(True)
+    weights = list(twin.parameters())
+    images = twin.decode(twin.prior(2, generator("cost")))
+    gradients = torch.autograd.grad(images.sum(), weights, allow_unused=True)
+    used = zip(weights, gradients, strict=True)
+    return sum(weight.numel() for weight, gradient in used if gradient is not None)
+
+
+@torch.no_grad()
+def sample_flops(model: Any) -> float:
+    """FLOPs of one new image."""
+    z = model.prior(TIMED, generator("cost"))
+    return _counted(lambda: model.decode(z)) / TIMED
+
+
+@torch.enable_grad()
+def step_flops(model: Any, batch: Tensor) -> float:
+    """FLOPs of one training batch: a real step of the trainer, on a copy of the model.
+
+    A mean over `d_steps` batches for a model that has such a period, as a GAN.
+    """
+    twin = copy.deepcopy(model)
+    period = getattr(model, "d_steps", 1)
+    with _quiet(), torch.random.fork_rng(devices=[]):
+        trainer = pl.Trainer(
+            accelerator="cpu",
+            devices=1,
+            max_epochs=1,
+            limit_val_batches=0,
+            log_every_n_steps=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        batches = InMemoryLoader(batch.repeat(period, 1, 1, 1), batch_size=len(batch))
+        return _counted(lambda: trainer.fit(twin.train(), batches)) / period
+
+
+@torch.no_grad()
+def sampling_seconds(model: Any) -> float:
+    """Wall seconds of 1,000 new images: the median of several, behind a warm-up."""
+    seconds = []
+    for index in range(TIMINGS + 1):
+        own = generator("cost", index)
+        begin = perf_counter()
+        model.sample(TIMED, own)
+        seconds.append(perf_counter() - begin)
+    return median(seconds[1:])
+
+
+def _counted(work: Callable[[], object]) -> int:
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning's advice for a real training does not hold for a step of it."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
