@@ -78,20 +78,28 @@ def evaluate(
     data_root: Annotated[
         Path | None, typer.Option(help="Folder of the data sets, if it is not the run's.")
     ] = None,
+    restarts: Annotated[int, typer.Option(help="Of the inversion of a test image.")] = 4,
+    iterations: Annotated[int, typer.Option(help="Of each restart; studies: 8 x 500.")] = 200,
+    importance_samples: Annotated[
+        int, typer.Option(help="Of the likelihood's bound, an image; studies: 5000.")
+    ] = 1000,
 ) -> None:
-    """Measure a run: distance of new images to the test images, reconstruction, likelihood."""
+    """Measure a run: distance of new images to the test images, reconstruction, likelihood, cost.
+
+    Compare only runs measured with the same options, which stand among the metrics.
+    """
     with _one_line_errors():
-        from gen_models import figures, reporting
+        from gen_models import reporting
         from gen_models.evaluation.evaluate import evaluate_run
+        from gen_models.evaluation.measure import Effort
         from gen_models.runs import RunDirectory
 
-        evaluation = evaluate_run(run, data_root=data_root, say=typer.echo)
-        directory = RunDirectory(run)
-        title = "test images above, what the model makes of them below"
-        above, below = (images[:40] for images in evaluation.recreated)
-        pairs = figures.pairs(above, below, columns=20, title=title)
-        figures.save(pairs, directory.figures / "recreated.png")
-        reporting.show_evaluation(directory, evaluation.metrics)
+        try:
+            effort = Effort(restarts, iterations, importance_samples)
+        except ValueError as error:
+            raise UserError(f"--{str(error).replace('_', '-', 1)}") from error
+        evaluation = evaluate_run(run, data_root=data_root, effort=effort, say=typer.echo)
+        reporting.show_evaluation(RunDirectory(run), evaluation.metrics)
 
 
 @app.command()

@@ -1,5 +1,7 @@
 """`gen-models evaluate` on runs of a second: everything is measured, written and shown."""
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +11,19 @@ from conftest import Trained, read_metrics
 from safetensors.torch import load_file, save_file
 from test_cli import call
 
+from gen_models.callbacks import sample_fixed
 from gen_models.data import MNISTDataModule
 from gen_models.evaluation.classifier import classifier_path, load_classifier
 from gen_models.evaluation.evaluate import evaluate_run
 from gen_models.evaluation.measure import (
+    Effort,
     Reference,
     measure,
     measure_bounds,
     measure_generation,
     reference,
 )
+from gen_models.reporting import read_curves
 from gen_models.runs import load_model
 
 
@@ -52,19 +57,98 @@ def test_a_run_is_measured_into_its_directory(model: str, trained: Trained, tmp_
     assert not any(key.startswith("likelihood/") for key in metrics)
     with np.load(run.path / "evaluation.npz") as arrays:
         assert arrays["inversion_mse"].mean() == pytest.approx(metrics["inversion/mse"], rel=1e-5)
-    assert (run.figures / "recreated.png").is_file()
-    for shown in ("fid_lenet", "pixel noise", "inversion", str(run.metrics)):
+        shapes = {"samples": (100,), "test": (40,), "recreated": (40,)}
+        shapes |= {"interpolation": (8, 11), "traversal": (8, 11)}
+        for name, shape in shapes.items():
+            assert arrays[f"pictures_{name}"].shape == (*shape, 28, 28)
+            assert arrays[f"pictures_{name}"].dtype == np.uint8
+        rebuilt = load_model(run.path)
+        expected = sample_fixed(rebuilt, 100).squeeze(1).numpy()
+        assert np.abs(arrays["pictures_samples"] - 255 * expected).max() < 0.501
+        errors = (arrays["pictures_recreated"] / 255 - arrays["pictures_test"] / 255) ** 2
+        way = "encoder_mse" if model == "vae" else "inversion_mse"
+        assert errors.mean((1, 2)) == pytest.approx(arrays[way][:40], rel=0.02)
+        # a path begins and ends at what the model makes of its two test images
+        ends = arrays["pictures_recreated"][:16].reshape(8, 2, 28, 28).astype(float)
+        paths = arrays["pictures_interpolation"]
+        assert np.abs(paths[:, [0, -1]] - ends).max() <= 1
+    assert {"recreated", "interpolation", "traversal"} <= {
+        path.stem for path in run.figures.glob("*.png")
+    }
+    assert (run.figures / "latent_map.png").exists() == (model == "vae")
+    assert metrics["cost/training_flops"] == 8 * metrics["cost/flops_per_step"]
+    assert metrics["cost/seconds"] == run.read_status()["seconds"]
+    assert metrics["cost/peak_memory_mib"] > 50
+    assert metrics["inversion/restarts"] == 4
+    assert metrics["inversion/iterations"] == 200
+    record = run.read_status()["evaluation"]
+    shipped = json.loads(classifier_path("digits", Path("data")).with_suffix(".json").read_text())
+    assert record["classifier"] == shipped["sha256"]
+    assert record["versions"]["torch"] == torch.__version__
+    for shown in ("fid_lenet", "pixel noise", "inversion", "cost/parameters", str(run.metrics)):
         assert shown in text
 
 
-def test_measuring_again_gives_the_same_figures_and_reuses_the_bounds(trained: Trained) -> None:
-    run = trained("model=gan")
+def test_measuring_again_gives_the_same_and_leaves_nothing_behind(trained: Trained) -> None:
+    run = trained("model=vae")
     lines: list[str] = []
-    first = evaluate_run(run.path, say=lines.append).metrics
+    state = torch.random.get_rng_state()
+    first = evaluate_run(run.path, say=lines.append)
+    assert torch.equal(torch.random.get_rng_state(), state)
     assert any("floor" in line for line in lines)
+    files = _files(run.path)
+    curves = read_curves(run.path)
     lines.clear()
-    assert evaluate_run(run.path, say=lines.append).metrics == first
+    again = evaluate_run(run.path, say=lines.append)
     assert not any("floor" in line for line in lines)
+    timing = {"cost/sampling_seconds": 0.0}
+    assert again.metrics | timing == first.metrics | timing
+    for name, array in first.arrays.items():
+        assert torch.equal(again.arrays[name], array), name
+    assert _files(run.path) == files
+    assert read_curves(run.path) == curves
+
+
+def _files(run: Path) -> list[str]:
+    """Every file, TensorBoard's without the time in its name."""
+    return sorted(str(path.relative_to(run)).split(".tfevents")[0] for path in run.rglob("*"))
+
+
+def test_the_projector_shows_digits_with_their_labels(trained: Trained) -> None:
+    run = trained("model=vae")
+    evaluate_run(run.path, effort=Effort(1, 1, 1), say=lambda line: None)
+    folder = run.path / "projector"
+    config = (folder / "projector_config.pbtxt").read_text()
+    tensors, labels = (
+        folder / re.findall(rf'{key}: "(.+)"', config)[0]
+        for key in ("tensor_path", "metadata_path")
+    )
+    real = MNISTDataModule(name="digits", batch_size=32)
+    real.setup()
+    found = [int(label) for label in labels.read_text().split()]
+    assert sorted(found) == sorted(real.splits["test"].labels.tolist())
+    points = torch.tensor(np.loadtxt(tensors), dtype=torch.float32)
+    model = load_model(run.path)
+    with torch.no_grad():
+        means, _ = model.encode(real.splits["test"].images.float() / 255)
+    # the same means of the same labels, in another order
+    for label in range(10):
+        ours = points[torch.tensor(found) == label].mean(0)
+        theirs = means[real.splits["test"].labels == label].mean(0)
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+def test_the_effort_is_chosen_and_recorded(trained: Trained) -> None:
+    run = trained("model=vae", "model.binarize=true")
+    options = ["--restarts", 1, "--iterations", 3, "--importance-samples", 7]
+    code, text = call("evaluate", run.path, *options)
+    assert code == 0, text
+    metrics = read_metrics(run)
+    assert metrics["inversion/restarts"] == 1
+    assert metrics["inversion/iterations"] == 3
+    assert metrics["likelihood/importance_samples"] == 7
+    with np.load(run.path / "evaluation.npz") as arrays:
+        assert arrays["inversion_curve"].shape == (4, 1)
 
 
 def test_a_likelihood_needs_binarised_training(trained: Trained, real: Reference) -> None:
@@ -136,6 +220,8 @@ def test_a_classifier_is_made_on_demand(tmp_path: Path, monkeypatch: pytest.Monk
     [
         (["evaluate", "{tmp}"], "not a finished run"),
         (["train-classifier", "--data", "cifar"], "--data: name must be one of"),
+        (["evaluate", "x", "--restarts", "0"], "--restarts must be a whole number of at least 1"),
+        (["evaluate", "x", "--importance-samples", "-1"], "--importance-samples must be a whole"),
     ],
 )
 def test_errors_are_one_line(arguments: list[str], says: str, tmp_path: Path) -> None:

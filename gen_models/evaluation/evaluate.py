@@ -1,11 +1,17 @@
-"""All measurements of one trained run, into its directory: metrics.json and evaluation.npz."""
+"""All measurements of one trained run, into its directory.
+
+metrics.json  evaluation.npz  figures/*.png  projector/  and "evaluation" in status.json.
+"""
 
 import os
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
+import torch
 from rich.progress import Progress
 
 from gen_models.data import MNISTDataModule
@@ -17,8 +23,10 @@ from gen_models.evaluation.classifier import (
     save_classifier,
     train_classifier,
 )
+from gen_models.evaluation.cost import measure_cost
 from gen_models.evaluation.measure import (
     QUICK_SAMPLES,
+    Effort,
     Evaluation,
     Reference,
     measure,
@@ -26,38 +34,68 @@ from gen_models.evaluation.measure import (
     measure_quick,
     reference,
 )
+from gen_models.evaluation.pixels import as_bytes
 from gen_models.runs import RunDirectory, load_model, read_json, write_json
 
 Say = Callable[[str], None]
 
 
-def evaluate_run(run: str | Path, *, data_root: str | Path | None = None, say: Say) -> Evaluation:
-    """Measure the last epoch's weights of a run and add the figures to its metrics.
+@torch.random.fork_rng(devices=[])  # rebuilding a network draws its first weights
+def evaluate_run(
+    run: str | Path,
+    *,
+    data_root: str | Path | None = None,
+    effort: Effort | None = None,
+    say: Say,
+) -> Evaluation:
+    """Measure the last epoch's weights of a run; the figures join its metrics, the pictures its.
 
-    Floors and ceilings are the same for every run on a data set: they are measured once for a
-    classifier and kept in the user's cache.
+    A second evaluation replaces what the first has written, whatever its effort, which stands
+    among the metrics. Floors and ceilings are the same for every run on a data set: they are
+    measured once for a classifier and kept in the user's cache.
 
     Args:
         run: A finished run's directory.
         data_root: Folder of the data sets; None means the run's.
+        effort: Of the searches; None means the default.
         say: Called with a line before each part.
 
     Raises:
         UserError: Not a finished run, or its data are missing.
     """
+    # Here, because matplotlib takes a second to import.
+    from gen_models import pictures, reporting
+    from gen_models.callbacks import sample_fixed
+
+    begin = perf_counter()
     directory = RunDirectory(run)
     model = load_model(run)
-    real, name = _real_images(directory, data_root, say)
-    bounds = _cached_bounds(name, real, say)
+    datamodule, real = _real_images(directory, data_root, say)
+    bounds = _cached_bounds(datamodule.name, real, say)
     try:
-        evaluation = measure(model, real, say=say)
+        evaluation = measure(model, real, effort=effort, say=say)
     except ValueError as error:  # a feature is not finite
         raise _unmeasurable(directory, error) from error
-    metrics = evaluation.metrics | bounds
-    _add(directory, metrics)
+    say("counting its cost")
+    batch = datamodule.splits["train"].images[: datamodule.batch_size]
+    cost = measure_cost(model, batch, directory.read_status())
+    evaluation = Evaluation(
+        evaluation.metrics | bounds | cost,
+        evaluation.arrays | {"pictures_samples": as_bytes(sample_fixed(model, 100))},
+    )
+    _add(directory, evaluation.metrics)
     arrays = {name: array.numpy() for name, array in evaluation.arrays.items()}
     np.savez(directory.path / "evaluation.npz", **arrays)  # type: ignore[arg-type]
-    return evaluation._replace(metrics=metrics)
+    pictures.write_figures(directory)
+    if hasattr(model, "encode"):
+        pictures.write_projector(directory, model, real.test, real.labels)
+    record = {
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(perf_counter() - begin, 3),
+        "classifier": real.classifier.record["sha256"],
+    }
+    directory.write_status(evaluation=record | reporting.machine())
+    return evaluation
 
 
 def evaluate_quickly(run: str | Path, *, data_root: str | Path | None = None, say: Say) -> None:
@@ -68,7 +106,7 @@ def evaluate_quickly(run: str | Path, *, data_root: str | Path | None = None, sa
     """
     directory = RunDirectory(run)
     model = load_model(run)
-    real, _ = _real_images(directory, data_root, say, count=QUICK_SAMPLES)
+    _, real = _real_images(directory, data_root, say, count=QUICK_SAMPLES)
     try:
         _add(directory, measure_quick(model, real))
     except ValueError as error:
@@ -119,14 +157,16 @@ def find_classifier(datamodule: MNISTDataModule, say: Say) -> Classifier:
 
 def _real_images(
     directory: RunDirectory, data_root: str | Path | None, say: Say, **options: int
-) -> tuple[Reference, str]:
-    """The images that a run is measured against, and the name of its data set."""
+) -> tuple[MNISTDataModule, Reference]:
+    """The run's data, and the images that it is measured against."""
     data = directory.read_config()["data"]
-    datamodule = MNISTDataModule(name=data["name"], root=data_root or data["root"])
+    datamodule = MNISTDataModule(
+        name=data["name"], root=data_root or data["root"], batch_size=data["batch_size"]
+    )
     datamodule.prepare_data()
     datamodule.setup()
     real = reference(datamodule, find_classifier(datamodule, say), **options)
-    return real, datamodule.name
+    return datamodule, real
 
 
 def _add(directory: RunDirectory, metrics: dict[str, float]) -> None:

@@ -7,11 +7,13 @@ under the sample size at which they were taken: figures of other sizes have othe
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from gen_models.checks import check_whole
 from gen_models.data import MNISTDataModule
 from gen_models.evaluation.classifier import Classifier, Reading
 from gen_models.evaluation.distribution import (
@@ -24,6 +26,7 @@ from gen_models.evaluation.distribution import (
     precision_recall_density_coverage,
 )
 from gen_models.evaluation.intervals import Interval
+from gen_models.evaluation.latent import measure_latent_space
 from gen_models.evaluation.likelihood import (
     active_units,
     bernoulli_log_likelihood,
@@ -32,6 +35,7 @@ from gen_models.evaluation.likelihood import (
     negative_elbo,
 )
 from gen_models.evaluation.pixels import (
+    as_bytes,
     gaussian_images,
     independent_pixels,
     memorisation,
@@ -57,7 +61,7 @@ COMPONENTS = 64  # of the Gaussian ceiling
 INVERTED = 256  # test images that are recreated
 CONTROLS = 64  # own samples that are recreated
 LIKELIHOOD_IMAGES = 1000
-LIKELIHOOD_SAMPLES = 1000  # K of the importance weighted bound
+SHOWN = 40  # recreated test images in the pictures
 
 
 class Evaluation(NamedTuple):
@@ -65,7 +69,30 @@ class Evaluation(NamedTuple):
 
     metrics: dict[str, float]  # flat: key -> figure
     arrays: dict[str, Tensor]  # per-image figures, histograms, curves
-    recreated: tuple[Tensor, Tensor]  # test images and what the model makes of them
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How hard the two searches try; both figures get better with it, so it is recorded.
+
+    Attributes:
+        restarts: Starts of the latent inversion for each image; metric "inversion/restarts".
+        iterations: Its steps; metric "inversion/iterations". 8 x 500 for studies.
+        importance_samples: K of the importance weighted bound; metric
+            "likelihood/importance_samples". 5000 for studies.
+
+    Raises:
+        ValueError: One is not a whole number of at least 1; the message names it.
+    """
+
+    restarts: int = 4
+    iterations: int = 200
+    importance_samples: int = 1000
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for field in fields(self):
+            check_whole(field.name, getattr(self, field.name), 1)
 
 
 class Reference(NamedTuple):
@@ -75,6 +102,7 @@ class Reference(NamedTuple):
     test: Tensor
     reading: Reading  # of `test`
     classifier: Classifier
+    labels: Tensor  # of `test`, (n,) int64
 
 
 def reference(
@@ -87,8 +115,8 @@ def reference(
     """
     train, test = (datamodule.splits[name].images.float() / 255 for name in ("train", "test"))
     order = torch.randperm(len(test), generator=generator("test order"))
-    test = test[order[:count]]
-    return Reference(train, test, classifier.read(test), classifier)
+    test, labels = (part[order[:count]] for part in (test, datamodule.splits["test"].labels))
+    return Reference(train, test, classifier.read(test), classifier, labels)
 
 
 def measure_bounds(real: Reference) -> dict[str, float]:
@@ -148,7 +176,7 @@ def measure_generation(
 
 
 def measure_reconstruction(
-    model: Any, real: Reference
+    model: Any, real: Reference, effort: Effort
 ) -> tuple[dict[str, float], dict[str, Tensor], Tensor]:
     """How well the model recreates test images: by its encoder, if it has one, and by inversion.
 
@@ -159,15 +187,16 @@ def measure_reconstruction(
     ways: dict[str, Tensor] = {}
     if hasattr(model, "encode"):
         ways["encoder"] = encode_decode(model, images)
-    found = invert(model, images)
-    control, _ = inversion_control(model, min(CONTROLS, len(images)))
+    search: dict[str, Any] = {"restarts": effort.restarts, "steps": effort.iterations}
+    found = invert(model, images, **search)
+    control, _ = inversion_control(model, min(CONTROLS, len(images)), **search)
     ways["inversion"] = found.images
     fitted = principal_components(real.train, model.latent_dim)
     ways["pca"] = component_reconstruction(fitted, images, model.latent_dim)
     ways["nearest"] = real.train[nearest(images, real.train).indices]
     ways["mean_image"] = real.train.mean(0, keepdim=True).expand_as(images)
     metrics: dict[str, float] = {}
-    arrays = {"inversion_curve": found.curve}
+    arrays = {"inversion_curve": found.curve, "inversion_z": found.z}
     for way, made in ways.items():
         errors = image_errors(images, made)
         for name, interval in error_intervals(errors).items():
@@ -176,10 +205,14 @@ def measure_reconstruction(
     metrics["inversion/control_mse"] = control.mse.mean().item()
     metrics["inversion/control_median_mse"] = control.mse.median().item()
     metrics["inversion/radius"] = found.radius.mean().item()
+    metrics["inversion/restarts"] = float(effort.restarts)
+    metrics["inversion/iterations"] = float(effort.iterations)
     return metrics, arrays, next(iter(ways.values()))
 
 
-def measure_likelihood(model: Any, real: Reference) -> tuple[dict[str, float], dict[str, Tensor]]:
+def measure_likelihood(
+    model: Any, real: Reference, effort: Effort
+) -> tuple[dict[str, float], dict[str, Tensor]]:
     """-ELBO, its parts, active units and the importance weighted bound, nats per image.
 
     On binarised pixels for a model trained on them: then it is a likelihood. On grey pixels for
@@ -202,38 +235,54 @@ def measure_likelihood(model: Any, real: Reference) -> tuple[dict[str, float], d
             images[:LIKELIHOOD_IMAGES],
             model.encode,
             log_likelihood,
-            samples=LIKELIHOOD_SAMPLES,
+            samples=effort.importance_samples,
             generator=generator("iwae"),
         )
         metrics["likelihood/iwae"] = -bound.mean().item()
+        metrics["likelihood/importance_samples"] = float(effort.importance_samples)
         arrays["iwae"] = bound
     return metrics, arrays
 
 
 @torch.no_grad()
-def measure(model: Any, real: Reference, *, say: Callable[[str], None] = log.info) -> Evaluation:
+def measure(
+    model: Any,
+    real: Reference,
+    *,
+    effort: Effort | None = None,
+    say: Callable[[str], None] = log.info,
+) -> Evaluation:
     """Everything that is measured of one model; it is left in eval mode.
 
     Args:
         model: With the interface of every model; on the CPU.
         real: What to measure against.
+        effort: Of the searches; None means the default.
         say: Called with a line before each part.
     """
     model.eval()
+    effort = effort or Effort()
     say(f"drawing {len(real.test):,} images and measuring their distance to the test images")
     images = _drawn(model, len(real.test))
     metrics, arrays = measure_generation(images, real)
     say(f"recreating {min(INVERTED, len(real.test))} test images")
-    errors, per_image, recreated = measure_reconstruction(model, real)
+    errors, per_image, recreated = measure_reconstruction(model, real, effort)
     metrics |= errors
     arrays |= per_image
     if hasattr(model, "encode"):
         say("bounding the likelihood" if model.binarize else "measuring the ELBO on grey pixels")
-        bounds, per_image = measure_likelihood(model, real)
+        bounds, per_image = measure_likelihood(model, real, effort)
         metrics |= bounds
         arrays |= per_image
+    say("looking into the latent space")
+    encoded = hasattr(model, "encode")
+    z = model.encode(real.test[:INVERTED])[0] if encoded else arrays["inversion_z"]
+    arrays |= measure_latent_space(model, real.test, z)
+    arrays["test_labels"] = real.labels
+    arrays["pictures_test"] = as_bytes(real.test[:SHOWN])
+    arrays["pictures_recreated"] = as_bytes(recreated[:SHOWN])
     metrics["samples"] = float(len(images))
-    return Evaluation(metrics, arrays, (real.test[: len(recreated)], recreated))
+    return Evaluation(metrics, arrays)
 
 
 @torch.no_grad()
