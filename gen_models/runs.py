@@ -12,7 +12,7 @@ import importlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -147,11 +147,15 @@ def _label(key: str, value: Any) -> str:
 
 
 def fingerprint(model_class: type) -> str:
-    """Hash of the code that trains: the model's file, and the files below it; docstrings aside."""
+    """Hash of the code that trains: the model's file, and the files below it."""
     package = Path(__file__).parent
     names = ["layers", "losses", "datasets", "data", "seeding", "experiment", "training"]
     files = {Path(importlib.import_module(model_class.__module__).__file__ or "")}
-    files |= {package / f"{name}.py" for name in names}
+    return hash_code(files | {package / f"{name}.py" for name in names})
+
+
+def hash_code(files: Iterable[Path]) -> str:
+    """Hash of Python files; comments, layout and docstrings aside."""
     digest = hashlib.sha256()
     for file in sorted(files, key=lambda path: path.name):
         tree = ast.parse(file.read_text())

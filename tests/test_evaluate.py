@@ -13,13 +13,13 @@ from test_cli import call
 
 from gen_models.callbacks import sample_fixed
 from gen_models.data import MNISTDataModule
+from gen_models.evaluation.bounds import measure_bounds
 from gen_models.evaluation.classifier import classifier_path, load_classifier
 from gen_models.evaluation.evaluate import evaluate_run
 from gen_models.evaluation.measure import (
     Effort,
     Reference,
     measure,
-    measure_bounds,
     measure_generation,
     reference,
 )

@@ -71,7 +71,7 @@ def test_without_the_callback_there_is_no_objective(trained: Trained) -> None:
 @pytest.mark.parametrize(
     ("figures", "word"),
     [
-        ({"val/missing_digits": 3.0}, "3 of the digits are missing"),
+        ({"val/missing_digits": 3.0}, "missing from the new images: 3 of 10"),
         ({"val/missing_digits": 0.0, "val/d_real": 0.999, "val/d_fake": 0.001}, "discriminator"),
     ],
 )

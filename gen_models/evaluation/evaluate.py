@@ -3,7 +3,6 @@
 metrics.json  evaluation.npz  figures/*.png  projector/  and "evaluation" in status.json.
 """
 
-import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from rich.progress import Progress
 
 from gen_models.data import MNISTDataModule
 from gen_models.errors import UserError
+from gen_models.evaluation.bounds import find_bounds
 from gen_models.evaluation.classifier import (
     Classifier,
     classifier_path,
@@ -30,7 +30,6 @@ from gen_models.evaluation.measure import (
     Evaluation,
     Reference,
     measure,
-    measure_bounds,
     measure_quick,
     reference,
 )
@@ -71,7 +70,7 @@ def evaluate_run(
     directory = RunDirectory(run)
     model = load_model(run)
     datamodule, real = _real_images(directory, data_root, say)
-    bounds = _cached_bounds(datamodule.name, real, say)
+    bounds = find_bounds(datamodule.name, real, say)
     try:
         evaluation = measure(model, real, effort=effort, say=say)
     except ValueError as error:  # a feature is not finite
@@ -175,15 +174,3 @@ def _add(directory: RunDirectory, metrics: dict[str, float]) -> None:
 
 def _unmeasurable(directory: RunDirectory, error: ValueError) -> UserError:
     return UserError(f"{directory.path}: its images cannot be measured: {error}")
-
-
-def _cached_bounds(name: str, real: Reference, say: Say) -> dict[str, float]:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gen-models"
-    file = cache / f"bounds-{name}-{real.classifier.record['sha256'][:16]}.json"
-    if file.exists():
-        return read_json(file)
-    say(f"measuring the floor and the ceilings of {name}, once: {file}")
-    bounds = measure_bounds(real)
-    cache.mkdir(parents=True, exist_ok=True)
-    write_json(file, bounds)
-    return bounds

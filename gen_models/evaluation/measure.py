@@ -36,8 +36,6 @@ from gen_models.evaluation.likelihood import (
 )
 from gen_models.evaluation.pixels import (
     as_bytes,
-    gaussian_images,
-    independent_pixels,
     memorisation,
     nearest,
     principal_components,
@@ -57,7 +55,6 @@ log = logging.getLogger(__name__)
 
 SAMPLES = 10_000  # new images, and test images where there are so many
 QUICK_SAMPLES = 2000
-COMPONENTS = 64  # of the Gaussian ceiling
 INVERTED = 256  # test images that are recreated
 CONTROLS = 64  # own samples that are recreated
 LIKELIHOOD_IMAGES = 1000
@@ -117,33 +114,6 @@ def reference(
     order = torch.randperm(len(test), generator=generator("test order"))
     test, labels = (part[order[:count]] for part in (test, datamodule.splits["test"].labels))
     return Reference(train, test, classifier.read(test), classifier, labels)
-
-
-def measure_bounds(real: Reference) -> dict[str, float]:
-    """Floor and ceilings of the distances: what no model, and what any model, should reach.
-
-    Keys: "floor/..." for as many real training images, "noise/..." for independent pixels,
-    "gaussian/..." for a Gaussian on 64 principal components; the pixel measures of real test
-    images under "real/...".
-    """
-    n = len(real.test)
-    chosen = torch.randperm(len(real.train), generator=generator("floor"))[:n]
-    fitted = principal_components(real.train, COMPONENTS)
-    noise = independent_pixels(real.train, n, generator=generator("noise"))
-    gaussian = gaussian_images(
-        fitted, n, generator=generator("gaussian"), shape=tuple(real.test.shape[1:])
-    )
-    metrics: dict[str, float] = {}
-    for name, images in (("floor", real.train[chosen]), ("noise", noise), ("gaussian", gaussian)):
-        metrics |= _prefixed(name, measure_generation(images, real)[0])
-    test = sharpness(real.test)
-    among = memorisation(real.test, real.train, real.test, leave_one_out=True)
-    return metrics | {
-        "real/laplacian_variance": test.laplacian_variance,
-        "real/grey_share": test.grey_share,
-        "real/memorisation": among.ratio,
-        "real/confidence": mean_confidence(real.reading.logits),
-    }
 
 
 def measure_generation(
@@ -299,7 +269,7 @@ def measure_quick(model: Any, real: Reference) -> dict[str, float]:
         for name, interval in error_intervals(errors).items():
             metrics |= _interval(f"encoder/{name}", interval)
     metrics["samples"] = float(len(real.test))
-    return _prefixed("quick", metrics)
+    return prefixed("quick", metrics)
 
 
 def _drawn(model: Any, count: int) -> Tensor:
@@ -312,5 +282,5 @@ def _interval(name: str, interval: Interval) -> dict[str, float]:
     return {name: interval.value, f"{name}/low": interval.low, f"{name}/high": interval.high}
 
 
-def _prefixed(prefix: str, metrics: dict[str, float]) -> dict[str, float]:
+def prefixed(prefix: str, metrics: dict[str, float]) -> dict[str, float]:
     return {f"{prefix}/{key}": value for key, value in metrics.items()}

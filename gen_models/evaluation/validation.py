@@ -101,7 +101,7 @@ class ValidationDistance(Callback):
         figures: dict[str, Tensor] = trainer.callback_metrics
         missing = int(figures["val/missing_digits"])
         signs = {
-            f"{missing} of the digits are missing from the new images": missing > 0,
+            f"digits missing from the new images: {missing} of 10": missing > 0,
             "the discriminator is sure of every image, so the generator hardly learns": (
                 figures.get("val/d_real", torch.tensor(0.5)) > SATURATED
                 and figures.get("val/d_fake", torch.tensor(0.5)) < 1 - SATURATED
