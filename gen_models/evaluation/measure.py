@@ -283,4 +283,5 @@ def _interval(name: str, interval: Interval) -> dict[str, float]:
 
 
 def prefixed(prefix: str, metrics: dict[str, float]) -> dict[str, float]:
+    """The same figures as "prefix/key"."""
     return {f"{prefix}/{key}": value for key, value in metrics.items()}
