@@ -103,6 +103,29 @@ def evaluate(
 
 
 @app.command()
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...", help="Run directories, or folders of them.", show_default=False
+        ),
+    ],
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="Draw metrics against this setting: lr, activation, ..."),
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("comparison"),
+) -> None:
+    """Compare runs: means over seeds, verdicts, pictures, in a report of one page."""
+    with _one_line_errors():
+        from gen_models.comparison import report, terminal
+        from gen_models.comparison.compare import compare as compare_runs
+
+        comparison = compare_runs(runs, by)
+        terminal.show(comparison, report.write_report(comparison, output))
+
+
+@app.command()
 def train_classifier(
     data: Annotated[str, typer.Option(help="mnist, fashion_mnist, kmnist or digits.")],
     data_root: Annotated[

@@ -1,0 +1,159 @@
+"""Many runs -> everything that is said of them: groups, verdicts, claims, sweeps, fairness."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gen_models.comparison import claims, fairness, sweep, table, verdicts
+from gen_models.comparison.collect import find_runs
+from gen_models.comparison.contrasts import Answer
+from gen_models.comparison.metrics import FID, QUICK, metric
+from gen_models.comparison.sweep import Sweep
+from gen_models.comparison.table import Group
+from gen_models.comparison.verdicts import Verdict
+
+HEADLINES = [  # of the main table, where measured
+    FID,
+    "coverage",
+    "missing_digits",
+    "encoder/mse",
+    "inversion/mse",
+    "test/loss",
+    "cost/seconds",
+]
+WAYS = {"nearest": "nearest image", "mean_image": "mean image"}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the report tells."""
+
+    paths: tuple[str, ...]
+    groups: list[Group]
+    bounds: dict[str, float]  # floor/..., gaussian/..., noise/..., real/...
+    notes: list[str]  # what is left out or to be minded, one line each
+    verdicts: list[tuple[Group, Group, list[Verdict]]]
+    claims: list[Answer]
+    sweeps: list[Sweep]
+
+    @property
+    def data(self) -> str:
+        """The name of the data set."""
+        return str(self.groups[0].settings["data"])
+
+    @property
+    def headlines(self) -> list[str]:
+        """The metrics of the main table; figures of 2,000 samples in columns of their own."""
+        have = table.measured(self.groups)
+        return [key for base in HEADLINES for key in (base, QUICK + base) if key in have]
+
+    @property
+    def answer(self) -> list[str]:
+        """The result in sentences with numbers."""
+        said = [self._best(key) for key in (FID, QUICK + FID, "coverage")]
+        return [sentence for sentence in (*said, self._recreated(), self._cost()) if sentence]
+
+    def _best(self, key: str) -> str:
+        """Which group is best by a metric, and whether that is beyond seed noise."""
+        of = metric(key)
+        sound = [
+            (found.estimate.value, group)
+            for group in self.groups
+            if (found := group.summary(key)) and found.estimate and not found.diverged
+        ]
+        if len(sound) < 2:
+            return ""
+        sound.sort(key=lambda pair: pair[0], reverse=of.better == "higher")
+        (value, first), (_, second) = sound[:2]
+        told = verdicts.verdict(first, second, key)
+        beside = [
+            f"{name} {of.show(self.bounds[f'{bound}/{key}'])}"
+            for bound, name in (("floor", "real images"), ("gaussian", "a PCA Gaussian"))
+            if f"{bound}/{key}" in self.bounds
+        ]
+        known = f" ({', '.join(beside)})" if beside else ""
+        return (
+            f"{first.label} has the {of.better_word} {key}, {of.show(value)}{known}; against "
+            f"{second.label}, the next: {told.text if told else ''}."
+        )
+
+    def _recreated(self) -> str:
+        ways = {"encoder/mse": "by encoder", "inversion/mse": "by inversion"}
+        parts = []
+        for model in dict.fromkeys(group.model for group in self.groups):
+            key = "encoder/mse" if model == "vae" else "inversion/mse"
+            sound = [
+                (found.estimate.value, group.label)
+                for group in self.groups
+                if group.model == model
+                and (found := group.summary(key))
+                and found.estimate
+                and not found.diverged
+            ]
+            if sound:
+                value, label = min(sound)
+                parts.append(f"{label} {metric(key).show(value)} {ways[key]}")
+        known = "; ".join(f"{name} {value:.5f}" for name, value in self.recreations().items())
+        return (
+            f"Recreated test images, mean squared error: {', '.join(parts)} ({known})."
+            if parts
+            else ""
+        )
+
+    def _cost(self) -> str:
+        of = metric("cost/seconds")
+        parts = [
+            f"{group.label} {of.show(found.estimate.value)} s"
+            for group in self.groups
+            if group.reference and (found := group.summary(of.key)) and found.estimate
+        ]
+        return f"Training took: {', '.join(parts)}." if parts else ""
+
+    def recreations(self) -> dict[str, float]:
+        """What recreates test images without a model: name -> mean squared error."""
+        known: dict[str, float] = {}
+        for group in self.groups:
+            width = group.settings["model.latent_dim"]
+            for way, name in {"pca": f"PCA, {width} components", **WAYS}.items():
+                found = group.summary(f"{way}/mse")
+                if found and found.estimate:
+                    known.setdefault(name, found.estimate.value)
+        return dict(sorted(known.items(), key=lambda item: item[1]))
+
+
+def compare(paths: Sequence[str | Path], by: str | None = None) -> Comparison:
+    """Read runs and say all that can be said of them.
+
+    Args:
+        paths: Run directories, or folders of them.
+        by: A setting to draw metrics against, as typed on the command line of training.
+
+    Raises:
+        UserError: Bad input; one line.
+    """
+    found = find_runs(paths)
+    groups = table.group_runs(found.runs)
+    bounds, notes = table.bounds(groups)
+    keys = table.measured(groups)
+    against = []
+    for one, other in verdicts.pairs(groups):
+        told = [verdicts.verdict(one, other, key, bounds.get(f"real/{key}")) for key in keys]
+        against.append((one, other, [verdict for verdict in told if verdict]))
+    return Comparison(
+        paths=tuple(map(str, paths)),
+        groups=groups,
+        bounds=bounds,
+        notes=[*found.notes, *notes, *_diverged(groups), *fairness.mixed_fingerprints(groups)],
+        verdicts=against,
+        claims=claims.answers(groups, bounds),
+        sweeps=sweep.sweeps(groups, by) if by else [],
+    )
+
+
+def _diverged(groups: Sequence[Group]) -> list[str]:
+    return [
+        f"{run.path}: diverged: {run.status.get('error', 'a loss was not finite')}"
+        for group in groups
+        for run in group.runs
+        if run.diverged
+    ]

@@ -1,0 +1,123 @@
+"""What is known of each metric: its name, unit, direction, format. Nowhere else."""
+
+import math
+from typing import Literal, NamedTuple
+
+Better = Literal["lower", "higher", "real", ""]  # real: nearer to that of real images; "": neither
+DIVERGED = "diverged"
+FID = "fid_lenet"
+QUICK = "quick/"
+BOUNDS = {
+    "floor": "real images",
+    "gaussian": "PCA Gaussian",
+    "noise": "pixel noise",
+    "real": "real test images",
+}
+
+
+class Metric(NamedTuple):
+    """One measure of a run."""
+
+    key: str  # as in metrics.json
+    better: Better
+    unit: str
+    meaning: str
+    format: str  # of `format`, or "si": three digits and a thousands' letter
+
+    def show(self, value: float | None) -> str:
+        """The figure for a person, without its unit; "-" for none, "diverged" for NaN."""
+        if value is None:
+            return "-"
+        if not math.isfinite(value):
+            return DIVERGED
+        return _si(value) if self.format == "si" else format(value, self.format)
+
+    @property
+    def arrow(self) -> str:
+        """The direction of better, as one sign."""
+        return {"lower": "↓", "higher": "↑", "real": "≈", "": ""}[self.better]
+
+    @property
+    def better_word(self) -> str:
+        """How the best is called."""
+        return {"lower": "lowest", "higher": "highest"}.get(self.better, "best")
+
+
+def _si(value: float) -> str:
+    for power, letter in ((15, "P"), (12, "T"), (9, "G"), (6, "M"), (3, "k")):
+        if abs(value) >= 0.9995 * 10**power:
+            return f"{value / 10**power:.3g} {letter}"
+    return f"{value:.3g}"
+
+
+_KNOWN = [
+    Metric(FID, "lower", "", "Fréchet distance to the test images in LeNet features", ".2f"),
+    Metric("kid_lenet", "lower", "", "kernel distance in the same features", ".4f"),
+    Metric("coverage", "higher", "", "share of test images with a new image near by", ".3f"),
+    Metric("recall", "higher", "", "share of test images among the new ones", ".3f"),
+    Metric("precision", "higher", "", "share of new images among the test images", ".3f"),
+    Metric("density", "higher", "", "how densely new images sit among test images", ".3f"),
+    Metric("label_kl", "lower", "nats", "digits drawn against digits in the test set", ".3f"),
+    Metric("missing_digits", "lower", "", "digits that are (almost) never drawn", ".3g"),
+    Metric("confidence", "real", "", "classifier's mean confidence in its label", ".3f"),
+    Metric("laplacian_variance", "real", "", "sharpness: variance of the Laplacian", ".3f"),
+    Metric("grey_share", "real", "", "share of pixels in (0.1, 0.9)", ".3f"),
+    Metric("memorisation", "real", "", "distance to nearest training over test image", ".3f"),
+    Metric("encoder/mse", "lower", "", "squared error of encoded, decoded test images", ".5f"),
+    Metric("encoder/psnr", "higher", "dB", "the same as signal to noise", ".2f"),
+    Metric("encoder/ssim", "higher", "", "the same as structural similarity", ".3f"),
+    Metric("inversion/mse", "lower", "", "squared error of the nearest image found by z", ".5f"),
+    Metric("inversion/psnr", "higher", "dB", "the same as signal to noise", ".2f"),
+    Metric("inversion/ssim", "higher", "", "the same as structural similarity", ".3f"),
+    Metric("inversion/control_mse", "", "", "what the search misses of own images, mean", ".5f"),
+    Metric("inversion/control_median_mse", "", "", "the same, median", ".5f"),
+    Metric("inversion/radius", "", "", "root mean square of the z that were found", ".3f"),
+    Metric("test/loss", "lower", "nats", "recon + beta x KL of a test image", ".2f"),
+    Metric("test/recon", "lower", "nats", "reconstruction part of the loss", ".2f"),
+    Metric("test/kl", "", "nats", "KL part of the loss", ".2f"),
+    Metric("val/loss", "lower", "nats", "the loss of a validation image", ".2f"),
+    Metric("val/recon", "lower", "nats", "reconstruction part of the loss", ".2f"),
+    Metric("val/kl", "", "nats", "KL part of the loss", ".2f"),
+    Metric("grey_pixels/negative_elbo", "lower", "nats", "-ELBO on grey pixels", ".2f"),
+    Metric("grey_pixels/recon", "lower", "nats", "its reconstruction part", ".2f"),
+    Metric("grey_pixels/kl", "", "nats", "its KL part", ".2f"),
+    Metric("likelihood/negative_elbo", "lower", "nats", "-ELBO on binarised pixels", ".2f"),
+    Metric("likelihood/recon", "lower", "nats", "its reconstruction part", ".2f"),
+    Metric("likelihood/kl", "", "nats", "its KL part", ".2f"),
+    Metric("likelihood/iwae", "lower", "nats", "importance weighted bound, K = 1000", ".2f"),
+    Metric("active_units", "", "", "latents that the encoder uses", ".3g"),
+    Metric("cost/parameters", "", "", "trained parameters, all networks", ",.0f"),
+    Metric("cost/sampling_parameters", "", "", "parameters of generator or decoder", ",.0f"),
+    Metric("cost/flops_per_step", "", "", "operations of one training batch", "si"),
+    Metric("cost/flops_per_sample", "", "", "operations of one new image", "si"),
+    Metric("cost/training_flops", "", "", "operations of the whole training", "si"),
+    Metric("cost/seconds", "", "s", "training and validation", ",.0f"),
+    Metric("cost/images_per_second", "", "", "training images a second", ",.0f"),
+    Metric("cost/peak_memory_mib", "", "MiB", "most memory held", ",.0f"),
+    Metric("cost/sampling_seconds", "", "s", "seconds for 1,000 new images", ".3g"),
+]
+_BY_KEY = {metric.key: metric for metric in _KNOWN}
+_OTHER_SAMPLES = {QUICK: "2,000 samples", "val/": "against validation images"}
+
+
+def metric(key: str) -> Metric:
+    """What is known of `key`; a key of another sample size is its own metric, of the same kind."""
+    if key in _BY_KEY:
+        return _BY_KEY[key]
+    for prefix, samples in _OTHER_SAMPLES.items():
+        base = _BY_KEY.get(key.removeprefix(prefix))
+        if key.startswith(prefix) and base:
+            return base._replace(key=key, meaning=f"{base.meaning} ({samples})")
+    return Metric(key, "", "", "", ".4g")
+
+
+def order(key: str) -> tuple[int, str]:
+    """Sorts keys as they stand above; unknown ones follow by name, other sample sizes last."""
+    keys = list(_BY_KEY)
+    return (keys.index(key) if key in _BY_KEY else len(keys), key)
+
+
+def is_measure(key: str) -> bool:
+    """Whether `key` is a measure of the run, not the end of an interval nor a bound."""
+    parts = key.split("/")
+    return parts[-1] not in ("low", "high") and not set(parts[:-1]) & set(BOUNDS)
