@@ -42,16 +42,52 @@ class Comparison:
         return str(self.groups[0].settings["data"])
 
     @property
+    def main(self) -> list[Group]:
+        """The phases themselves, or, where only variants of them were given, every group."""
+        return [group for group in self.groups if group.reference] or self.groups
+
+    @property
+    def compared(self) -> str:
+        """The groups and their seeds."""
+        seeds = {
+            group.label: f"seed{'s' if len(group.runs) > 1 else ''} "
+            + ", ".join(str(run.seed) for run in group.runs)
+            for group in self.groups
+        }
+        same = set(seeds.values())
+        if len(same) > 1:
+            return "; ".join(f"{label} ({found})" for label, found in seeds.items()) + "."
+        return f"{'; '.join(seeds)}: {same.pop()} each."
+
+    @property
     def headlines(self) -> list[str]:
         """The metrics of the main table; figures of 2,000 samples in columns of their own."""
         have = table.measured(self.groups)
         return [key for base in HEADLINES for key in (base, QUICK + base) if key in have]
 
     @property
+    def answered(self) -> list[Answer]:
+        """The claims that these runs decide, or leave open."""
+        return [answer for answer in self.claims if answer.outcome != "not answered"]
+
+    @property
+    def unanswered(self) -> list[Answer]:
+        """The claims that these runs do not answer."""
+        return [answer for answer in self.claims if answer.outcome == "not answered"]
+
+    @property
     def answer(self) -> list[str]:
         """The result in sentences with numbers."""
-        said = [self._best(key) for key in (FID, QUICK + FID, "coverage")]
-        return [sentence for sentence in (*said, self._recreated(), self._cost()) if sentence]
+        said = [
+            f"{line.label}, {sweep.metric}: {line.best}."
+            for sweep in self.sweeps
+            for line in sweep.lines
+            if line.best
+        ]
+        if not said:
+            said = [self._best(key) for key in (FID, QUICK + FID, "coverage")]
+            said += [self._recreated(), self._cost()]
+        return [sentence for sentence in said if sentence]
 
     def _best(self, key: str) -> str:
         """Which group is best by a metric, and whether that is beyond seed noise."""
@@ -68,17 +104,18 @@ class Comparison:
         told = verdicts.verdict(first, second, key)
         beside = [
             f"{name} {of.show(self.bounds[f'{bound}/{key}'])}"
-            for bound, name in (("floor", "real images"), ("gaussian", "a PCA Gaussian"))
+            for bound, name in (("floor", "real images have"), ("gaussian", "a PCA Gaussian"))
             if f"{bound}/{key}" in self.bounds
         ]
-        known = f" ({', '.join(beside)})" if beside else ""
+        known = f", where {' and '.join(beside)}" if beside else ""
+        text = told.text if told else ""
         return (
-            f"{first.label} has the {of.better_word} {key}, {of.show(value)}{known}; against "
-            f"{second.label}, the next: {told.text if told else ''}."
+            f"{first.label} has the {of.better_word} {key}, {of.show(value)}{known}; against the "
+            f"next, {second.label}: {text}."
         )
 
     def _recreated(self) -> str:
-        ways = {"encoder/mse": "by encoder", "inversion/mse": "by inversion"}
+        ways = {"encoder/mse": "its encoder", "inversion/mse": "inversion"}
         parts = []
         for model in dict.fromkeys(group.model for group in self.groups):
             key = "encoder/mse" if model == "vae" else "inversion/mse"
@@ -92,20 +129,23 @@ class Comparison:
             ]
             if sound:
                 value, label = min(sound)
-                parts.append(f"{label} {metric(key).show(value)} {ways[key]}")
-        known = "; ".join(f"{name} {value:.5f}" for name, value in self.recreations().items())
-        return (
-            f"Recreated test images, mean squared error: {', '.join(parts)} ({known})."
-            if parts
-            else ""
+                parts.append(f"{metric(key).show(value)} by {label} ({ways[key]})")
+        if not parts:
+            return ""
+        known = ", ".join(
+            f"{name} {value:.5f}"
+            for name, value in self.recreations().items()
+            if name != WAYS["mean_image"]
         )
+        told = f"Test images are recreated with a squared error of {', '.join(parts)}"
+        return f"{told}{f'; without a model: {known}' if known else ''}."
 
     def _cost(self) -> str:
         of = metric("cost/seconds")
         parts = [
             f"{group.label} {of.show(found.estimate.value)} s"
-            for group in self.groups
-            if group.reference and (found := group.summary(of.key)) and found.estimate
+            for group in self.main
+            if (found := group.summary(of.key)) and found.estimate
         ]
         return f"Training took: {', '.join(parts)}." if parts else ""
 
@@ -134,7 +174,7 @@ def compare(paths: Sequence[str | Path], by: str | None = None) -> Comparison:
     found = find_runs(paths)
     groups = table.group_runs(found.runs)
     bounds, notes = table.bounds(groups)
-    keys = table.measured(groups)
+    keys = [key for key in table.measured(groups) if metric(key).better]
     against = []
     for one, other in verdicts.pairs(groups):
         told = [verdicts.verdict(one, other, key, bounds.get(f"real/{key}")) for key in keys]

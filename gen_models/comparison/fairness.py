@@ -9,7 +9,7 @@ from gen_models.comparison.table import Group, describe, short_name, show_value
 
 SETTINGS = {  # setting -> what it is called here
     "data": "data set",
-    "limit_train_batches": "share of the training images",
+    "limit_train_batches": "training images (share, or batches)",
     "batch_size": "batch size",
     "max_epochs": "epochs",
     "precision": "precision",

@@ -111,10 +111,12 @@ def metric(key: str) -> Metric:
     return Metric(key, "", "", "", ".4g")
 
 
-def order(key: str) -> tuple[int, str]:
+def order(key: str) -> tuple[bool, int, str]:
     """Sorts keys as they stand above; unknown ones follow by name, other sample sizes last."""
     keys = list(_BY_KEY)
-    return (keys.index(key) if key in _BY_KEY else len(keys), key)
+    prefix = next((p for p in _OTHER_SAMPLES if key.startswith(p) and key not in _BY_KEY), "")
+    base = key.removeprefix(prefix)
+    return (bool(prefix), keys.index(base) if base in _BY_KEY else len(keys), key)
 
 
 def is_measure(key: str) -> bool:

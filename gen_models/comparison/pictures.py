@@ -25,12 +25,12 @@ class Picture(NamedTuple):
 
 
 class Album(NamedTuple):
-    """The pictures of one group's first run that has them."""
+    """The pictures of one group: of its first run that did not diverge."""
 
     label: str
     samples: Picture | None
     recreated: Picture | None
-    missing: str  # what is not there, and the command that makes it; "" if all is
+    command: str  # that draws them
 
 
 def albums(groups: Sequence[Group]) -> tuple[Picture | None, list[Album]]:
@@ -53,14 +53,7 @@ def albums(groups: Sequence[Group]) -> tuple[Picture | None, list[Album]]:
         )
         if real is None and "pictures_test" in arrays:
             real = grid(arrays["pictures_test"], "Real test digits, those recreated below")
-        missing = ""
-        if run.diverged:
-            missing = "diverged: no pictures"
-        elif samples is None or recreated is None:
-            missing = (
-                f"no pictures in {run.path / 'evaluation.npz'}: gen-models evaluate {run.path}"
-            )
-        found.append(Album(group.label, samples, recreated, missing))
+        found.append(Album(group.label, samples, recreated, f"gen-models evaluate {run.path}"))
     return real, found
 
 

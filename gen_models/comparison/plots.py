@@ -10,7 +10,13 @@ from gen_models.comparison.sweep import Line, Sweep
 from gen_models.comparison.table import Group
 
 ROW = 34
+TITLE = 18
 COLORS = 4  # classes c0 to c3 of the page
+SHAPES: dict[int, list[tuple[float, float]]] = {  # of a mark, beside the dot
+    1: [(-3.5, -3.5), (3.5, -3.5), (3.5, 3.5), (-3.5, 3.5)],
+    2: [(0, -5), (5, 0), (0, 5), (-5, 0)],
+    3: [(0, -4.5), (4.5, 4), (-4.5, 4)],
+}
 
 
 def seeds_plot(groups: Sequence[Group], key: str, bounds: dict[str, float]) -> str:
@@ -34,23 +40,24 @@ def seeds_plot(groups: Sequence[Group], key: str, bounds: dict[str, float]) -> s
     top = max(values)
     drawn = {n: value for n, value in lines.items() if value <= 2.5 * top}  # others: words alone
     axis = Axis([*values, *ends, *drawn.values()], 8, WIDTH - RIGHT, log=False)
-    bottom = len(shown) * ROW + 8
+    bottom = TITLE + len(shown) * ROW + 8
     told = [f"{g.label} {of.show(s.estimate.value if s.estimate else math.nan)}" for g, s in shown]
     alt = f"{key} of each group, every seed a dot: {'; '.join(told)}"
-    canvas = Canvas(bottom + 24 + 14 * -(-len(lines) // 1), alt)
+    canvas = Canvas(bottom + 24 + 14 * len(lines), alt)
+    canvas.text(8, 11, f"{key} {of.arrow}", "title")
     for value in axis.ticks():
-        canvas.line(axis(value), 4, axis(value), bottom, "grid")
+        canvas.line(axis(value), TITLE, axis(value), bottom, "grid")
         canvas.text(axis(value), bottom + 13, tick_text(value), "tick", anchor="middle")
     for index, (name, value) in enumerate(lines.items()):
         if name in drawn:
-            canvas.line(axis(value), 4, axis(value), bottom, f"bound b{index}")
+            canvas.line(axis(value), TITLE, axis(value), bottom, f"bound b{index}")
         where = "" if name in drawn else " (off the scale)"
         y = bottom + 28 + 14 * index
         canvas.line(8, y - 4, 30, y - 4, f"bound b{index}")
         canvas.text(36, y, f"{BOUNDS[name]}: {of.show(value)}{where}", "tick")
     models = list(dict.fromkeys(group.model for group in groups))
     for row, (group, found) in enumerate(shown):
-        y = row * ROW + 26
+        y = TITLE + row * ROW + 26
         color = f"c{models.index(group.model) % COLORS}"
         estimate = found.estimate
         words = of.show(estimate.value if estimate else math.nan)
@@ -82,7 +89,8 @@ def cost_plot(groups: Sequence[Group], cost: str, key: str) -> str:
     ]
     if not points:
         return ""
-    shown = list(dict.fromkeys(group.label for group, _, _ in points))
+    families = {group.label: f"{group.model.upper()} {group.phase}" for group, _, _ in points}
+    shown = list(dict.fromkeys(families.values()))
     bottom = 190
     x = Axis([point[1] for point in points], LEFT, WIDTH - RIGHT - 8, log=True)
     y = Axis([point[2] for point in points], bottom, 20, log=False)
@@ -97,7 +105,7 @@ def cost_plot(groups: Sequence[Group], cost: str, key: str) -> str:
     unit = f", {costs.unit}" if costs.unit else ""
     canvas.text(WIDTH - RIGHT, bottom + 27, f"{costs.meaning}{unit}", "tick", anchor="end")
     for group, spent, quality in points:
-        _mark(canvas, x(spent), y(quality), shown.index(group.label))
+        _mark(canvas, x(spent), y(quality), shown.index(families[group.label]))
     for index, label in enumerate(shown):
         height = bottom + 42 + 15 * index
         _mark(canvas, LEFT + 6, height - 4, index)
@@ -171,13 +179,14 @@ def _draw(canvas: Canvas, line: Line, place: dict[Any, float], y: Axis, index: i
         for value in point.summary.finite:
             _mark(canvas, place[point.value], y(value), index)
         if point.summary.diverged:
-            x = place[point.value] + 10 * index
+            x = place[point.value] - 10 * index
             canvas.cross(x, 28, f"mean {color}")
-            canvas.text(x + 7, 32, "diverged", "tick")
+            away, anchor = (7, "start") if x < WIDTH / 2 else (-7, "end")
+            canvas.text(x + away, 32, "diverged", "tick", anchor=anchor)
 
 
 def _frame(canvas: Canvas, y: Axis, bottom: float, title: str) -> None:
-    canvas.text(2, 11, title, "label")
+    canvas.text(2, 11, title, "title")
     for value in y.ticks():
         canvas.line(LEFT, y(value), WIDTH - RIGHT, y(value), "grid")
         canvas.text(LEFT - 5, y(value) + 4, tick_text(value), "tick", anchor="end")
@@ -187,15 +196,10 @@ def _frame(canvas: Canvas, y: Axis, bottom: float, title: str) -> None:
 def _mark(canvas: Canvas, x: float, y: float, index: int) -> None:
     """A dot, square, diamond or triangle: told apart without colour too."""
     color = f"dot c{index % COLORS}"
-    shapes = {
-        1: [(-3.5, -3.5), (3.5, -3.5), (3.5, 3.5), (-3.5, 3.5)],
-        2: [(0, -5), (5, 0), (0, 5), (-5, 0)],
-        3: [(0, -4.5), (4.5, 4), (-4.5, 4)],
-    }
-    corners = shapes.get(index % COLORS)
-    if corners is None:
+    if index % COLORS == 0:
         canvas.dot(x, y, 3.5, color)
     else:
+        corners = SHAPES[index % COLORS]
         canvas.path([(x + dx, y + dy) for dx, dy in corners], color, closed=True)
 
 

@@ -26,7 +26,7 @@ class Cell(NamedTuple):
     """One figure of a table."""
 
     text: str
-    ends: str  # of its interval, "[8.10, 16.50]"; "" without one
+    ends: str  # of its interval, "8.10 to 16.50"; "" without one
     half: str  # half the interval's width
     sort: str  # the figure itself; "" where there is none
 
@@ -68,20 +68,23 @@ def page(comparison: Comparison) -> dict[str, Any]:
     have = table.measured(groups)
     quality = next((key for key in (FID, QUICK + FID) if key in have), FID)
     real, albums = pictures.albums(groups)
-    main = [group.reference for group in groups]
+    drawn = [album for album in albums if album.samples or album.recreated]
+    main = {group.label for group in comparison.main}
     return {
         "comparison": comparison,
         "groups": groups,
         "metric": metric,
         "headlines": [metric(key) for key in comparison.headlines],
+        "models": " and ".join(dict.fromkeys(group.model.upper() for group in groups)),
         "main": [(group, [cell(group, key) for key in comparison.headlines]) for group in groups],
         "beside": beside(comparison),
         "plots": _svgs(plots.seeds_plot(groups, key, bounds) for key in PLOTTED if key in have),
         "costs": _svgs(plots.cost_plot(groups, cost, quality) for cost in COSTS),
         "sweeps": [(sweep, Markup(plots.sweep_plot(sweep))) for sweep in comparison.sweeps],
         "real": real,
-        "albums": [album for album, shown in zip(albums, main, strict=True) if shown],
-        "more_albums": [album for album, shown in zip(albums, main, strict=True) if not shown],
+        "albums": [album for album in drawn if album.label in main],
+        "more_albums": [album for album in drawn if album.label not in main],
+        "without": [album for album in albums if album not in drawn],
         "verdicts": [
             (one, other, [v for v in all_ if is_told(v)], [v for v in all_ if not is_told(v)])
             for one, other, all_ in comparison.verdicts
@@ -110,7 +113,7 @@ def cell(group: Group, key: str) -> Cell:
     value, low, high = found.estimate
     ends = half = ""
     if low is not None and high is not None:
-        ends, half = f"[{of.show(low)}, {of.show(high)}]", of.show((high - low) / 2)
+        ends, half = f"{of.show(low)} to {of.show(high)}", of.show((high - low) / 2)
     return Cell(text, ends, half, repr(value))
 
 

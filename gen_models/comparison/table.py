@@ -63,8 +63,8 @@ class Group:
 def group_runs(runs: Iterable[Run]) -> list[Group]:
     """Group runs by everything but the seed, and name the groups apart.
 
-    The reference of a model and phase is the run that its folder calls `seedN`: the phase without
-    further options. Other groups are named by what differs from it.
+    The reference of a model and phase is the run that its folder calls `seedN`, the phase without
+    further options, or the only group. Other groups are named by what differs from it.
     """
     members: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
@@ -87,8 +87,9 @@ def group_runs(runs: Iterable[Run]) -> list[Group]:
             at = (settings is not reference, [sortable(settings[key]) for key in keys])
             named.append((at, label, settings, same))
         named.sort(key=lambda entry: entry[0])
-        for index, (_, label, settings, same) in enumerate(named):
-            groups.append(Group(label, settings, tuple(same), reference=index == 0))
+        for _, label, settings, same in named:
+            alone = len(named) == 1 or settings is reference
+            groups.append(Group(label, settings, tuple(same), reference=alone))
     return groups
 
 

@@ -12,6 +12,7 @@ from gen_models.comparison.metrics import QUICK, metric
 from gen_models.comparison.report import beside, cell, is_told
 
 SHOWN = ("fid_lenet", "coverage", "encoder/mse", "inversion/mse")  # the rest is in the report
+PAIRS = 4  # whose verdicts are printed
 
 
 def show(comparison: Comparison, written: Sequence[Path]) -> None:
@@ -41,15 +42,20 @@ def show(comparison: Comparison, written: Sequence[Path]) -> None:
         say(f"{sweep.metric} by {sweep.key}:")
         for line in sweep.lines:
             say(f"  {line.label}: {line.best or 'one setting'}")
-    for one, other, verdicts in comparison.verdicts:
+    for one, other, verdicts in comparison.verdicts[:PAIRS]:
         say(f"{one.label} against {other.label}:")
         for verdict in filter(is_told, verdicts):
             better = f" ({verdict.better} is better)" if verdict.better else ""
             say(f"  {verdict.key} {verdict.text}{better}")
+    if len(comparison.verdicts) > PAIRS:
+        say(f"{len(comparison.verdicts) - PAIRS} more pairs in the report")
     if comparison.claims:
         say("The report's claims:")
-    for answer in comparison.claims:
+    for answer in comparison.answered:
         say(f"  {answer.claim} {answer.says} {answer.summary}")
+    if comparison.unanswered:
+        names = ", ".join(answer.claim for answer in comparison.unanswered)
+        say(f"  {names}: not answered by these runs; the report says what would answer them")
     for note in comparison.notes:
         say(f"! {note}")
     for path in written:

@@ -36,9 +36,10 @@ def pairs(groups: Sequence[Group]) -> list[tuple[Group, Group]]:
         if one.phase == other.phase and one.model != other.model
     ]
     for group in groups:
-        if not group.reference:
-            whole = (group.model, group.phase)
-            found.append((group, next(r for r in references if (r.model, r.phase) == whole)))
+        family = [g for g in groups if (g.model, g.phase) == (group.model, group.phase)]
+        against = next((g for g in family if g.reference), family[0])
+        if group is not against:
+            found.append((group, against))
     return found
 
 

@@ -16,7 +16,3 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
-const folded = () => [...document.querySelectorAll("details:not([open])")];
-let opened = [];
-addEventListener("beforeprint", () => (opened = folded()).forEach((part) => (part.open = true)));
-addEventListener("afterprint", () => opened.forEach((part) => (part.open = false)));
