@@ -54,7 +54,10 @@ def make_run(
         pictures: Whether evaluation.npz has pictures too.
         fields: Further entries of status.json.
     """
-    config = copy.deepcopy(configured(*overrides)) | {"output_dir": str(folder)}
+    seed = next((int(text[5:]) for text in overrides if text.startswith("seed=")), 0)
+    overrides = tuple(text for text in overrides if not text.startswith("seed="))
+    config = copy.deepcopy(configured(*overrides)) | {"output_dir": str(folder), "seed": seed}
+    config["data"]["seed"] = seed
     groups = [text for text in overrides if text.split("=")[0] in ("data", "model", "phase")]
     defaults = configured(*groups)
     run = RunDirectory(runs.run_path(config, defaults))

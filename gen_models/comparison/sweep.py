@@ -81,7 +81,8 @@ def sweeps(groups: Sequence[Group], key: str) -> list[Sweep]:
         raise UserError(
             f"--by {key}: fewer than two settings are evaluated: gen-models evaluate RUN"
         )
-    if {FID, QUICK + FID} <= {sweep.metric for sweep in found}:
+    size = {sweep.metric: sum(len(line.points) for line in sweep.lines) for sweep in found}
+    if size.get(FID, 0) >= size.get(QUICK + FID, 0):  # 2,000 samples tell nothing more
         found = [sweep for sweep in found if sweep.metric != QUICK + FID]
     return found
 
