@@ -139,7 +139,7 @@ def test_c7_is_paired_by_image_and_counts_those_won(tmp_path: Path) -> None:
     make_study(tmp_path, seeds=1)
     found = claim(tmp_path, "C7")
     assert found.outcome == "supported"
-    assert "better on 100% of 64 images" in found.parts[0].text
+    assert "better on 100 % of 64 images" in found.parts[0].text
     assert [part.decides for part in found.parts] == [True, False, False, False]
     with np.load(tmp_path / "mnist/gan_final/seed0/evaluation.npz") as arrays:
         other = {**arrays, "nearest_mse": arrays["nearest_mse"][::-1]}

@@ -200,7 +200,7 @@ def _vae_grid(groups: Sequence[Group]) -> list[Part]:
             part = decided(name, key, difference, -LOWER, seeds(theirs, ours))
             change = theirs.estimate.value / ours.estimate.value - 1
             shown = [metric(key).show(s.estimate.value) for s in (theirs, ours) if s.estimate]
-            text = f"{shown[0]} against {shown[1]}, {change:+.1%}"
+            text = f"{shown[0]} against {shown[1]} ({_percent(change)})"
             parts.append(part._replace(text=text))
     return parts
 
@@ -213,7 +213,9 @@ def _vae_phases(groups: Sequence[Group]) -> list[Part]:
             part = contrast(_named(name, mine, theirs), mine, theirs, key, claimed=LOWER)
             base = summary(theirs, key).estimate
             if part.difference and base:
-                part = part._replace(text=f"{part.text}, {part.difference.value / base.value:+.1%}")
+                part = part._replace(
+                    text=f"{part.text} ({_percent(part.difference.value / base.value)})"
+                )
             parts.append(part)
         return parts
 
@@ -265,6 +267,10 @@ def _named(name: str, *groups: Group) -> str:
     """The contrast's name, with what its groups have that is not a default."""
     unusual = sorted({text for group in groups for text in departures(group, VARIED[group.model])})
     return f"{name} ({', '.join(unusual)})" if unusual else name
+
+
+def _percent(change: float) -> str:
+    return f"{100 * change:+.1f} %"
 
 
 def _bounds(key: str, bounds: dict[str, float]) -> str:

@@ -138,13 +138,16 @@ def read_run(path: Path) -> Run:
                 "began it goes on from there"
             )
         raise _other_version(directory.status)
-    made_by = str(status.get("versions", {}).get("gen-models"))
-    if _minor(made_by) != _minor(version("gen-models")):
+    try:
+        made_by = str(status["versions"]["gen-models"])
+    except (KeyError, TypeError) as error:
+        raise _other_version(directory.status) from error
+    if made_by.split(".")[:2] != version("gen-models").split(".")[:2]:
         raise _other_version(directory.status, f" ({made_by})")
     try:
         config = directory.read_config()
-        settings = {key: _plain(value) for key, value in runs.identity(config).items()}
-        phase = str(config["phase"])
+        identity = {key: _plain(value) for key, value in runs.identity(config).items()}
+        phase, settings = str(config["phase"]), _canonical(identity)
     except (KeyError, TypeError, AttributeError) as error:
         raise _other_version(directory.config) from error
     except Exception as error:  # OSError, yaml.YAMLError, AssertionError
@@ -159,7 +162,7 @@ def read_run(path: Path) -> Run:
             )
         if "seconds" in status:  # known without evaluation
             metrics.setdefault("cost/seconds", status["seconds"])
-    return Run(path, phase, _canonical(settings), status, metrics)
+    return Run(path, phase, settings, status, metrics)
 
 
 def _directories(folder: Path) -> Iterator[Path]:
@@ -194,10 +197,6 @@ def _plain(value: Any) -> Any:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float)
-
-
-def _minor(text: str) -> list[str]:
-    return text.split(".")[:2]
 
 
 def _check_one_data_set(every: list[Run]) -> None:

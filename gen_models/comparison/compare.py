@@ -79,7 +79,7 @@ class Comparison:
     def answer(self) -> list[str]:
         """The result in sentences with numbers."""
         said = [
-            f"{line.label}, {sweep.metric}: {line.best}."
+            f"{line.label}: {line.best}."
             for sweep in self.sweeps
             for line in sweep.lines
             if line.best
@@ -153,7 +153,7 @@ class Comparison:
         """What recreates test images without a model: name -> mean squared error."""
         known: dict[str, float] = {}
         for group in self.groups:
-            width = group.settings["model.latent_dim"]
+            width = group.settings.get("model.latent_dim")
             for way, name in {"pca": f"PCA, {width} components", **WAYS}.items():
                 found = group.summary(f"{way}/mse")
                 if found and found.estimate:

@@ -198,7 +198,7 @@ def by_image(name: str, one: Group, way: str, other: Group, other_way: str) -> P
     count = f"{len(mine)} images"
     part = decided(name, f"{way}/mse", paired(mine.tolist(), theirs.tolist()), -1, count)
     text = part.text.replace("larger than seed noise", "beyond the spread of the images")
-    return part._replace(text=f"{text}; better on {won:.0%} of {count}")
+    return part._replace(text=f"{text}; better on {100 * won:.0f} % of {count}")
 
 
 def image_errors(group: Group, way: str) -> np.ndarray:
@@ -209,6 +209,8 @@ def image_errors(group: Group, way: str) -> np.ndarray:
     """
     errors = []
     for run in group.runs:
+        if run.diverged:
+            raise Missing([f"diverged: {run.path}"], [])
         found = run.arrays().get(f"{way}_mse")
         if found is None:
             raise Missing([f"no errors by image: {run.path}"], [f"gen-models evaluate {run.path}"])

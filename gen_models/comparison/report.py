@@ -44,6 +44,7 @@ def write_report(comparison: Comparison, output: Path) -> list[Path]:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     written = {
         f"report.{kind}": environment.get_template(f"report.{kind}.j2").render(known)

@@ -63,7 +63,7 @@ def sweeps(groups: Sequence[Group], key: str) -> list[Sweep]:
     known = {short_name(name) for group in groups for name in group.settings}
     vary = _varying(groups)
     hint = f"these vary: {', '.join(vary)}" if vary else "nothing but the seed varies in these runs"
-    short = short_name(key)
+    short = short_name(key) if key.startswith("model.") else key.rpartition(".")[2]
     if short == "seed":
         raise UserError(f"--by seed: the seeds of a group are its repetitions; {hint}")
     if short not in known:

@@ -148,9 +148,11 @@ def bounds(groups: Sequence[Group]) -> tuple[dict[str, float], list[str]]:
     found: dict[str, tuple[float, Run]] = {}
     for run in (run for group in groups for run in group.runs):
         for key, value in run.metrics.items():
-            if not set(key.split("/")[:-1]) & set(BOUNDS):
+            which = set(key.split("/")[:-1]) & set(BOUNDS)
+            if not which:
                 continue
-            first, where = found.setdefault(key, (value, run))
+            whole = [*which, *(part for part in key.split("/") if part not in which)]
+            first, where = found.setdefault("/".join(whole), (value, run))
             if not math.isclose(first, value, rel_tol=0.02, abs_tol=1e-3):
                 note = (
                     f"{run.path}: its {key} is {value:.4g}, that of {where.path} {first:.4g}: not "
