@@ -118,8 +118,10 @@ def test_a_spoilt_run_is_left_out_or_refused(
 def test_nothing_to_compare_is_one_line(tmp_path: Path) -> None:
     make_run(tmp_path / "a", "model=gan", status="running")
     (tmp_path / "empty").mkdir()
-    for name, says in (("empty", "no finished run"), ("gone", "no finished run"), ("a", "running")):
-        code, text = call("compare", tmp_path / name)
+    good = make_run(tmp_path / "good", "model=gan").path
+    for name, says in (("empty", "no run here"), ("gone", "no run here"), ("a", "is running")):
+        paths = [tmp_path / name] if name == "a" else [good, tmp_path / name]
+        code, text = call("compare", *paths)
         assert code == 1
         assert says in text
         assert text.count("\n") == 1

@@ -15,6 +15,7 @@ from gen_models.comparison.metrics import FID, QUICK, is_measure
 from gen_models.errors import UserError
 from gen_models.runs import RunDirectory, read_json
 
+HINT = "name run directories, or a folder of them such as outputs/mnist"
 FINISHED = ("done", "diverged")
 MIRRORED = {  # setting -> what it is where it is not set
     "model.discriminator_dims": "model.generator_dims",
@@ -95,7 +96,10 @@ def find_runs(paths: Sequence[str | Path]) -> Found:
         if (given / "status.json").exists():
             found.setdefault(given.resolve(), read_run(given))
             continue
-        for path in _directories(given):
+        inside = list(_directories(given))
+        if not inside:
+            raise UserError(f"{given}: no run here: {HINT}")
+        for path in inside:
             if path.resolve() not in found:
                 try:
                     found[path.resolve()] = read_run(path)
@@ -103,10 +107,8 @@ def find_runs(paths: Sequence[str | Path]) -> Found:
                     notes.append(f"left out: {error}")
     every = list(found.values())
     if not every:
-        because = f" ({notes[0]})" if notes else ""
         raise UserError(
-            f"{', '.join(map(str, paths))}: no finished run here{because}: name run directories, "
-            "or a folder of them such as outputs/mnist"
+            f"{', '.join(map(str, paths))}: no run to compare here ({notes[0]}): {HINT}"
         )
     _check_one_data_set(every)
     _check_no_twins(every)
@@ -192,7 +194,7 @@ def _canonical(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(map(_plain, value)) if isinstance(value, list) else value
 
 
 def _is_number(value: Any) -> bool:

@@ -57,7 +57,7 @@ class Comparison:
         same = set(seeds.values())
         if len(same) > 1:
             return "; ".join(f"{label} ({found})" for label, found in seeds.items()) + "."
-        return f"{'; '.join(seeds)}: {same.pop()} each."
+        return f"{'; '.join(seeds)}: {same.pop()}{' each' if len(seeds) > 1 else ''}."
 
     @property
     def headlines(self) -> list[str]:

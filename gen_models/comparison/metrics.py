@@ -94,7 +94,7 @@ _KNOWN = [
     Metric("cost/seconds", "", "s", "training and validation", ",.0f"),
     Metric("cost/images_per_second", "", "", "training images a second", ",.0f"),
     Metric("cost/peak_memory_mib", "", "MiB", "most memory held", ",.0f"),
-    Metric("cost/sampling_seconds", "", "s", "seconds for 1,000 new images", ".3g"),
+    Metric("cost/sampling_seconds", "", "s", "drawing 1,000 new images", ".3g"),
 ]
 _BY_KEY = {metric.key: metric for metric in _KNOWN}
 _OTHER_SAMPLES = {QUICK: "2,000 samples", "val/": "against validation images"}
