@@ -20,14 +20,21 @@ GROUPS = ("data", "model", "phase")
 
 
 @pytest.fixture(autouse=True)
-def _same_everywhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _same_everywhere(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[None]:
     """No test depends on the user's data folder, nor leaves a changed global behind."""
     monkeypatch.delenv("GEN_MODELS_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     monkeypatch.setattr("gen_models.figures.DPI", 20)  # 300 take two seconds a run
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
     logging.getLogger("gen_models").handlers.clear()
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For floors and ceilings, instead of the user's."""
+    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="session")

@@ -25,16 +25,17 @@ COMPONENTS = 64  # of the Gaussian ceiling
 
 
 def find_bounds(name: str, real: Reference, say: Callable[[str], None]) -> dict[str, float]:
-    """The bounds of a data set: from the cache if this code and this classifier measured them."""
+    """The bounds at the size of `real`; from the cache if this code and classifier made them."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gen-models"
     here = Path(__file__).parent
     code = hash_code(
         here / f"{file}.py" for file in ("bounds", "measure", "distribution", "pixels")
     )
-    file = cache / f"bounds-{name}-{real.classifier.record['sha256'][:16]}-{code}.json"
+    count = len(real.test)
+    file = cache / f"bounds-{name}-{count}-{real.classifier.record['sha256'][:16]}-{code}.json"
     if file.exists():
         return read_json(file)
-    say(f"measuring the floor and the ceilings of {name}, once: {file}")
+    say(f"measuring floor and ceilings of {name} with {count:,} images, once: {file}")
     bounds = measure_bounds(real)
     cache.mkdir(parents=True, exist_ok=True)
     write_json(file, bounds)

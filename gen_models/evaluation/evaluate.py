@@ -31,6 +31,7 @@ from gen_models.evaluation.measure import (
     Reference,
     measure,
     measure_quick,
+    prefixed,
     reference,
 )
 from gen_models.evaluation.pixels import as_bytes
@@ -105,9 +106,10 @@ def evaluate_quickly(run: str | Path, *, data_root: str | Path | None = None, sa
     """
     directory = RunDirectory(run)
     model = load_model(run)
-    _, real = _real_images(directory, data_root, say, count=QUICK_SAMPLES)
+    datamodule, real = _real_images(directory, data_root, say, count=QUICK_SAMPLES)
     try:
-        _add(directory, measure_quick(model, real))
+        metrics = measure_quick(model, real) | find_bounds(datamodule.name, real, say)
+        _add(directory, prefixed("quick", metrics))
     except ValueError as error:
         raise _unmeasurable(directory, error) from error
 

@@ -257,10 +257,7 @@ def measure(
 
 @torch.no_grad()
 def measure_quick(model: Any, real: Reference) -> dict[str, float]:
-    """Distances of as many new images as `real` has, and the encoder's reconstruction.
-
-    Keys: "quick/...", because a distance depends on its sample size.
-    """
+    """Distances of as many new images as `real` has, and the encoder's reconstruction."""
     model.eval()
     metrics, _ = measure_generation(_drawn(model, len(real.test)), real)
     if hasattr(model, "encode"):
@@ -269,7 +266,7 @@ def measure_quick(model: Any, real: Reference) -> dict[str, float]:
         for name, interval in error_intervals(errors).items():
             metrics |= _interval(f"encoder/{name}", interval)
     metrics["samples"] = float(len(real.test))
-    return prefixed("quick", metrics)
+    return metrics
 
 
 def _drawn(model: Any, count: int) -> Tensor:
