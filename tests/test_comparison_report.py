@@ -108,6 +108,18 @@ def test_by_lr_finds_the_best_and_marks_the_diverged(tmp_path: Path) -> None:
     assert ">diverged</text>" in files["report.html"]
 
 
+def test_a_collapsed_seed_is_told_beside_the_mean_that_it_decides(tmp_path: Path) -> None:
+    for seed, (fid, missing) in enumerate(((8.0, 0.0), (10.0, 0.0), (100.0, 9.0))):
+        of = ("model=gan", f"seed={seed}")
+        make_run(tmp_path, *of, fid=fid, metrics={"missing_digits": missing})
+        make_run(tmp_path, "model=vae", f"seed={seed}", fid=30.0 + seed)
+    (told,) = [text for text in compare([tmp_path]).answer if "collapsed" in text]
+    assert told == (
+        "GAN final collapsed with seed 2 (9 digits missing), which counts in every mean; its other "
+        "seeds have fid_lenet 8.00, 10.00."
+    )
+
+
 def test_quick_figures_are_a_column_of_their_own(tmp_path: Path) -> None:
     sweep(tmp_path)
     make_run(tmp_path, "model=gan", "lr=1e-5", fid=33.0)
