@@ -1,43 +1,39 @@
 """Train one model, or sweep over many: `python train.py --help`."""
 
+import argparse
+import os
+import sys
 from typing import Any, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from gen_models.errors import Reported, UserError, report
 
-class Refused(CompactHydraException):
-    """Bad input: Hydra prints the one line, without a traceback, and exits with 1."""
+DEBUG = "debug=true" in sys.argv or os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(config: DictConfig) -> float | None:
     """Train the composed experiment; returns what a sweep minimises."""
-    from gen_models import training  # here, so that --help need not wait for torch
-    from gen_models.errors import UserError
-
-    hydra_config = HydraConfig.get()
-    if hydra_config.mode == RunMode.MULTIRUN and config.trainer.devices != 1:
-        raise Refused(
-            "trainer.devices: each process would start the whole sweep; train these one by one"
-        )
-    plain = _plain(config)
-    if plain["evaluate"] is None:
-        plain["evaluate"] = "quick" if hydra_config.mode == RunMode.MULTIRUN else "full"
-    choices = hydra_config.runtime.choices
+    choices = HydraConfig.get().runtime.choices
     groups = [f"{group}={choices[group]}" for group in ("data", "model", "phase")]
+    sweep = HydraConfig.get().mode == RunMode.MULTIRUN
     try:
-        return training.run(
-            plain,
-            defaults=_plain(hydra.compose("config", groups)),
-            build=hydra.utils.instantiate,
-        )
-    except (UserError, OmegaConfBaseException) as error:
-        raise Refused(str(error)) from error
+        from gen_models import training  # here, so that --help need not wait for torch
+
+        plain, defaults = _plain(config), _plain(hydra.compose("config", groups))
+        return training.run(plain, defaults=defaults, build=hydra.utils.instantiate, sweep=sweep)
+    except Exception as error:
+        expected = isinstance(error, UserError | HydraException | OmegaConfBaseException)
+        report(error, traceback_too=DEBUG or not expected)
+        if sweep:  # its other jobs go on
+            raise Reported from error
+        raise SystemExit(1) from error
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
@@ -45,4 +41,15 @@ def _plain(config: DictConfig) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra leaves its errors to us,
+    argparse.ArgumentParser.print_usage = lambda *_: None  # type: ignore[method-assign]
+    try:
+        main()
+    except Exception as error:
+        report(error, traceback_too=DEBUG)
+        sys.exit(1)
+    finally:
+        if "gen_models.training" in sys.modules:  # something was composed
+            from gen_models import reporting, training
+
+            reporting.suggest_comparison(training.trained)

@@ -15,6 +15,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -145,7 +146,9 @@ class SaveOnStop(Callback):
 
         (It would skip the epoch's validation.) What was saved before is then gone on from.
         """
-        if isinstance(exception, SystemExit) and trainer.training and not trainer.is_last_batch:
+        stopped = isinstance(exception, SIGTERMException)  # not a second Ctrl-C within a step
+        ends = trainer.is_last_batch or trainer.should_stop
+        if stopped and trainer.training and not ends:
             trainer.save_checkpoint(self.path)
 
 

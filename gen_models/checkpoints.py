@@ -12,9 +12,12 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io import CheckpointIO
 
+from gen_models.errors import UserError
+
 log = logging.getLogger(__name__)
 
 LATEST, PREVIOUS, BEST = "latest.ckpt", "latest-previous.ckpt", "best.ckpt"
+TEMPORARY = ".tmp-"  # and the process's number
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -23,28 +26,31 @@ class AtomicCheckpointIO(CheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write beside `path`, flush to the disk, then put in its place.
+        """Write beside `path`, flush to the disk, see that it opens, then put in its place.
 
         Raises:
             OSError: It could not be written and there is no earlier one. Where there is an
                 earlier one, a warning is logged and training goes on.
+            UnpicklingError: It holds other than plain types and tensors.
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+        temporary = path.with_name(f"{path.name}{TEMPORARY}{os.getpid()}")
         try:
             with temporary.open("wb") as file:
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
+            _peek(temporary)
             if path.name == LATEST and path.exists():
                 os.replace(path, path.with_name(PREVIOUS))
             os.replace(temporary, path)
         except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError
-            temporary.unlink(missing_ok=True)
             if not (path.exists() or path.with_name(PREVIOUS).exists()):
                 raise OSError(f"{path}: cannot be written ({error})") from error
             log.warning("%s: could not be written (%s); the one before is kept", path, error)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
@@ -58,20 +64,48 @@ class AtomicCheckpointIO(CheckpointIO):
         Path(path).unlink(missing_ok=True)
 
 
+def prepare_folder(folder: Path) -> None:
+    """Make the folder, see that it can be written, and delete what a kill -9 has left half done.
+
+    Raises:
+        UserError: It cannot be written: better said now than after an epoch.
+    """
+    probe = folder / f"probe{TEMPORARY}{os.getpid()}"
+    try:
+        folder.mkdir(exist_ok=True)
+        probe.write_text("written")
+        for left in folder.glob(f"*{TEMPORARY}*"):
+            left.unlink()
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror})") from error
+
+
 def newest_readable(folder: Path) -> Path | None:
-    """`latest.ckpt`, or the one before it where the newest does not open, or None."""
-    for path in (folder / LATEST, folder / PREVIOUS):
-        if path.exists():
-            try:
-                torch.load(path, map_location="meta", weights_only=True, mmap=True)
-            except Exception as error:  # whatever a damaged file makes the reader raise
-                log.warning("%s: does not open (%s)", path, str(error).splitlines()[0])
-            else:
-                return path
+    """`latest.ckpt`, or the one before it where the newest does not open, or None without any.
+
+    Raises:
+        UserError: There are checkpoints, and none opens: whether to start again is not ours to say.
+    """
+    found = [path for path in (folder / LATEST, folder / PREVIOUS) if path.exists()]
+    for path in found:
+        try:
+            _peek(path)
+        except Exception as error:  # whatever a damaged file makes the reader raise
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            log.warning("%s: does not open (%s)", path, reason)
+        else:
+            return path
+    if found:
+        raise UserError(f"{folder}: no checkpoint in it opens: overwrite=true starts again")
     return None
 
 
 def read_step(path: Path) -> int:
     """The training batches behind a checkpoint."""
-    checkpoint = torch.load(path, map_location="meta", weights_only=True, mmap=True)
-    return int(checkpoint["global_step"])
+    return int(_peek(path)["global_step"])
+
+
+def _peek(path: Path) -> dict[str, Any]:
+    """A checkpoint without the tensors' content."""
+    content: dict[str, Any] = torch.load(path, map_location="meta", weights_only=True, mmap=True)
+    return content

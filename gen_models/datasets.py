@@ -106,6 +106,10 @@ def _load_idx(source: Source, root: Path) -> dict[str, Split]:
         Split(read[part, "images-idx3-ubyte"].unsqueeze(1), read[part, "labels-idx1-ubyte"].long())
         for part in ("train", "t10k")
     )
+    for part, split in (("train", train), ("t10k", test)):
+        if split.labels.max() > 9:
+            path = root / source.folder / "raw" / f"{part}-labels-idx1-ubyte"
+            raise UserError(f"{path}: holds a label of {split.labels.max()}, expected 0 to 9")
     order = _fixed_permutation("validation", len(train.images))
     held_out, kept = order[: source.validation_size], order[source.validation_size :]
     return {

@@ -19,6 +19,7 @@ from gen_models.checks import check_bool, check_dims, check_number, check_whole
 from gen_models.data import MNISTDataModule
 from gen_models.errors import UserError
 from gen_models.evaluation.validation import OBJECTIVE
+from gen_models.memory import raise_if_out_of_memory
 from gen_models.runs import RunDirectory
 from gen_models.seeding import StepSeed, derive_seed
 
@@ -60,7 +61,8 @@ def assemble(config: dict[str, Any], *, defaults: dict[str, Any], build: Build) 
         _build(build, node, f"callbacks.{name}") for name, node in config["callbacks"].items()
     ]
     directory = RunDirectory(runs.run_path(config, defaults))
-    fresh = config["overwrite"] or not directory.status.exists()
+    ended = directory.read_status().get("status") in (None, "done", "diverged")
+    fresh = config["overwrite"] or ended
     checkpoint = None if fresh else newest_readable(directory.checkpoints)
     trainer = build_trainer(config, directory, checkpoint, watchers)
     return Experiment(model, datamodule, trainer, directory, checkpoint)
@@ -71,6 +73,10 @@ def _check(config: dict[str, Any], defaults: dict[str, Any]) -> None:
     for group in ("trainer", "callbacks"):  # Hydra itself misses the other groups
         if config.get(group) is None:
             raise UserError(f"{group}: one must be picked; python train.py --help lists them")
+    for group in ("trainer", "data"):
+        missing = sorted(set(defaults[group]) - set(config[group]))
+        if missing:
+            raise UserError(f"{group}.{missing[0]}: is missing")
     unknown = sorted(set(config) - set(defaults))
     if unknown:
         raise UserError(f"unknown option {unknown[0]!r}; known are {', '.join(sorted(defaults))}")
@@ -83,7 +89,7 @@ def _check(config: dict[str, Any], defaults: dict[str, Any]) -> None:
             check_whole(f"trainer.{key}", trainer[key], 1)
         for key in ("limit_train_batches", "limit_val_batches"):
             check_number(f"trainer.{key}", trainer[key], 0, 1e9, open_low=True)
-        for key in ("overwrite", "keep"):
+        for key in ("overwrite", "keep", "debug"):
             check_bool(key, config[key])
         if not isinstance(config["output_dir"], str) or not config["output_dir"]:
             raise ValueError(f"output_dir must be a folder, got {config['output_dir']!r}")
@@ -110,8 +116,9 @@ def _build(build: Build, node: dict[str, Any], key: str) -> Any:
         cause = error.__cause__ or error
         if isinstance(cause, UserError):
             raise cause from error
+        raise_if_out_of_memory(cause, f"building {key}: try smaller hidden_dims or latent_dim")
         if isinstance(cause, ValueError | TypeError):
-            raise UserError(f"{key}: {cause}") from error
+            raise UserError(f"{key}: {str(cause).splitlines()[0]}") from error
         raise
 
 

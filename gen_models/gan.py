@@ -102,7 +102,7 @@ class GAN(pl.LightningModule):
     def decode(self, z: Tensor) -> Tensor:
         """Images (n, 1, 28, 28) in [0, 1] from z, (n, latent_dim)."""
         network = self.generator if self.generator_ema is None else self.generator_ema
-        pixels = network(z)  # (n, 784) in [-1, 1]
+        pixels = network(z).float()  # (n, 784) in [-1, 1]; bfloat16 under autocast
         return ((pixels + 1) / 2).view(-1, 1, IMAGE_SIZE, IMAGE_SIZE)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:

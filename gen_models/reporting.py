@@ -1,5 +1,6 @@
 """What a run tells its user: on the terminal, in TensorBoard, as pictures."""
 
+import os
 import platform
 import resource
 import sys
@@ -94,6 +95,14 @@ def announce(
     say(f"  in {directory.path}")
 
 
+def warn_of_slow_precision(trainer: pl.Trainer) -> None:
+    """Say so where the processor only emulates bfloat16."""
+    on_cpu = trainer.strategy.root_device.type == "cpu"
+    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    if trainer.precision == "bf16-mixed" and on_cpu and not fast:
+        say("  bf16-mixed will be slow: this processor has neither AVX512-BF16 nor AMX")
+
+
 def describe(trainer: pl.Trainer, directory: RunDirectory) -> None:
     """Show in TensorBoard what is being trained."""
     logger: Any = trainer.logger
@@ -166,6 +175,23 @@ def summarise(directory: RunDirectory, metrics: dict[str, float], seconds: float
     Console(highlight=False).print(table)
     for picture in sorted(directory.figures.glob("*.png")):
         say(f"  {picture}")
+
+
+def suggest_comparison(trained: list[RunDirectory]) -> None:
+    """What to type behind a sweep: the comparison of its runs, by the setting that it swept."""
+    paths = list(dict.fromkeys(run.path for run in trained if run.status.exists()))
+    if len(paths) < 2:
+        return
+    from gen_models.comparison.table import short_name, varying  # pandas takes a while to import
+
+    settings = [runs.identity(RunDirectory(path).read_config()) for path in paths]
+    of_one_kind = len({path.parent for path in paths}) == 1
+    swept = [key for key in varying(settings) if key != "seed"] if of_one_kind else []
+    by = f" --by {short_name(swept[0])}" if len(swept) == 1 else ""
+    folder = Path(os.path.commonpath(paths))
+    alone = {file.parent for file in folder.rglob("status.json")} == set(paths)
+    say("Next:")
+    say(f"  gen-models compare {folder if alone else ' '.join(map(str, paths))}{by}")
 
 
 def suggest(directory: RunDirectory) -> None:

@@ -47,7 +47,12 @@ class RunDirectory:
 
     def read_status(self) -> dict[str, Any]:
         """What `write_status` wrote; empty if there is no run here."""
-        return read_json(self.status) if self.status.exists() else {}
+        if not os.path.exists(self.status):  # Path's own raises for a name that is too long
+            return {}
+        status = read_json(self.status)
+        if "status" not in status or "fingerprint" not in status:
+            raise UserError(f"{self.status}: not the status of a run")
+        return status
 
     def write_status(self, **fields: Any) -> None:
         """Add fields to the status."""
@@ -55,8 +60,13 @@ class RunDirectory:
 
     def read_config(self) -> dict[str, Any]:
         """The resolved configuration of the run."""
-        config = OmegaConf.to_container(OmegaConf.load(self.config))
-        assert isinstance(config, dict)
+        try:
+            config: Any = OmegaConf.to_container(OmegaConf.load(self.config))
+            identity(config)
+        except OSError as error:
+            raise UserError(f"{self.config}: cannot be read ({error.strerror})") from error
+        except Exception as error:  # of YAML, of OmegaConf, or a key that is missing
+            raise UserError(f"{self.config}: not the configuration of a run") from error
         return {str(key): value for key, value in config.items()}
 
     def write_config(self, config: dict[str, Any]) -> None:
@@ -78,6 +88,7 @@ class RunDirectory:
         Raises:
             UserError: Another process trains here, or the directory cannot be written.
         """
+        made = not os.path.exists(self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             file = (self.path / ".lock").open("w")
@@ -93,7 +104,11 @@ class RunDirectory:
                     f"{self.path}: another process is training this run: wait for it, or change "
                     "seed or output_dir"
                 ) from None
-            yield
+            try:
+                yield
+            finally:
+                if made and not self.status.exists():  # refused or stopped before it began
+                    shutil.rmtree(self.path, ignore_errors=True)
 
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:
@@ -202,7 +217,11 @@ def load_model(run_dir: str | Path, *, checkpoint: str = "last") -> Any:
         found = f"its status is {status}" if status else "there is no status.json in it"
         raise UserError(f"{run.path}: not a finished run ({found}): name a run directory")
     record = read_json(run.model)
-    model = _model_class(record, run.model)(**record["arguments"])
+    try:
+        model = _model_class(record, run.model)(**record["arguments"])
+    except (KeyError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{run.model}: not the arguments of its model ({reason})") from error
     if checkpoint not in ("last", "best"):
         raise UserError(f"checkpoint must be last or best, got {checkpoint!r}")
     file = run.weights if checkpoint == "last" else run.checkpoints / BEST

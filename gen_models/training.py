@@ -2,13 +2,10 @@
 
 import gc
 import logging
-import os
-import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import lightning.pytorch as pl
@@ -16,17 +13,24 @@ import torch
 
 from gen_models import reporting, runs
 from gen_models.callbacks import RunLog, find_callback
+from gen_models.checkpoints import prepare_folder
 from gen_models.data import MNISTDataModule
 from gen_models.errors import DivergedError, UserError
 from gen_models.evaluation.evaluate import evaluate_quickly, evaluate_run
 from gen_models.evaluation.validation import OBJECTIVE
 from gen_models.experiment import Build, assemble
+from gen_models.memory import raise_if_out_of_memory
 from gen_models.runs import RunDirectory
+from gen_models.stopping import exit_if_stopped, stopped_by_signals
 
 log = logging.getLogger(__name__)
 
+trained: list[RunDirectory] = []  # by this process, for what a sweep says at its end
 
-def run(config: dict[str, Any], *, defaults: dict[str, Any], build: Build) -> float | None:
+
+def run(
+    config: dict[str, Any], *, defaults: dict[str, Any], build: Build, sweep: bool = False
+) -> float | None:
     """Train one model, or go on with it, or skip it because it is trained.
 
     Args:
@@ -34,6 +38,7 @@ def run(config: dict[str, Any], *, defaults: dict[str, Any], build: Build) -> fl
         defaults: The same data set, model and phase without further options: the run's name says
             what differs from it.
         build: Makes the object that a node with `_target_` describes.
+        sweep: The run is one of several that this process trains: its default evaluation is quick.
 
     Returns:
         What a sweep minimises, the metric `val/fid_lenet`; None where it was not measured.
@@ -43,6 +48,19 @@ def run(config: dict[str, Any], *, defaults: dict[str, Any], build: Build) -> fl
         DivergedError: A loss was not finite.
         SystemExit: Stopped by SIGTERM (143) or Ctrl-C (130), to be resumed.
     """
+    if sweep and config["trainer"]["devices"] != 1:
+        raise UserError(
+            "trainer.devices: each process would start the whole sweep; train these one by one"
+        )
+    if config["evaluate"] is None:
+        config = config | {"evaluate": "quick" if sweep else "full"}
+    with stopped_by_signals():
+        return _run(config, defaults=defaults, build=build, sweep=sweep)
+
+
+def _run(
+    config: dict[str, Any], *, defaults: dict[str, Any], build: Build, sweep: bool
+) -> float | None:
     experiment = assemble(config, defaults=defaults, build=build)
     model, datamodule, trainer, directory, checkpoint = experiment
     datamodule.prepare_data()
@@ -51,12 +69,16 @@ def run(config: dict[str, Any], *, defaults: dict[str, Any], build: Build) -> fl
         _fit_and_measure(trainer, model, datamodule, checkpoint)
         return None
     with directory.lock():
+        trained.append(directory)
         try:
             if not _stands(directory, config, model):
                 _train(config, directory, checkpoint, trainer, model, datamodule)
-            _evaluate(directory, config["evaluate"])
-            reporting.suggest(directory)
-            return directory.read_status()["objective"]
+            status = directory.read_status()
+            if status["status"] == "done":
+                _evaluate(directory, config["evaluate"])
+                if not sweep:
+                    reporting.suggest(directory)
+            return status.get("objective")
         finally:
             trainer.logger.close()  # type: ignore[union-attr]
             del experiment, model, trainer, datamodule  # a sweep's jobs share one process
@@ -108,6 +130,7 @@ def _train(
     datamodule: MNISTDataModule,
 ) -> None:
     status = directory.read_status()
+    prepare_folder(directory.checkpoints)
     if checkpoint is None:
         directory.clear()
     elif status["threads"] != torch.get_num_threads():
@@ -117,22 +140,11 @@ def _train(
     started = status["started"] if checkpoint else _now()
     begun = {"status": "running", "fingerprint": runs.fingerprint(type(model)), "started": started}
     runs.write_json(directory.status, begun | reporting.environment(trainer))
-    with _logged_to(directory):
+    with _logged_to(directory), _ending_recorded(directory):
         reporting.announce(config, directory, model, datamodule, resumed=checkpoint is not None)
         reporting.describe(trainer, directory)
-        try:
-            metrics = _fit_and_measure(trainer, model, datamodule, checkpoint)
-        except DivergedError as error:
-            directory.write_status(status="diverged", error=str(error), finished=_now())
-            raise
-        except SystemExit as stop:
-            directory.write_status(status="interrupted")
-            reporting.say(f"{directory.path}: stopped; the same command goes on from here")
-            raise stop
-        except BaseException as error:
-            directory.write_status(status="failed", error=f"{type(error).__name__}: {error}")
-            log.exception("failed")
-            raise
+        reporting.warn_of_slow_precision(trainer)
+        metrics = _fit_and_measure(trainer, model, datamodule, checkpoint)
         peak = reporting.peak_memory()  # of training, before pictures are drawn
         run_log = find_callback(trainer, RunLog)
         assert run_log is not None
@@ -172,47 +184,43 @@ def _fit_and_measure(
         The last weights' figures on the validation and the test images.
 
     Raises:
-        SystemExit: Stopped by a signal, behind a whole batch; 143 for SIGTERM, 130 for Ctrl-C.
+        SystemExit: Stopped by a signal, behind a whole batch.
     """
     metrics: dict[str, float] = {}
-    with _stopped_by_signals():
-        try:
-            trainer.fit(model, datamodule, ckpt_path=checkpoint)
-        except torch.OutOfMemoryError as error:
-            raise UserError(
-                f"out of memory with data.batch_size={datamodule.batch_size}: try half of it, or "
-                "smaller hidden_dims"
-            ) from error
-        for evaluate in (trainer.validate, trainer.test):
-            evaluate(model, datamodule=datamodule, verbose=False)
-            metrics |= {name: value.item() for name, value in trainer.callback_metrics.items()}
+    batch_size = datamodule.batch_size
+    try:
+        trainer.fit(model, datamodule, ckpt_path=checkpoint)
+    except (RuntimeError, MemoryError) as error:
+        remedy = f"try {max(1, batch_size // 2)}, or smaller hidden_dims"
+        raise_if_out_of_memory(error, f"with data.batch_size={batch_size}: {remedy}")
+        raise
+    exit_if_stopped()
+    for evaluate in (trainer.validate, trainer.test):
+        evaluate(model, datamodule=datamodule, verbose=False)
+        exit_if_stopped()
+        metrics |= {name: value.item() for name, value in trainer.callback_metrics.items()}
     return metrics
 
 
 @contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """Turn Ctrl-C into a SIGTERM, which Lightning acts on behind a whole batch.
-
-    An exception inside a step would leave D updated and G not. A second Ctrl-C ends at once.
-
-    Raises:
-        SystemExit: With the code of the signal (Lightning's has none: Lightning#21623).
-    """
-    interrupts: list[int] = []
-
-    def on_interrupt(signum: int, frame: FrameType | None) -> None:
-        interrupts.append(signum)
-        if len(interrupts) > 1 or signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            raise SystemExit
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    before = signal.signal(signal.SIGINT, on_interrupt)
+def _ending_recorded(directory: RunDirectory) -> Iterator[None]:
+    """Keep in the status how a run ended that did not come to its end."""
     try:
         yield
-    except SystemExit as stop:
-        raise SystemExit(128 + (signal.SIGINT if interrupts else signal.SIGTERM)) from stop
-    finally:
-        signal.signal(signal.SIGINT, before)
+    except DivergedError as error:
+        directory.write_status(status="diverged", error=str(error), finished=_now())
+        raise
+    except SystemExit:
+        directory.write_status(status="interrupted")
+        reporting.say(f"{directory.path}: stopped; the same command goes on from here")
+        raise
+    except BaseException as error:
+        with suppress(OSError):  # the disk may be full
+            directory.write_status(status="failed", error=f"{type(error).__name__}: {error}")
+        log.info("failed", exc_info=True)
+        if isinstance(error, OSError):
+            raise UserError(f"{directory.path}: {error}") from error
+        raise
 
 
 @contextmanager

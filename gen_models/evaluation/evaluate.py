@@ -70,6 +70,7 @@ def evaluate_run(
     begin = perf_counter()
     directory = RunDirectory(run)
     model = load_model(run)
+    read_json(directory.metrics)  # damaged, it is said now, not after minutes
     datamodule, real = _real_images(directory, data_root, say)
     bounds = find_bounds(datamodule.name, real, say)
     try:

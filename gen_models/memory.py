@@ -1,0 +1,18 @@
+"""Out of memory: one line that says what to make smaller."""
+
+from gen_models.errors import UserError
+
+# torch's CPU allocator raises a plain RuntimeError; so do sizes beyond any memory.
+ON_CPU = ("can't allocate memory", "Storage size calculation overflowed")
+
+
+def raise_if_out_of_memory(error: BaseException, remedy: str) -> None:
+    """Raise a UserError with the remedy if `error` says that memory could not be had.
+
+    Args:
+        error: Of a GPU's allocator, of the CPU's or of Python's.
+        remedy: What was being done, and what to make smaller.
+    """
+    name, message = type(error).__name__, str(error)
+    if name in ("OutOfMemoryError", "MemoryError") or any(words in message for words in ON_CPU):
+        raise UserError(f"out of memory {remedy}") from error
