@@ -1,16 +1,37 @@
 """`gen-models`: what comes after training. Torch is imported by the commands that need it."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from gen_models.errors import UserError
 
+
+class _OneLine(TyperGroup):
+    """Says in one line, without a frame and the usage, what is wrong with a command line."""
+
+    def main(self, *args: Any, **options: Any) -> NoReturn:
+        """Run the command and exit."""
+        try:
+            code = super().main(*args, **{**options, "standalone_mode": False})
+        except typer.Abort:
+            sys.exit(130)
+        except Exception as error:
+            if not hasattr(error, "format_message"):  # click's, wherever typer has click from
+                raise
+            typer.echo(error.format_message(), err=True)
+            sys.exit(2)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
 app = typer.Typer(
+    cls=_OneLine,
     help="Use what `python train.py` has trained.",
     no_args_is_help=True,
     add_completion=False,
