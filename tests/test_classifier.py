@@ -3,12 +3,14 @@
 import hashlib
 import json
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from test_checkpoints import Payload
 from torch import Tensor, nn
 from torchvision.transforms.functional import gaussian_blur
 
@@ -273,3 +275,22 @@ def test_floor_lies_below_the_ceilings(digits: MNISTDataModule) -> None:
         for read in reads.values()
     ]
     assert covered == sorted(covered, reverse=True)
+
+
+def test_a_foreign_pickle_in_place_of_the_weights_is_refused_without_being_run(
+    tmp_path: Path,
+) -> None:
+    made = tmp_path / "made"
+    content = pickle.dumps(Payload(made))
+    for ending in (".safetensors", ".json"):
+        shutil.copy((WEIGHTS / "digits").with_suffix(ending), tmp_path)
+    path = tmp_path / "digits"
+    path.with_suffix(".safetensors").write_bytes(content)
+    with pytest.raises(UserError, match="not the weights that its record tells of"):
+        load_classifier(path)
+    record = json.loads(path.with_suffix(".json").read_text())
+    record["sha256"] = hashlib.sha256(content).hexdigest()  # whoever tampers can do this too
+    path.with_suffix(".json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match="not a classifier's weights"):
+        load_classifier(path)
+    assert not made.exists()
