@@ -49,10 +49,14 @@ Batches = Callable[[], Iterable[Tensor]]
 CASES = [("vae", "baseline"), ("gan", "baseline"), ("gan", "final")]
 
 
-def composed(model: str, phase: str, root: str, epochs: int) -> dict[str, Any]:
-    """What `python train.py model=MODEL phase=PHASE` would train."""
+def composed(
+    model: str, phase: str, root: str, epochs: int | None, *options: str
+) -> dict[str, Any]:
+    """What `python train.py model=MODEL phase=PHASE OPTIONS` would train; None: all its epochs."""
     conf = Path(__file__).parent.parent / "conf"
-    overrides = [f"model={model}", f"phase={phase}", f"data.root={root}", f"max_epochs={epochs}"]
+    overrides = [f"model={model}", f"phase={phase}", f"data.root='{root}'", *options]
+    if epochs is not None:
+        overrides.append(f"max_epochs={epochs}")
     with initialize_config_dir(str(conf), version_base="1.3"):
         config = OmegaConf.to_container(compose("config", overrides), resolve=True)
     assert isinstance(config, dict)
@@ -93,12 +97,17 @@ def bare_loop(
 ) -> float:
     """Seconds of the second of two epochs of a loop without Lightning."""
     model = instantiate(config["model"])
-    epoch = vae_epoch(model) if isinstance(model, VAE) else gan_epoch(model)
+    epoch = bare_epoch(model)
     for _ in range(2):
         begin = time.perf_counter()
         epoch(train(), val())
         seconds = time.perf_counter() - begin
     return seconds
+
+
+def bare_epoch(model: GAN | VAE) -> Callable[[Iterable[Tensor], Iterable[Tensor]], None]:
+    """An epoch of training and validation without Lightning."""
+    return vae_epoch(model) if isinstance(model, VAE) else gan_epoch(model)
 
 
 def vae_epoch(model: VAE) -> Callable[[Iterable[Tensor], Iterable[Tensor]], None]:

@@ -1,0 +1,56 @@
+"""Times the start of the programs, and measures the memory of training and evaluating a model.
+
+    python benchmarks/start_and_memory.py [--data mnist]
+
+Each figure is of a process of its own: seconds are the best of three, memory is the most that was
+resident at once (`ru_maxrss`), beside that of a process which only imports what training imports.
+"""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+TRAIN = str(Path(__file__).parent.parent / "train.py")
+CLI = ["-c", "from gen_models.cli import app; app()"]
+
+
+def call(*arguments: str) -> tuple[float, float]:
+    """`python ARGUMENTS`: seconds and the highest resident memory in MiB."""
+    begin = time.perf_counter()
+    with open(os.devnull, "w") as nowhere:
+        pid = os.posix_spawn(
+            sys.executable,
+            [sys.executable, *arguments],
+            dict(os.environ),
+            file_actions=[(os.POSIX_SPAWN_DUP2, nowhere.fileno(), 1)],
+        )
+    _, status, usage = os.wait4(pid, 0)
+    if status != 0:
+        raise SystemExit(f"{' '.join(arguments)}: exit code {os.waitstatus_to_exitcode(status)}")
+    return time.perf_counter() - begin, usage.ru_maxrss / 1024
+
+
+def main() -> None:
+    """Print a line for each."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--data", default="mnist", help="that is on disk already")
+    data = parser.parse_args().data
+    for name, command in (("python train.py", [TRAIN]), ("gen-models", CLI)):
+        seconds = min(call(*command, "--help")[0] for _ in range(3))
+        print(f"{name} --help: {seconds:.2f} s", flush=True)
+    _, imports = call("-c", "import gen_models.training, gen_models.evaluation.evaluate")
+    print(f"imports alone: {imports:.0f} MiB", flush=True)
+    with TemporaryDirectory() as folder:
+        options = [f"data={data}", "model=gan", "phase=final", "trainer=smoke"]
+        _, training = call(TRAIN, *options, f"output_dir='{folder}'")
+        print(f"training the final GAN: {training:.0f} MiB", flush=True)
+        (status,) = Path(folder).glob("*/*/*/status.json")
+        _, evaluation = call(*CLI, "evaluate", str(status.parent))
+        print(f"evaluating it: {evaluation:.0f} MiB", flush=True)
+
+
+if __name__ == "__main__":
+    main()
