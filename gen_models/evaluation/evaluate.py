@@ -35,6 +35,7 @@ from gen_models.evaluation.measure import (
     reference,
 )
 from gen_models.evaluation.pixels import as_bytes
+from gen_models.memory import give_back_freed_memory
 from gen_models.runs import RunDirectory, load_model, read_json, write_json
 
 Say = Callable[[str], None]
@@ -67,6 +68,7 @@ def evaluate_run(
     from gen_models import pictures, reporting
     from gen_models.callbacks import sample_fixed
 
+    give_back_freed_memory()
     begin = perf_counter()
     directory = RunDirectory(run)
     model = load_model(run)
