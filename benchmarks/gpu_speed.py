@@ -44,7 +44,7 @@ def through_lightning(
     watchers = [instantiate(node) for node in config["callbacks"].values()]
     model = build(config, compiled=compiled)
     with TemporaryDirectory() as folder:
-        trainer = build_trainer(config, RunDirectory(folder), None, model, [*watchers, clock])
+        trainer = build_trainer(config, RunDirectory(folder), None, [*watchers, clock])
         begin = time.perf_counter()
         trainer.fit(model, datamodule)
         whole = time.perf_counter() - begin

@@ -123,6 +123,8 @@ def arguments(case: Case, output_dir: str) -> list[str]:
         "trainer.limit_val_batches=2",
         "trainer.log_every_n_steps=1",
         "trainer.accelerator=cpu",
+        "callbacks.validation_distance.every_n_epochs=1",
+        "evaluate=none",
         *(
             [f"max_epochs={EPOCHS}"]
             if case.length == "epochs"

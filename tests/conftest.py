@@ -64,9 +64,7 @@ def composed(*overrides: str) -> dict[str, Any]:
 def train(*overrides: str) -> float | None:
     """`python train.py OVERRIDES` in this process."""
     groups = [text for text in overrides if text.partition("=")[0] in GROUPS]
-    config = composed(*overrides)
-    config["evaluate"] = config["evaluate"] or "none"  # takes longer than these trainings
-    return training.run(config, defaults=composed(*groups), build=instantiate)
+    return training.run(composed(*overrides), defaults=composed(*groups), build=instantiate)
 
 
 Trained = Callable[..., RunDirectory]
@@ -95,6 +93,7 @@ def small(
         f"trainer.limit_train_batches={batches}",
         "trainer.log_every_n_steps=1",
         "trainer.accelerator=cpu",
+        "evaluate=none",  # takes longer than such a training
         f"output_dir={output_dir}",
         *overrides,
     ]
