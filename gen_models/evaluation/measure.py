@@ -110,7 +110,7 @@ def reference(
     The test images come in a fixed order of ours: MNIST's own is by source, and its first half is
     another population than its second.
     """
-    train, test = (datamodule.splits[name].images.float() / 255 for name in ("train", "test"))
+    train, test = (datamodule.splits[name].images.float().div_(255) for name in ("train", "test"))
     order = torch.randperm(len(test), generator=generator("test order"))
     test, labels = (part[order[:count]] for part in (test, datamodule.splits["test"].labels))
     return Reference(train, test, classifier.read(test), classifier, labels)

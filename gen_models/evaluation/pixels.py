@@ -78,7 +78,7 @@ def nearest(images: Tensor, reference: Tensor, *, leave_one_out: bool = False) -
     if len(reference) <= leave_one_out:
         raise ValueError(f"reference must hold other images, got {len(reference)}")
     x, y = images.flatten(1), reference.flatten(1)
-    norms = y.square().sum(1)
+    norms = torch.cat([part.square().sum(1) for part in y.split(1000)])
     found = []
     rows = max(1, CHUNK_BYTES // (y.element_size() * len(y)))
     for start in range(0, len(x), rows):
