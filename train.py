@@ -52,4 +52,4 @@ if __name__ == "__main__":
         if "gen_models.training" in sys.modules:  # something was composed
             from gen_models import reporting, training
 
-            reporting.suggest_comparison(training.trained)
+            reporting.suggest_comparison(training.swept)

@@ -192,5 +192,6 @@ class _Logger(TensorBoardLogger):
         self.save()
 
     def close(self) -> None:
-        """End the file."""
-        self.experiment.close()
+        """End the file, if one was begun: a run that stands gets none."""
+        if self._experiment is not None:
+            self._experiment.close()

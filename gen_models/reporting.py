@@ -177,17 +177,21 @@ def summarise(directory: RunDirectory, metrics: dict[str, float], seconds: float
         say(f"  {picture}")
 
 
-def suggest_comparison(trained: list[RunDirectory]) -> None:
-    """What to type behind a sweep: the comparison of its runs, by the setting that it swept."""
-    paths = list(dict.fromkeys(run.path for run in trained if run.status.exists()))
+def suggest_comparison(swept: dict[Path, dict[str, Any]]) -> None:
+    """What to type behind a sweep: the comparison of its runs, by the setting that it swept.
+
+    Args:
+        swept: Run directories and the runs' identities.
+    """
+    paths = [path for path in swept if RunDirectory(path).status.exists()]
     if len(paths) < 2:
         return
     from gen_models.comparison.table import short_name, varying  # pandas takes a while to import
 
-    settings = [runs.identity(RunDirectory(path).read_config()) for path in paths]
     of_one_kind = len({path.parent for path in paths}) == 1
-    swept = [key for key in varying(settings) if key != "seed"] if of_one_kind else []
-    by = f" --by {short_name(swept[0])}" if len(swept) == 1 else ""
+    settings = [swept[path] for path in paths]
+    keys = [key for key in varying(settings) if key != "seed"] if of_one_kind else []
+    by = f" --by {short_name(keys[0])}" if len(keys) == 1 else ""
     folder = Path(os.path.commonpath(paths))
     alone = {file.parent for file in folder.rglob("status.json")} == set(paths)
     say("Next:")

@@ -51,7 +51,7 @@ class RunDirectory:
             return {}
         status = read_json(self.status)
         if "status" not in status or "fingerprint" not in status:
-            raise UserError(f"{self.status}: not the status of a run")
+            raise _other_version(self.status)
         return status
 
     def write_status(self, **fields: Any) -> None:
@@ -66,7 +66,7 @@ class RunDirectory:
         except OSError as error:
             raise UserError(f"{self.config}: cannot be read ({error.strerror})") from error
         except Exception as error:  # of YAML, of OmegaConf, or a key that is missing
-            raise UserError(f"{self.config}: not the configuration of a run") from error
+            raise _other_version(self.config) from error
         return {str(key): value for key, value in config.items()}
 
     def write_config(self, config: dict[str, Any]) -> None:
@@ -239,6 +239,13 @@ def load_model(run_dir: str | Path, *, checkpoint: str = "last") -> Any:
         raise _not_ours(file, error) from error
     model.eval()
     return model
+
+
+def _other_version(file: Path) -> UserError:
+    return UserError(
+        f"{file}: not a run's, or of another version of gen-models: train the run again "
+        "(overwrite=true)"
+    )
 
 
 def _not_ours(file: Path, error: Exception) -> UserError:

@@ -25,7 +25,7 @@ from gen_models.stopping import exit_if_stopped, stopped_by_signals
 
 log = logging.getLogger(__name__)
 
-trained: list[RunDirectory] = []  # by this process, for what a sweep says at its end
+swept: dict[Path, dict[str, Any]] = {}  # runs of this process's sweep -> their identity
 
 
 def run(
@@ -69,7 +69,8 @@ def _run(
         _fit_and_measure(trainer, model, datamodule, checkpoint)
         return None
     with directory.lock():
-        trained.append(directory)
+        if sweep:
+            swept[directory.path] = runs.identity(config)
         try:
             if not _stands(directory, config, model):
                 _train(config, directory, checkpoint, trainer, model, datamodule)

@@ -91,6 +91,7 @@ def test_a_sweep_goes_on_behind_a_run_that_fails_and_is_finished_by_the_same_com
         runs = sorted(path.parent.name for path in tmp_path.rglob("status.json"))
         small_run = "max_epochs2-limit_train_batches4"
         assert runs == [f"seed0-lr0.0001-{small_run}", f"seed0-{small_run}"]
+        assert result.stdout.endswith("  gen-models compare out/digits/vae_baseline --by lr\n")
     assert result.stdout.count("already trained") == 2
 
 
@@ -100,6 +101,7 @@ def test_a_named_sweep_runs_without_m(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     runs = {str(path.parent.parent.name) for path in tmp_path.rglob("status.json")}
     assert runs == {"gan_baseline", "gan_final", "vae_baseline", "vae_final"}
+    assert result.stdout.endswith("  gen-models compare out/digits\n")
 
 
 def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:

@@ -92,7 +92,7 @@ Break = Callable[[RunDirectory], object]
         (lambda run: run.metrics.write_text("[1]"), "metrics.json", "not one of our files"),
         (lambda run: run.metrics.write_text('{"fid_lenet": "8"}'), "metrics.json", "not a number"),
         (lambda run: run.metrics.unlink(), "metrics.json", "cannot be read"),
-        (lambda run: run.config.write_text("a: ["), "config.yaml", "cannot be read"),
+        (lambda run: run.config.write_text("a: ["), "config.yaml", "another version"),
         (lambda run: run.config.unlink(), "config.yaml", "cannot be read"),
         (lambda run: run.config.write_text("seed: 0\n"), "config.yaml", "another version"),
         (lambda run: run.status.write_text("{}"), "status.json", "another version"),

@@ -135,7 +135,7 @@ def test_real_mnist(mnist_root: str) -> None:
 
 def idx(shape: list[int], content: np.ndarray | None = None) -> bytes:
     if content is None:
-        content = np.arange(int(np.prod(shape))) % 251
+        content = np.arange(int(np.prod(shape))) % (251 if len(shape) > 1 else 10)
     magic = struct.pack(">I", 0x0800 + len(shape))
     return magic + struct.pack(f">{len(shape)}I", *shape) + content.astype(np.uint8).tobytes()
 

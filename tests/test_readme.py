@@ -5,7 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
-from statistics import mean
+from typing import Any
 
 import pytest
 from conftest import ROOT
@@ -13,6 +13,7 @@ from hydra import compose, initialize_config_dir
 from typer.main import get_command
 
 from gen_models.cli import app
+from gen_models.comparison.metrics import BOUNDS, metric
 
 README = (ROOT / "README.md").read_text()
 LINES = [
@@ -75,30 +76,45 @@ def test_every_group_in_the_table_lists_its_options() -> None:
             assert path.stem in row
 
 
-RESULTS: dict[str, dict[str, float]] = json.loads((ROOT / "docs" / "results.json").read_text())
+RESULTS: dict[str, Any] = json.loads((ROOT / "docs" / "results.json").read_text())
+SECTION = README.split("## Results", 1)[1].split("\n## ", 1)[0]
+ROWS = {
+    cells[0].strip("*"): cells[1:]
+    for line in SECTION.splitlines()
+    if line.startswith("| ") and (cells := [cell.strip() for cell in line.strip("| ").split("|")])
+}
+HEADER = next(line for line in SECTION.splitlines() if line.startswith("| | seeds |"))
+KEYS = re.findall(r"`([a-z_/]+)`", HEADER)
 
 
-@pytest.mark.parametrize("model", ["GAN baseline", "GAN final", "VAE baseline", "VAE final"])
-def test_the_results_are_those_of_the_measured_runs(model: str) -> None:
-    """Each mean in the two tables, to the digits shown, from docs/results.json."""
-    name = model.lower().replace(" ", "_")
-    runs = [metrics for run, metrics in RESULTS.items() if run.startswith(f"{name}/")]
-    section = README.split("## Results", 1)[1].split("\n## ", 1)[0]
-    generation, reconstruction = (
-        [cell.strip() for cell in line.strip("| \n").split("|")]
-        for line in section.splitlines()
-        if line.startswith(f"| {model} |")
-    )
-    header = next(line for line in README.splitlines() if line.startswith("| | seeds |"))
-    keys = re.findall(r"`(\w+)`", header)
-    assert int(generation[1]) == len(runs)
-    columns = dict(zip(keys, generation[2:], strict=True))
-    ways = ["encoder/mse", "inversion/mse", "inversion/control_mse"]
-    columns |= dict(zip(ways, reconstruction[1:], strict=True))
-    for key, cell in columns.items():
-        if cell == "-":
-            assert key not in runs[0]
+@pytest.mark.parametrize("label", list(RESULTS["groups"]))
+def test_the_results_are_those_of_the_comparison(label: str) -> None:
+    """Each mean and half interval of the table, to the digits shown, from docs/results.json."""
+    group = RESULTS["groups"][label]
+    seeds, *cells = ROWS[label]
+    assert int(seeds) == len(group["runs"]) == 3
+    assert len(cells) == len(KEYS) >= 5
+    for key, cell in zip(KEYS, cells, strict=True):
+        if key not in group["metrics"]:
+            assert cell == "-"
             continue
-        shown = re.split(r"[ ,]", cell)[0]
-        digits = len(shown.partition(".")[2])
-        assert shown == f"{mean(metrics[key] for metrics in runs):.{digits}f}", key
+        figure, of = group["metrics"][key], metric(key)
+        half = (figure["high"] - figure["low"]) / 2
+        assert cell == f"{of.show(figure['mean'])} ± {of.show(half)}", key
+
+
+@pytest.mark.parametrize("name", ["floor", "gaussian", "noise"])
+def test_the_bounds_are_those_of_the_comparison(name: str) -> None:
+    _, *cells = ROWS[BOUNDS[name]]
+    shown = [metric(key).show(RESULTS["bounds"].get(f"{name}/{key}")) for key in KEYS]
+    assert cells == shown
+
+
+def test_the_verdicts_on_the_claims_are_those_of_the_comparison() -> None:
+    answered = {c["claim"]: c for c in RESULTS["claims"] if c["outcome"] != "not answered"}
+    assert set(re.findall(r"^- \*\*(C\d)\*\*", SECTION, re.MULTILINE)) == set(answered)
+    for name, claim in answered.items():
+        line = re.search(rf"^- \*\*{name}\*\* .*$", SECTION, re.MULTILINE)
+        assert line is not None
+        assert claim["says"] in line.group()
+        assert f"**{claim['summary']}**" in line.group()

@@ -129,6 +129,7 @@ def test_a_finished_run_is_skipped(
     objective = train(*small(tmp_path, "model=vae"))
     assert objective == run.read_status()["objective"]
     assert run.weights.stat().st_mtime_ns == before
+    assert len(list(run.path.glob("events*"))) == 1
     assert "already trained on 20" in capsys.readouterr().out
 
 

@@ -134,26 +134,18 @@ def read_run(path: Path) -> Run:
     directory = RunDirectory(path)
     status = directory.read_status()
     if status.get("status") not in FINISHED:
-        if {"status", "fingerprint"} <= status.keys():
-            raise UserError(
-                f"{path}: not finished (its status is {status['status']}): the command that "
-                "began it goes on from there"
-            )
-        raise _other_version(directory.status)
+        raise UserError(
+            f"{path}: not finished (its status is {status['status']}): the command that began it "
+            "goes on from there"
+        )
     try:
         made_by = str(status["versions"]["gen-models"])
     except (KeyError, TypeError) as error:
         raise _other_version(directory.status) from error
     if made_by.split(".")[:2] != version("gen-models").split(".")[:2]:
         raise _other_version(directory.status, f" ({made_by})")
-    try:
-        config = directory.read_config()
-        identity = {key: _plain(value) for key, value in runs.identity(config).items()}
-        phase, settings = str(config["phase"]), _canonical(identity)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise _other_version(directory.config) from error
-    except Exception as error:  # OSError, yaml.YAMLError, AssertionError
-        raise _unreadable(directory.config, error) from error
+    config = directory.read_config()
+    identity = {key: _plain(value) for key, value in runs.identity(config).items()}
     metrics: dict[str, float] = {}
     if status["status"] == "done":
         metrics = read_json(directory.metrics)
@@ -164,7 +156,7 @@ def read_run(path: Path) -> Run:
             )
         if "seconds" in status:  # known without evaluation
             metrics.setdefault("cost/seconds", status["seconds"])
-    return Run(path, phase, settings, status, metrics)
+    return Run(path, str(config["phase"]), _canonical(identity), status, metrics)
 
 
 def _directories(folder: Path) -> Iterator[Path]:
