@@ -11,6 +11,7 @@ from synthetic import edit, make_run, make_study
 from test_cli import call
 
 from gen_models.comparison.compare import compare
+from gen_models.comparison.plots import seeds_plot
 from gen_models.runs import RunDirectory
 
 FILES = ["report.html", "report.md", "results.csv", "results.json"]
@@ -118,6 +119,18 @@ def test_a_collapsed_seed_is_told_beside_the_mean_that_it_decides(tmp_path: Path
         "GAN final collapsed with seed 2 (9 digits missing), which counts in every mean; its other "
         "seeds have fid_lenet 8.00, 10.00."
     )
+
+
+def test_an_interval_does_not_hide_the_points(tmp_path: Path) -> None:
+    for seed, fid in enumerate((8.0, 10.0, 100.0)):  # its interval is -91 to 170
+        make_run(tmp_path, "model=gan", f"seed={seed}", fid=fid)
+        make_run(tmp_path, "model=vae", f"seed={seed}", fid=30.0 + seed)
+    svg = seeds_plot(compare([tmp_path]).groups, "fid_lenet", {})
+    ticks = [float(text) for text in re.findall(r'class="tick"[^>]*>([\d.-]+)<', svg)]
+    assert min(ticks) >= 0
+    assert max(ticks) <= 150
+    assert svg.count('<path class="curve c0"') == 2  # an arrow at each end that goes on
+    assert '<path class="curve c1"' not in svg
 
 
 def test_quick_figures_are_a_column_of_their_own(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from gen_models.runs import RunDirectory, read_json
 
 HINT = "name run directories, or a folder of them such as outputs/mnist"
 FINISHED = ("done", "diverged")
+COLLAPSED = 5  # digits of ten
 MIRRORED = {  # setting -> what it is where it is not set
     "model.discriminator_dims": "model.generator_dims",
     "model.decoder_dims": "model.encoder_dims",
@@ -53,6 +54,17 @@ class Run:
     def evaluated(self) -> bool:
         """Whether its new images have been measured, at any sample size."""
         return FID in self.metrics or QUICK + FID in self.metrics
+
+    @property
+    def missing_digits(self) -> float:
+        """Digits missing from the new images; 0 where they were not counted."""
+        counts = [self.metrics.get(f"{size}missing_digits", 0.0) for size in ("", QUICK)]
+        return max((count for count in counts if math.isfinite(count)), default=0.0)
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether half of the digits, or more, are missing from its new images."""
+        return self.missing_digits >= COLLAPSED
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Per-image figures and pictures of evaluation.npz; empty if there is none.

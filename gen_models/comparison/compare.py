@@ -1,12 +1,11 @@
 """Many runs -> everything that is said of them: groups, verdicts, claims, sweeps, fairness."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gen_models.comparison import claims, fairness, sweep, table, verdicts
-from gen_models.comparison.collect import Run, find_runs
+from gen_models.comparison.collect import find_runs
 from gen_models.comparison.contrasts import Answer
 from gen_models.comparison.metrics import FID, QUICK, metric
 from gen_models.comparison.sweep import Sweep
@@ -22,7 +21,6 @@ HEADLINES = [  # of the main table, where measured
     "test/loss",
     "cost/seconds",
 ]
-COLLAPSED = 5  # digits missing from the new images: half of them
 WAYS = {"nearest": "nearest image", "mean_image": "mean image"}
 
 
@@ -119,10 +117,10 @@ class Comparison:
     def _collapsed(self, group: Group) -> str:
         """A collapsed seed decides a mean, so the other seeds' figures are told apart."""
         key = next((key for key in (FID, QUICK + FID) if group.summary(key)), None)
-        gone = [run for run in group.runs if _missing_digits(run) >= COLLAPSED]
+        gone = [run for run in group.runs if run.collapsed]
         if key is None or not gone:
             return ""
-        seeds = ", ".join(f"{run.seed} ({_missing_digits(run):.0f} digits missing)" for run in gone)
+        seeds = ", ".join(f"{run.seed} ({run.missing_digits:.0f} digits missing)" for run in gone)
         of = metric(key)
         others = [of.show(run.metrics[key]) for run in group.runs if run not in gone]
         rest = f"; its other seeds have {key} {', '.join(others)}" if others else ""
@@ -202,12 +200,6 @@ def compare(paths: Sequence[str | Path], by: str | None = None) -> Comparison:
         claims=claims.answers(groups, bounds),
         sweeps=sweep.sweeps(groups, by) if by else [],
     )
-
-
-def _missing_digits(run: Run) -> float:
-    """Of the new images, 0 where they were not counted."""
-    counts = [run.metrics.get(prefix + "missing_digits", 0.0) for prefix in ("", QUICK)]
-    return max(count for count in (*counts, 0.0) if math.isfinite(count))
 
 
 def _diverged(groups: Sequence[Group]) -> list[str]:

@@ -25,16 +25,19 @@ class Picture(NamedTuple):
 
 
 class Album(NamedTuple):
-    """The pictures of one group: of its first run that did not diverge."""
+    """The pictures of one run."""
 
-    label: str
+    group: str  # its label
+    label: str  # with the seed
     samples: Picture | None
     recreated: Picture | None
     command: str  # that draws them
 
 
 def albums(groups: Sequence[Group]) -> tuple[Picture | None, list[Album]]:
-    """The real test digits, and each group's new and recreated images.
+    """The real test digits, and the new and recreated images of each group.
+
+    Of its first run that did not diverge, and of every run that collapsed.
 
     Raises:
         UserError: An evaluation.npz is not one of ours.
@@ -42,18 +45,21 @@ def albums(groups: Sequence[Group]) -> tuple[Picture | None, list[Album]]:
     real: Picture | None = None
     found = []
     for group in groups:
-        run = next((run for run in group.runs if not run.diverged), group.runs[0])
-        arrays = run.arrays()
-        samples, recreated = (
-            grid(arrays[name], alt) if name in arrays else None
-            for name, alt in (
-                ("pictures_samples", f"New digits drawn by {group.label}, seed {run.seed}"),
-                ("pictures_recreated", f"Test digits recreated by {group.label}, seed {run.seed}"),
+        first = next((run for run in group.runs if not run.diverged), group.runs[0])
+        for run in [first, *(run for run in group.runs if run.collapsed and run is not first)]:
+            arrays = run.arrays()
+            label = f"{group.label}, seed {run.seed}{' (collapsed)' if run.collapsed else ''}"
+            samples, recreated = (
+                grid(arrays[name], f"{words} {label}") if name in arrays else None
+                for name, words in (
+                    ("pictures_samples", "New digits drawn by"),
+                    ("pictures_recreated", "Test digits recreated by"),
+                )
             )
-        )
-        if real is None and "pictures_test" in arrays:
-            real = grid(arrays["pictures_test"], "Real test digits, those recreated below")
-        found.append(Album(group.label, samples, recreated, f"gen-models evaluate {run.path}"))
+            if real is None and "pictures_test" in arrays:
+                real = grid(arrays["pictures_test"], "Real test digits, those recreated below")
+            command = f"gen-models evaluate {run.path}"
+            found.append(Album(group.label, label, samples, recreated, command))
     return real, found
 
 

@@ -39,6 +39,8 @@ def seeds_plot(groups: Sequence[Group], key: str, bounds: dict[str, float]) -> s
     ends = [e for _, s in shown if s.estimate for e in (s.estimate.low, s.estimate.high) if e]
     top = max(values)
     drawn = {n: value for n, value in lines.items() if value <= 2.5 * top}  # others: words alone
+    least, most = _range([*values, *drawn.values()], alone=len(shown) == 1)
+    ends = [min(max(end, least), most) for end in ends]
     axis = Axis([*values, *ends, *drawn.values()], 8, WIDTH - RIGHT, log=False)
     bottom = TITLE + len(shown) * ROW + 8
     told = [f"{g.label} {of.show(s.estimate.value if s.estimate else math.nan)}" for g, s in shown]
@@ -66,12 +68,28 @@ def seeds_plot(groups: Sequence[Group], key: str, bounds: dict[str, float]) -> s
         canvas.text(8, y - 9, group.label, "label")
         canvas.text(WIDTH - RIGHT, y - 9, words, "label", anchor="end")
         if estimate and estimate.low is not None and estimate.high is not None:
-            canvas.line(axis(estimate.low), y, axis(estimate.high), y, f"interval {color}")
+            low, high = max(estimate.low, least), min(estimate.high, most)
+            canvas.line(axis(low), y, axis(high), y, f"interval {color}")
+            for end, cut, sign in ((low, estimate.low < low, -1), (high, estimate.high > high, 1)):
+                if cut:  # an arrow: it goes on beyond the plot
+                    tip = [
+                        (axis(end) - sign * 6, y - 4),
+                        (axis(end), y),
+                        (axis(end) - sign * 6, y + 4),
+                    ]
+                    canvas.path(tip, f"curve {color}", closed=False)
         if estimate:
             canvas.line(axis(estimate.value), y - 6, axis(estimate.value), y + 6, f"mean {color}")
         for value in found.finite:
             canvas.dot(axis(value), y, 3, f"dot {color}")
     return canvas.svg()
+
+
+def _range(values: Sequence[float], *, alone: bool) -> tuple[float, float]:
+    """The ends of an axis on which the figures can be told apart, however wide their intervals."""
+    margin = (1.0 if alone else 0.3) * (max(values) - min(values))
+    least = min(values) - margin
+    return (max(least, 0.0) if min(values) >= 0 else least), max(values) + margin
 
 
 def cost_plot(groups: Sequence[Group], cost: str, key: str) -> str:

@@ -83,8 +83,8 @@ def page(comparison: Comparison) -> dict[str, Any]:
         "costs": _svgs(plots.cost_plot(groups, cost, quality) for cost in COSTS),
         "sweeps": [(sweep, Markup(plots.sweep_plot(sweep))) for sweep in comparison.sweeps],
         "real": real,
-        "albums": [album for album in drawn if album.label in main],
-        "more_albums": [album for album in drawn if album.label not in main],
+        "albums": [album for album in drawn if album.group in main],
+        "more_albums": [album for album in drawn if album.group not in main],
         "without": [album for album in albums if album not in drawn],
         "verdicts": [
             (one, other, [v for v in all_ if is_told(v)], [v for v in all_ if not is_told(v)])
