@@ -74,16 +74,17 @@ def _run(
         try:
             if not _stands(directory, config, model):
                 _train(config, directory, checkpoint, trainer, model, datamodule)
-            status = directory.read_status()
-            if status["status"] == "done":
-                _evaluate(directory, config["evaluate"])
-                if not sweep:
-                    reporting.suggest(directory)
-            return status.get("objective")
         finally:
             trainer.logger.close()  # type: ignore[union-attr]
-            del experiment, model, trainer, datamodule  # a sweep's jobs share one process
+            # The evaluation, and a sweep's next job, need the memory.
+            del experiment, model, trainer, datamodule
             gc.collect()
+        status = directory.read_status()
+        if status["status"] == "done":
+            _evaluate(directory, config["evaluate"])
+            if not sweep:
+                reporting.suggest(directory)
+        return status.get("objective")
 
 
 def _stands(directory: RunDirectory, config: dict[str, Any], model: Any) -> bool:

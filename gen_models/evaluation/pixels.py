@@ -123,7 +123,7 @@ def principal_components(images: Tensor, count: int) -> PrincipalComponents:
     x = images.flatten(1)
     if not 1 <= count <= x.shape[1]:
         raise ValueError(f"count must lie in [1, {x.shape[1]}], got {count}")
-    mean = x.mean(0, dtype=torch.float64)
+    mean = sum(chunk.double().sum(0) for chunk in x.split(5000)) / len(x)
     covariance = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64, device=x.device)
     for chunk in x.split(5000):
         centred = chunk.double() - mean
