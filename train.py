@@ -1,6 +1,5 @@
 """Train one model, or sweep over many: `python train.py --help`."""
 
-import argparse
 import os
 import sys
 from typing import Any, cast
@@ -12,8 +11,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gen_models.errors import Reported, UserError, report
+from gen_models.errors import Reported, UserError, report, take_over
 
+EXPECTED = (UserError, HydraException, OmegaConfBaseException)
 DEBUG = "debug=true" in sys.argv or os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
@@ -29,11 +29,8 @@ def main(config: DictConfig) -> float | None:
         plain, defaults = _plain(config), _plain(hydra.compose("config", groups))
         return training.run(plain, defaults=defaults, build=hydra.utils.instantiate, sweep=sweep)
     except Exception as error:
-        expected = isinstance(error, UserError | HydraException | OmegaConfBaseException)
-        report(error, traceback_too=DEBUG or not expected)
-        if sweep:  # its other jobs go on
-            raise Reported from error
-        raise SystemExit(1) from error
+        report(error, traceback_too=DEBUG or not isinstance(error, EXPECTED))
+        raise (Reported() if sweep else SystemExit(1)) from error  # a sweep's other jobs go on
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
@@ -41,15 +38,12 @@ def _plain(config: DictConfig) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra leaves its errors to us,
-    argparse.ArgumentParser.print_usage = lambda *_: None  # type: ignore[method-assign]
+    take_over()
     try:
         main()
     except Exception as error:
         report(error, traceback_too=DEBUG)
         sys.exit(1)
     finally:
-        if "gen_models.training" in sys.modules:  # something was composed
-            from gen_models import reporting, training
-
-            reporting.suggest_comparison(training.swept)
+        if training := sys.modules.get("gen_models.training"):  # something was composed
+            training.suggest_comparison()

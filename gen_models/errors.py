@@ -1,5 +1,7 @@
 """Errors meant for the user: one clear line, never a traceback."""
 
+import argparse
+import os
 import sys
 import traceback
 
@@ -16,6 +18,12 @@ class DivergedError(UserError):
 
 class Reported(Exception):
     """Ends a job of a sweep whose error has been said already."""
+
+
+def take_over() -> None:
+    """Leave all errors of a command line to `report`: Hydra's own, and argparse's usage."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    argparse.ArgumentParser.print_usage = lambda *_: None  # type: ignore[method-assign]
 
 
 def report(error: Exception, *, traceback_too: bool) -> None:

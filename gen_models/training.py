@@ -58,6 +58,11 @@ def run(
         return _run(config, defaults=defaults, build=build, sweep=sweep)
 
 
+def suggest_comparison() -> None:
+    """Say, behind a sweep of this process, how to compare its runs."""
+    reporting.suggest_comparison(swept)
+
+
 def _run(
     config: dict[str, Any], *, defaults: dict[str, Any], build: Build, sweep: bool
 ) -> float | None:
