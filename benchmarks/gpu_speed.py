@@ -2,8 +2,8 @@
 
     python benchmarks/gpu_speed.py [--accelerator gpu] [--compile] [--epochs N] [--data mnist]
 
-For each model: seconds an epoch and for all its epochs, measured over a few of them behind a first
-one that is not counted; beside it the floor, a bare loop over the same batches on the same device
+For each model: seconds an epoch and for all its epochs, measured over a few of them after a first
+one that is not counted; next to it the floor, a bare loop over the same batches on the same device
 without Lightning, log and pictures. With --compile the networks are compiled in place
 (`torch.compile`), the compilation stated apart. On a CPU it runs too: `--accelerator cpu`.
 """
@@ -20,9 +20,9 @@ import torch
 from hydra.utils import instantiate
 from train_speed import LastEpochClock, bare_epoch, composed, cpu_name
 
-from gen_models.data import MNISTDataModule
-from gen_models.experiment import build_trainer
-from gen_models.runs import RunDirectory
+from gen_models.data.module import MNISTDataModule
+from gen_models.runs.directory import RunDirectory
+from gen_models.training.trainer import build_trainer
 
 MODELS = [(model, phase) for model in ("gan", "vae") for phase in ("baseline", "final")]
 
@@ -61,12 +61,13 @@ def floor(
     loaders = datamodule.train_dataloader(), datamodule.val_dataloader()
     for loader in loaders:
         loader.images = loader.images.to(device)
+        loader.labels = None  # no model here takes them
     limit = config["trainer"]["limit_train_batches"]
     batches = limit if isinstance(limit, int) else len(loaders[0])
     for _ in range(2):
         _wait(device)
         begin = time.perf_counter()
-        train = (images for _, images in zip(range(batches), loaders[0], strict=False))
+        train = (batch for _, batch in zip(range(batches), loaders[0], strict=False))
         with torch.autocast(device.type, torch.bfloat16, config["precision"] == "bf16-mixed"):
             epoch(train, loaders[1])
         _wait(device)

@@ -31,8 +31,9 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 # Imported before the first fork, so that no process need do it again:
-from gen_models import checkpoints, reporting, training  # noqa: F401
-from gen_models.checkpoints import BEST, LATEST
+from gen_models import evaluation, training  # noqa: F401
+from gen_models.runs.checkpoints import BEST, LATEST
+from gen_models.training import reporting
 
 TRAIN = Path(__file__).parent.parent / "train.py"
 EPOCHS, BATCHES, STEPS = 3, 4, 10  # of the runs; STEPS ends the third epoch half way
@@ -78,12 +79,12 @@ class StopOnce(pl.Callback):
         os.kill(os.getpid(), getattr(signal, self.case.stop))
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Within a batch: behind the first backward pass, before any update."""
+        """Within a batch: after the first backward pass, before any update."""
         if self.case.place in ("first", "middle", "last"):
             self.at(self.case.place, trainer.global_step)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Behind a batch of the validation."""
+        """After a batch of the validation."""
         self.at("validation", trainer.global_step)
 
     def patch(self, trainer: pl.Trainer) -> None:
@@ -149,6 +150,7 @@ def run_train(options: list[str], folder: Path, stop: Case | None = None) -> int
 
 
 def _child(options: list[str], folder: Path, stop: Case | None) -> int:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where this is in background
     with (folder / "output.txt").open("a") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)

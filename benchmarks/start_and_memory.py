@@ -2,8 +2,8 @@
 
     python benchmarks/start_and_memory.py [--data mnist]
 
-Each figure is of a process of its own: seconds are the best of three, memory is the most that was
-resident at once (`ru_maxrss`), beside that of a process which only imports what training imports.
+Each number is of a process of its own: seconds are the best of three, memory is the most that was
+resident at once (`ru_maxrss`); a process that only imports what training imports is the least.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def main() -> None:
     for name, command in (("python train.py", [TRAIN]), ("gen-models", CLI)):
         seconds = min(call(*command, "--help")[0] for _ in range(3))
         print(f"{name} --help: {seconds:.2f} s", flush=True)
-    _, imports = call("-c", "import gen_models.training, gen_models.evaluation.evaluate")
+    _, imports = call("-c", "import gen_models.training, gen_models.evaluation")
     print(f"imports alone: {imports:.0f} MiB", flush=True)
     with TemporaryDirectory() as folder:
         options = [f"data={data}", "model=gan", "phase=final", "trainer=smoke"]

@@ -32,19 +32,20 @@ from torch.utils.data import DataLoader, Subset
 from torchvision import datasets
 from torchvision.transforms import ToTensor
 
-from gen_models.data import MNISTDataModule
-from gen_models.experiment import build_trainer
-from gen_models.gan import GAN
-from gen_models.losses import (
+from gen_models.data.loader import Batch
+from gen_models.data.module import MNISTDataModule
+from gen_models.models.gan import GAN
+from gen_models.models.losses import (
     bernoulli_nll,
     discriminator_loss,
     generator_loss,
     kl_to_standard_normal,
 )
-from gen_models.runs import RunDirectory
-from gen_models.vae import VAE
+from gen_models.models.vae import VAE
+from gen_models.runs.directory import RunDirectory
+from gen_models.training.trainer import build_trainer
 
-Batches = Callable[[], Iterable[Tensor]]
+Batches = Callable[[], Iterable[Batch]]
 
 CASES = [("vae", "baseline"), ("gan", "baseline"), ("gan", "final")]
 
@@ -92,8 +93,8 @@ def through_lightning(config: dict[str, Any], datamodule: MNISTDataModule) -> fl
 
 def bare_loop(
     config: dict[str, Any],
-    train: Callable[[], Iterable[Tensor]],
-    val: Callable[[], Iterable[Tensor]],
+    train: Batches,
+    val: Batches,
 ) -> float:
     """Seconds of the second of two epochs of a loop without Lightning."""
     model = instantiate(config["model"])
@@ -105,12 +106,12 @@ def bare_loop(
     return seconds
 
 
-def bare_epoch(model: GAN | VAE) -> Callable[[Iterable[Tensor], Iterable[Tensor]], None]:
+def bare_epoch(model: GAN | VAE) -> Callable[[Iterable[Batch], Iterable[Batch]], None]:
     """An epoch of training and validation without Lightning."""
     return vae_epoch(model) if isinstance(model, VAE) else gan_epoch(model)
 
 
-def vae_epoch(model: VAE) -> Callable[[Iterable[Tensor], Iterable[Tensor]], None]:
+def vae_epoch(model: VAE) -> Callable[[Iterable[Batch], Iterable[Batch]], None]:
     """An epoch of the VAE, written out."""
     optimizer = model.configure_optimizers()
 
@@ -120,25 +121,25 @@ def vae_epoch(model: VAE) -> Callable[[Iterable[Tensor], Iterable[Tensor]], None
         recon = bernoulli_nll(model.network.decode(z), images.flatten(1)).mean()
         return recon + kl_to_standard_normal(mu, logvar).sum(1).mean()
 
-    def epoch(train: Iterable[Tensor], val: Iterable[Tensor]) -> None:
-        for images in train:
+    def epoch(train: Iterable[Batch], val: Iterable[Batch]) -> None:
+        for images, _ in train:
             optimizer.zero_grad()
             loss(images).backward()
             optimizer.step()
         with torch.no_grad():
-            sum(loss(images) for images in val)
+            sum(loss(images) for images, _ in val)
 
     return epoch
 
 
-def gan_epoch(model: GAN) -> Callable[[Iterable[Tensor], Iterable[Tensor]], None]:
+def gan_epoch(model: GAN) -> Callable[[Iterable[Batch], Iterable[Batch]], None]:
     """An epoch of the GAN, written out."""
     g, d = model.generator, model.discriminator
     optimizer_g, optimizer_d = model.configure_optimizers()
 
-    def epoch(train: Iterable[Tensor], val: Iterable[Tensor]) -> None:
+    def epoch(train: Iterable[Batch], val: Iterable[Batch]) -> None:
         d.train()
-        for images in train:
+        for images, _ in train:
             real = 2 * images.flatten(1) - 1
             fake = g(model.prior(len(real)))
             real_logits, fake_logits = d(torch.cat([real, fake.detach()])).chunk(2)
@@ -153,7 +154,7 @@ def gan_epoch(model: GAN) -> Callable[[Iterable[Tensor], Iterable[Tensor]], None
             optimizer_g.step()
         d.eval()
         with torch.no_grad():
-            for images in val:
+            for images, _ in val:
                 discriminator_loss(d(2 * images.flatten(1) - 1), d(g(model.prior(len(images)))))
 
     return epoch
@@ -168,12 +169,12 @@ def plain_loaders(root: str, batch_size: int) -> list[Batches]:
         DataLoader(train, batch_size=batch_size, shuffle=True, drop_last=True),
         DataLoader(val, batch_size=batch_size),
     ]
-    return [partial(_images, loader) for loader in loaders]
+    return [partial(_batches, loader) for loader in loaders]
 
 
-def _images(loader: DataLoader[Any]) -> Iterator[Tensor]:
-    for images, _ in loader:
-        yield images
+def _batches(loader: DataLoader[Any]) -> Iterator[Batch]:
+    for images, labels in loader:
+        yield Batch(images, labels)
 
 
 def cpu_name() -> str:

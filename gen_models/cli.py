@@ -62,12 +62,12 @@ def sample(
 ) -> None:
     """Draw new images: a .npy of uint8 (count, 28, 28), or a .png with a grid of them."""
     with _one_line_errors():
-        from gen_models import sampling
-        from gen_models.runs import load_model
+        from gen_models.evaluation import sampling
+        from gen_models.runs.weights import load_model
 
         sampling.check_output(output, {".npy", ".png"})
         model = load_model(run, checkpoint=checkpoint.value)
-        sampling.write_images(sampling.draw(model, count, seed), output)
+        sampling.write_images(sampling.draw_images(model, count, seed), output)
     typer.echo(f"{count} images in {output}")
 
 
@@ -83,8 +83,9 @@ def reconstruct(
 ) -> None:
     """Show test images above what a VAE makes of them."""
     with _one_line_errors():
-        from gen_models import sampling
-        from gen_models.runs import RunDirectory, load_model
+        from gen_models.evaluation import sampling
+        from gen_models.runs.directory import RunDirectory
+        from gen_models.runs.weights import load_model
 
         sampling.check_output(output, {".png"})
         model = load_model(run, checkpoint=checkpoint.value)
@@ -110,10 +111,10 @@ def evaluate(
     Compare only runs measured with the same options, which stand among the metrics.
     """
     with _one_line_errors():
-        from gen_models import reporting
+        from gen_models.evaluation import reporting
         from gen_models.evaluation.evaluate import evaluate_run
         from gen_models.evaluation.measure import Effort
-        from gen_models.runs import RunDirectory
+        from gen_models.runs.directory import RunDirectory
 
         try:
             effort = Effort(restarts, iterations, importance_samples)
@@ -135,15 +136,24 @@ def compare(
         str | None,
         typer.Option(metavar="KEY", help="Draw metrics against this setting: lr, activation, ..."),
     ] = None,
+    study: Annotated[
+        str, typer.Option(metavar="NAME", help="Of conf/study, or a YAML file: its claims.")
+    ] = "wanare",
     output: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("comparison"),
 ) -> None:
-    """Compare runs: means over seeds, verdicts, pictures, in a report of one page."""
+    """Compare runs: means over seeds, verdicts, pictures, claims, in a report of one page."""
     with _one_line_errors():
         from gen_models.comparison import report, terminal
         from gen_models.comparison.compare import compare as compare_runs
+        from gen_models.composition import compose_overrides
+        from gen_models.study.answer import answer
+        from gen_models.study.load import load_study
 
+        claims = load_study(study)
         comparison = compare_runs(runs, by)
-        terminal.show(comparison, report.write_report(comparison, output))
+        answers = answer(claims, comparison.groups, comparison.bounds, compose_overrides)
+        written = report.write_report(comparison, output, answers)
+        terminal.show(comparison, written, answers)
 
 
 @app.command()
@@ -153,13 +163,13 @@ def train_classifier(
         Path | None, typer.Option(help="Folder of the data sets; default GEN_MODELS_DATA or data.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Without ending; default: beside the data set.")
+        Path | None, typer.Option(help="Without ending; default: with the data set.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order and distortions.")] = 0,
 ) -> None:
     """Train the classifier whose features all distances use, and say how accurate it is."""
     with _one_line_errors():
-        from gen_models.evaluation.evaluate import make_classifier
+        from gen_models.training.classifier import make_classifier
 
         make_classifier(data, root=data_root, output=output, seed=seed, say=typer.echo)
 

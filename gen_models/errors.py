@@ -7,6 +7,9 @@ import traceback
 
 NOISE = ("To append to", "See https://", "full_key:", "object_type=", "reference_type=")
 
+# torch's CPU allocator raises a plain RuntimeError; so do sizes beyond any memory.
+ON_CPU = ("can't allocate memory", "Storage size calculation overflowed")
+
 
 class UserError(Exception):
     """Bad input; the message names the key or the file and says what to do."""
@@ -14,6 +17,23 @@ class UserError(Exception):
 
 class DivergedError(UserError):
     """A loss stopped being finite."""
+
+
+def raise_if_out_of_memory(error: BaseException, remedy: str) -> None:
+    """Raise a UserError with the remedy if `error` says that memory could not be had.
+
+    Args:
+        error: Of a GPU's allocator, of the CPU's or of Python's.
+        remedy: What was being done, and what to make smaller.
+    """
+    name, message = type(error).__name__, str(error)
+    if name in ("OutOfMemoryError", "MemoryError") or any(text in message for text in ON_CPU):
+        raise UserError(f"out of memory {remedy}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its class where it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 class Reported(Exception):

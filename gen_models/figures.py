@@ -1,59 +1,86 @@
-"""Matplotlib figures from images and curves; nothing is computed here."""
+"""Pictures and matplotlib figures from arrays; nothing is computed here.
+
+Without torch; matplotlib, which takes a second to import, is imported by what draws with it.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-import torch.nn.functional as F
-from matplotlib.figure import Figure
-from torch import Tensor
-from torchvision.utils import make_grid
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DPI = 300
 HEADING = 0.25  # inches
 MARGIN = 0.45  # inches
 INCHES_A_PIXEL = 4 / DPI
+GREY = 128  # between the images of a grid
 COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7"]  # Okabe & Ito: told apart by all
 # Ten that are told apart by most: Tol's "muted", his pale grey darkened.
 LABEL_COLORS = ["#cc6677", "#332288", "#ddcc77", "#117733", "#88ccee"]
 LABEL_COLORS += ["#882255", "#44aa99", "#999933", "#aa4499", "#555555"]
 
 
-def image_grid(
-    images: Tensor, *, columns: int, title: str, row_labels: Sequence[str] = ()
-) -> Figure:
-    """Images (n, 1, h, w) in [0, 1], row by row, with short labels left of the rows, if any."""
-    tiles = make_grid(images, nrow=columns, padding=1, pad_value=0.5)[0]  # (height, width)
+def tile(images: np.ndarray, columns: int) -> np.ndarray:
+    """Images in rows, with a grey line of one pixel between and around them.
+
+    Args:
+        images: (n, h, w) uint8.
+        columns: Images a row; where the last row is short it is filled with grey.
+
+    Returns:
+        (rows * (h + 1) + 1, columns * (w + 1) + 1) uint8.
+    """
+    n, height, width = images.shape
+    rows = -(-n // columns)
+    cells = np.full((rows * columns, height + 1, width + 1), GREY, dtype=np.uint8)
+    cells[:n, 1:, 1:] = images
+    in_rows = cells.reshape(rows, columns, height + 1, width + 1).swapaxes(1, 2)
+    whole = in_rows.reshape(rows * (height + 1), columns * (width + 1))
+    return np.pad(whole, ((0, 1), (0, 1)), constant_values=GREY)
+
+
+def tile_pairs(above: np.ndarray, below: np.ndarray, columns: int) -> np.ndarray:
+    """Images (n, h, w) uint8 above others of the same number, `columns` pairs a row."""
+    missing = -len(above) % columns
+    halves = [
+        np.pad(half, ((0, missing), (0, 0), (0, 0)), constant_values=GREY).reshape(
+            -1, columns, *half.shape[1:]
+        )
+        for half in (above, below)
+    ]  # (rows, columns, h, w) each
+    return tile(np.stack(halves, 1).reshape(-1, *above.shape[1:]), columns)
+
+
+def picture(pixels: np.ndarray, *, title: str, row_labels: Sequence[str] = ()) -> "Figure":
+    """A grid of `tile`, (H, W) uint8, with short labels left of the rows of images, if any."""
+    from matplotlib.figure import Figure
+
     margin = MARGIN if row_labels else 0
-    inches = INCHES_A_PIXEL * tiles.shape[1] + margin, INCHES_A_PIXEL * tiles.shape[0] + HEADING
+    inches = INCHES_A_PIXEL * pixels.shape[1] + margin, INCHES_A_PIXEL * pixels.shape[0] + HEADING
     figure = Figure(figsize=inches)
     axes = figure.add_axes((margin / inches[0], 0, 1 - margin / inches[0], 1 - HEADING / inches[1]))
-    axes.imshow(tiles.numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_axis_off()
-    height = images.shape[2] + 1
     for row, label in enumerate(row_labels):
-        axes.text(-8, (row + 0.5) * height, label, fontsize=6, ha="right", va="center")
+        y = (row + 0.5) * pixels.shape[0] / len(row_labels)
+        axes.text(-8, y, label, fontsize=6, ha="right", va="center")
     figure.suptitle(title, fontsize=7, y=1 - 0.5 * HEADING / inches[1], va="center")
     return figure
 
 
-def pairs(above: Tensor, below: Tensor, *, columns: int, title: str) -> Figure:
-    """Images (n, 1, h, w) in [0, 1] above others of the same number, `columns` pairs a row."""
-    rows = zip(above.split(columns), below.split(columns), strict=True)
-    halves = [half for row in rows for half in row]
-    filled = [F.pad(half, (0,) * 7 + (columns - len(half),), value=0.5) for half in halves]
-    return image_grid(torch.cat(filled), columns=columns, title=title)
-
-
-def curves(series: dict[str, tuple[list[int], list[float]]], *, title: str) -> Figure:
-    """Logged figures against training batches.
+def curves(series: dict[str, tuple[list[int], list[float]]], *, title: str) -> "Figure":
+    """Logged metrics against training batches.
 
     Args:
         series: Key as logged ("train/loss") -> (batches, values). Keys with the same last part
             share a panel; training is a line, validation a line with dots.
         title: Above the figure.
     """
+    from matplotlib.figure import Figure
+
     panels: dict[str, list[str]] = {}
     for key in series:
         panels.setdefault(key.partition("/")[2], []).append(key)
@@ -76,12 +103,16 @@ def curves(series: dict[str, tuple[list[int], list[float]]], *, title: str) -> F
     return figure
 
 
-def scatter(points: Tensor, labels: Tensor, *, axis_labels: tuple[str, str], title: str) -> Figure:
+def scatter(
+    points: np.ndarray, labels: np.ndarray, *, axis_labels: tuple[str, str], title: str
+) -> "Figure":
     """Points (n, 2), each drawn as its label, (n,) in 0..9, in the label's color."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(5, 4.6), layout="constrained")
     axes = figure.subplots()
-    for label in sorted(set(labels.tolist())):
-        x, y = points[labels == label].T.numpy()
+    for label in np.unique(labels).tolist():
+        x, y = points[labels == label].T
         axes.scatter(x, y, color=LABEL_COLORS[label], marker=f"${label}$", s=14, lw=0)
     axes.set_xlabel(axis_labels[0], fontsize=8)
     axes.set_ylabel(axis_labels[1], fontsize=8)
@@ -91,7 +122,7 @@ def scatter(points: Tensor, labels: Tensor, *, axis_labels: tuple[str, str], tit
     return figure
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: "Figure", path: Path) -> None:
     """Write a PNG of 300 dots an inch."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DPI)

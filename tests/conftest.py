@@ -1,6 +1,7 @@
 import json
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from gen_models import training
-from gen_models.data import MNISTDataModule
-from gen_models.runs import RunDirectory
+from gen_models import evaluation, training
+from gen_models.data.module import MNISTDataModule
+from gen_models.runs.directory import RunDirectory
+from gen_models.runs.identity import run_path
 
 ROOT = Path(__file__).parent.parent
 GROUPS = ("data", "model", "phase")
@@ -26,7 +28,10 @@ def _same_everywhere(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[N
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     monkeypatch.setattr("gen_models.figures.DPI", 20)  # 300 take two seconds a run
     threads = torch.get_num_threads()
+    # Ignored where the tests are started in the background; what is started from here inherits it.
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
+    signal.signal(signal.SIGINT, interrupt)
     torch.set_num_threads(threads)
     logging.getLogger("gen_models").handlers.clear()
 
@@ -64,7 +69,13 @@ def composed(*overrides: str) -> dict[str, Any]:
 def train(*overrides: str) -> float | None:
     """`python train.py OVERRIDES` in this process."""
     groups = [text for text in overrides if text.partition("=")[0] in GROUPS]
-    return training.run(composed(*overrides), defaults=composed(*groups), build=instantiate)
+    config = composed(*overrides)
+    with training.stopped_by_signals():
+        run = training.train(config, defaults=composed(*groups), build=instantiate)
+        assert run is not None
+        evaluation.evaluate_trained(run, config["evaluate"] or "full")
+    objective: float | None = run.read_status().get("objective")
+    return objective
 
 
 Trained = Callable[..., RunDirectory]
@@ -102,3 +113,24 @@ def small(
 def read_metrics(run: RunDirectory) -> dict[str, float]:
     metrics: dict[str, float] = json.loads(run.metrics.read_text())
     return metrics
+
+
+def directory_of(overrides: list[str]) -> RunDirectory:
+    """Where `python train.py OVERRIDES` trains."""
+    groups = [text for text in overrides if text.partition("=")[0] in GROUPS]
+    return RunDirectory(run_path(composed(*overrides), composed(*groups)))
+
+
+def assert_same(found: Any, expected: Any, path: str = "") -> None:
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys(), path
+        for key in expected:
+            assert_same(found[key], expected[key], f"{path}/{key}")
+    elif isinstance(expected, list | tuple):
+        assert len(found) == len(expected), path
+        for i, (a, b) in enumerate(zip(found, expected, strict=True)):
+            assert_same(a, b, f"{path}/{i}")
+    elif isinstance(expected, torch.Tensor):
+        assert torch.equal(found, expected), path
+    else:
+        assert found == expected, path

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from conftest import composed
 
-from gen_models import runs
-from gen_models.runs import RunDirectory, write_json
+from gen_models.files import write_json
+from gen_models.runs.directory import RunDirectory
+from gen_models.runs.identity import model_name, run_path
 
 BOUNDS = {
     f"{bound}/{key}": value
@@ -60,11 +61,11 @@ def make_run(
     config["data"]["seed"] = seed
     groups = [text for text in overrides if text.split("=")[0] in ("data", "model", "phase")]
     defaults = configured(*groups)
-    run = RunDirectory(runs.run_path(config, defaults))
+    run = RunDirectory(run_path(config, defaults))
     run.path.mkdir(parents=True)
     run.write_config(config)
     versions = {"gen-models": version("gen-models"), "python": "3.11.7", "torch": "2.15.0"}
-    model = runs.model_name(config)
+    model = model_name(config)
     run.write_status(
         **{"status": status, "fingerprint": f"code of {model}", "seconds": 60.0, "steps": 429}
         | {"versions": versions, "threads": 1, "device": "cpu", "machine": "Linux"}

@@ -37,7 +37,7 @@ def test_sample_writes_a_grid(trained: Trained, tmp_path: Path) -> None:
     code, _ = call("sample", trained("model=vae").path, "--count", 10, "--output", output)
     assert code == 0
     with Image.open(output) as image:
-        assert image.size == (3 * (4 * 30 + 2), 3 * (3 * 30 + 2))
+        assert image.size == (3 * (4 * 29 + 1), 3 * (3 * 29 + 1))
 
 
 def test_best_weights_are_an_extra(trained: Trained, tmp_path: Path) -> None:

@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, composed, small, train
+from conftest import ROOT, composed, directory_of, small, train
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 
 from gen_models.errors import UserError
-from gen_models.layers import ACTIVATIONS
+from gen_models.models.layers import ACTIVATIONS
 
 CONF = ROOT / "conf"
 
@@ -21,7 +21,16 @@ def options(group: str) -> list[str]:
 
 CHOICES = [
     f"{group}={option}"
-    for group in ("data", "model", "phase", "activation", "trainer", "callbacks", "sweep")
+    for group in (
+        "data",
+        "model",
+        "phase",
+        "learning_rate",
+        "activation",
+        "trainer",
+        "callbacks",
+        "sweep",
+    )
     for option in options(group)
 ]
 
@@ -71,6 +80,15 @@ def test_what_the_phases_mean(
     assert config["data"]["batch_size"] == 128
 
 
+def test_learning_rates_by_name_are_the_reports_and_lr_wins() -> None:
+    rates = {name: composed(f"learning_rate={name}")["lr"] for name in options("learning_rate")}
+    assert rates == {"r2e-3": 2e-3, "r5e-4": 5e-4, "r2e-4": 2e-4, "r1e-4": 1e-4, "r5e-5": 5e-5}
+    assert composed("learning_rate=r5e-4", "lr=3e-4")["model"]["lr"] == 3e-4
+    for name, rate in rates.items():  # the same runs under the same names
+        by_name, by_value = ([f"learning_rate={name}"], [f"lr={rate}"])
+        assert directory_of(by_name).path == directory_of(by_value).path
+
+
 def test_smoke_beats_the_phases_epochs() -> None:
     assert composed("trainer=smoke")["trainer"]["max_epochs"] == 2
 
@@ -111,7 +129,9 @@ def test_lr_sweep_is_the_reports() -> None:
     assert config.hydra.sweeper.params.lr == "2e-3,5e-4,2e-4,1e-4,5e-5"
 
 
-@pytest.mark.parametrize("group", ["data", "model", "phase", "activation", "trainer", "sweep"])
+@pytest.mark.parametrize(
+    "group", ["data", "model", "phase", "learning_rate", "activation", "trainer", "sweep"]
+)
 def test_an_unknown_option_is_refused_with_the_known(group: str) -> None:
     with pytest.raises(HydraException) as caught:
         composed(f"{group}=nonsense")

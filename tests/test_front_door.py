@@ -138,7 +138,7 @@ def test_a_wrong_command_is_one_line(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("gen_models.datasets.DOWNLOAD_TIMEOUT", 0.1)
+    monkeypatch.setattr("gen_models.data.datasets.DOWNLOAD_TIMEOUT", 0.1)
     for scheme in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(scheme, "http://127.0.0.1:9")
     words = [word.strip("'") if "$" in word or '"' in word else word for word in split(line)]

@@ -1,1 +1,1 @@
-"""Many runs side by side: one table with intervals, verdicts, claims, a report to read."""
+"""Many runs side by side: one table with intervals, verdicts, and a report to read."""

@@ -1,27 +1,21 @@
-"""Many runs -> everything that is said of them: groups, verdicts, claims, sweeps, fairness."""
+"""Many runs -> everything that is said of them: groups, verdicts, sweeps, what to mind.
+
+And the result in sentences with numbers, as the report begins.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gen_models.comparison import claims, fairness, sweep, table, verdicts
+from gen_models.comparison import fairness, table
 from gen_models.comparison.collect import find_runs
-from gen_models.comparison.contrasts import Answer
-from gen_models.comparison.metrics import FID, QUICK, metric
-from gen_models.comparison.sweep import Sweep
-from gen_models.comparison.table import Group
-from gen_models.comparison.verdicts import Verdict
+from gen_models.comparison.metrics import ENCODER, FID, HEADLINES, INVERSION, QUICK, metric
+from gen_models.comparison.sweep import Sweep, sweeps
+from gen_models.comparison.table import NAMES, Group
+from gen_models.comparison.verdicts import Pair, judge, verdict
 
-HEADLINES = [  # of the main table, where measured
-    FID,
-    "coverage",
-    "missing_digits",
-    "encoder/mse",
-    "inversion/mse",
-    "test/loss",
-    "cost/seconds",
-]
-WAYS = {"nearest": "nearest image", "mean_image": "mean image"}
+REFERENCES = {"floor": "real images have", "gaussian": "a PCA Gaussian"}
+WAYS = {ENCODER: "its encoder", INVERSION: "inversion"}
 
 
 @dataclass(frozen=True)
@@ -31,9 +25,9 @@ class Comparison:
     paths: tuple[str, ...]
     groups: list[Group]
     bounds: dict[str, float]  # floor/..., gaussian/..., noise/..., real/...
-    notes: list[str]  # what is left out or to be minded, one line each
-    verdicts: list[tuple[Group, Group, list[Verdict]]]
-    claims: list[Answer]
+    recreations: dict[str, float]  # what recreates images without a model -> squared error
+    notes: list[str]  # what is left out, or what to mind, one line each
+    verdicts: list[Pair]
     sweeps: list[Sweep]
 
     @property
@@ -47,130 +41,10 @@ class Comparison:
         return [group for group in self.groups if group.reference] or self.groups
 
     @property
-    def compared(self) -> str:
-        """The groups and their seeds."""
-        seeds = {
-            group.label: f"seed{'s' if len(group.runs) > 1 else ''} "
-            + ", ".join(str(run.seed) for run in group.runs)
-            for group in self.groups
-        }
-        same = set(seeds.values())
-        if len(same) > 1:
-            return "; ".join(f"{label} ({found})" for label, found in seeds.items()) + "."
-        return f"{'; '.join(seeds)}: {same.pop()}{' each' if len(seeds) > 1 else ''}."
-
-    @property
     def headlines(self) -> list[str]:
-        """The metrics of the main table; figures of 2,000 samples in columns of their own."""
-        have = table.measured(self.groups)
-        return [key for base in HEADLINES for key in (base, QUICK + base) if key in have]
-
-    @property
-    def answered(self) -> list[Answer]:
-        """The claims that these runs decide, or leave open."""
-        return [answer for answer in self.claims if answer.outcome != "not answered"]
-
-    @property
-    def unanswered(self) -> list[Answer]:
-        """The claims that these runs do not answer."""
-        return [answer for answer in self.claims if answer.outcome == "not answered"]
-
-    @property
-    def answer(self) -> list[str]:
-        """The result in sentences with numbers."""
-        said = [
-            f"{line.label}: {line.best}."
-            for sweep in self.sweeps
-            for line in sweep.lines
-            if line.best
-        ]
-        if not said:
-            said = [self._best(key) for key in (FID, QUICK + FID, "coverage")]
-            said += [*map(self._collapsed, self.groups), self._recreated(), self._cost()]
-        return [sentence for sentence in said if sentence]
-
-    def _best(self, key: str) -> str:
-        """Which group is best by a metric, and whether that is beyond seed noise."""
-        of = metric(key)
-        sound = [
-            (found.estimate.value, group)
-            for group in self.groups
-            if (found := group.summary(key)) and found.estimate and not found.diverged
-        ]
-        if len(sound) < 2:
-            return ""
-        sound.sort(key=lambda pair: pair[0], reverse=of.better == "higher")
-        (value, first), (_, second) = sound[:2]
-        told = verdicts.verdict(first, second, key)
-        beside = [
-            f"{name} {of.show(self.bounds[f'{bound}/{key}'])}"
-            for bound, name in (("floor", "real images have"), ("gaussian", "a PCA Gaussian"))
-            if f"{bound}/{key}" in self.bounds
-        ]
-        known = f", where {' and '.join(beside)}" if beside else ""
-        text = told.text if told else ""
-        return (
-            f"{first.label} has the {of.better_word} {key}, {of.show(value)}{known}; against the "
-            f"next, {second.label}: {text}."
-        )
-
-    def _collapsed(self, group: Group) -> str:
-        """A collapsed seed decides a mean, so the other seeds' figures are told apart."""
-        key = next((key for key in (FID, QUICK + FID) if group.summary(key)), None)
-        gone = [run for run in group.runs if run.collapsed]
-        if key is None or not gone:
-            return ""
-        seeds = ", ".join(f"{run.seed} ({run.missing_digits:.0f} digits missing)" for run in gone)
-        of = metric(key)
-        others = [of.show(run.metrics[key]) for run in group.runs if run not in gone]
-        rest = f"; its other seeds have {key} {', '.join(others)}" if others else ""
-        return f"{group.label} collapsed with seed {seeds}, which counts in every mean{rest}."
-
-    def _recreated(self) -> str:
-        ways = {"encoder/mse": "its encoder", "inversion/mse": "inversion"}
-        parts = []
-        for model in dict.fromkeys(group.model for group in self.groups):
-            key = "encoder/mse" if model == "vae" else "inversion/mse"
-            sound = [
-                (found.estimate.value, group.label)
-                for group in self.groups
-                if group.model == model
-                and (found := group.summary(key))
-                and found.estimate
-                and not found.diverged
-            ]
-            if sound:
-                value, label = min(sound)
-                parts.append(f"{metric(key).show(value)} by {label} ({ways[key]})")
-        if not parts:
-            return ""
-        known = ", ".join(
-            f"{name} {value:.5f}"
-            for name, value in self.recreations().items()
-            if name != WAYS["mean_image"]
-        )
-        told = f"Test images are recreated with a squared error of {', '.join(parts)}"
-        return f"{told}{f'; without a model: {known}' if known else ''}."
-
-    def _cost(self) -> str:
-        of = metric("cost/seconds")
-        parts = [
-            f"{group.label} {of.show(found.estimate.value)} s"
-            for group in self.main
-            if (found := group.summary(of.key)) and found.estimate
-        ]
-        return f"Training took: {', '.join(parts)}." if parts else ""
-
-    def recreations(self) -> dict[str, float]:
-        """What recreates test images without a model: name -> mean squared error."""
-        known: dict[str, float] = {}
-        for group in self.groups:
-            width = group.settings.get("model.latent_dim")
-            for way, name in {"pca": f"PCA, {width} components", **WAYS}.items():
-                found = group.summary(f"{way}/mse")
-                if found and found.estimate:
-                    known.setdefault(name, found.estimate.value)
-        return dict(sorted(known.items(), key=lambda item: item[1]))
+        """The metrics of the main table; those of 2,000 samples in columns of their own."""
+        measured = table.measured(self.groups)
+        return [key for key in HEADLINES if key in measured]
 
 
 def compare(paths: Sequence[str | Path], by: str | None = None) -> Comparison:
@@ -186,26 +60,117 @@ def compare(paths: Sequence[str | Path], by: str | None = None) -> Comparison:
     found = find_runs(paths)
     groups = table.group_runs(found.runs)
     bounds, notes = table.bounds(groups)
-    keys = [key for key in table.measured(groups) if metric(key).better]
-    against = []
-    for one, other in verdicts.pairs(groups):
-        told = [verdicts.verdict(one, other, key, bounds.get(f"real/{key}")) for key in keys]
-        against.append((one, other, [verdict for verdict in told if verdict]))
-    return Comparison(
-        paths=tuple(map(str, paths)),
-        groups=groups,
-        bounds=bounds,
-        notes=[*found.notes, *notes, *_diverged(groups), *fairness.mixed_fingerprints(groups)],
-        verdicts=against,
-        claims=claims.answers(groups, bounds),
-        sweeps=sweep.sweeps(groups, by) if by else [],
-    )
-
-
-def _diverged(groups: Sequence[Group]) -> list[str]:
-    return [
+    notes += [
         f"{run.path}: diverged: {run.status.get('error', 'a loss was not finite')}"
         for group in groups
         for run in group.runs
         if run.diverged
     ]
+    keys = [key for key in table.measured(groups) if metric(key).better]
+    return Comparison(
+        paths=tuple(map(str, paths)),
+        groups=groups,
+        bounds=bounds,
+        recreations=table.recreations(groups),
+        notes=[*found.notes, *notes, *fairness.mixed_fingerprints(groups)],
+        verdicts=judge(groups, keys, bounds),
+        sweeps=sweeps(groups, by) if by else [],
+    )
+
+
+def compared(comparison: Comparison) -> str:
+    """The groups and their seeds."""
+    seeds = {}
+    for group in comparison.groups:
+        numbers = ", ".join(str(run.seed) for run in group.runs)
+        seeds[group.label] = f"seed{'s' if len(group.runs) > 1 else ''} {numbers}"
+    first, *others = set(seeds.values())
+    if others:
+        return "; ".join(f"{label} ({numbers})" for label, numbers in seeds.items()) + "."
+    return f"{'; '.join(seeds)}: {first}{' each' if len(seeds) > 1 else ''}."
+
+
+def result(comparison: Comparison) -> list[str]:
+    """The best setting of each sweep, or the best group, collapses, recreation and cost."""
+    lines = [line for sweep in comparison.sweeps for line in sweep.lines]
+    said = [f"{line.label}: {line.best}." for line in lines if line.best]
+    if not said:
+        said = [_best(comparison, key) for key in (FID, QUICK + FID, "coverage")]
+        said += map(_collapsed, comparison.groups)
+        said += [_recreated(comparison), _cost(comparison.main)]
+    return [sentence for sentence in said if sentence]
+
+
+def _best(comparison: Comparison, key: str) -> str:
+    """Which group is best by a metric, and whether that is beyond seed noise."""
+    known = metric(key)
+    ranked = sorted(
+        (known.rank(value), place)
+        for place, group in enumerate(comparison.groups)
+        if (value := _sound(group, key)) is not None
+    )
+    if len(ranked) < 2:
+        return ""
+    first, second = (comparison.groups[place] for _, place in ranked[:2])
+    references = [
+        f"{name} {known.show(comparison.bounds[f'{bound}/{key}'])}"
+        for bound, name in REFERENCES.items()
+        if f"{bound}/{key}" in comparison.bounds
+    ]
+    where = f", where {' and '.join(references)}" if references else ""
+    told = verdict(first, second, key)
+    shown = known.show(_sound(first, key))
+    return (
+        f"{first.label} has the {known.better_word} {key}, {shown}{where}; against the next, "
+        f"{second.label}: {told.text if told else ''}."
+    )
+
+
+def _collapsed(group: Group) -> str:
+    """Which seeds collapsed, and the other seeds' distances: a collapse decides the mean."""
+    key = next((key for key in (FID, QUICK + FID) if group.summary(key)), None)
+    runs = [run for run in group.runs if run.collapsed]
+    if key is None or not runs:
+        return ""
+    seeds = ", ".join(f"{run.seed} ({run.missing_digits:.0f} digits missing)" for run in runs)
+    others = [metric(key).show(run.metrics[key]) for run in group.runs if not run.collapsed]
+    rest = f"; its other seeds have {key} {', '.join(others)}" if others else ""
+    return f"{group.label} collapsed with seed {seeds}, which counts in every mean{rest}."
+
+
+def _recreated(comparison: Comparison) -> str:
+    """How well each model recreates test images: by its encoder, or without one by inversion."""
+    parts = []
+    for model in dict.fromkeys(group.model for group in comparison.groups):
+        family = [group for group in comparison.groups if group.model == model]
+        key = ENCODER if any(group.summary(ENCODER) for group in family) else INVERSION
+        errors = [(e, group.label) for group in family if (e := _sound(group, key)) is not None]
+        if errors:
+            error, label = min(errors)
+            parts.append(f"{metric(key).show(error)} by {label} ({WAYS[key]})")
+    if not parts:
+        return ""
+    known = [
+        f"{name} {metric(INVERSION).show(error)}"
+        for name, error in comparison.recreations.items()
+        if name != NAMES["mean_image"]
+    ]
+    rest = f"; without a model: {', '.join(known)}" if known else ""
+    return f"Test images are recreated with a squared error of {', '.join(parts)}{rest}."
+
+
+def _cost(groups: Sequence[Group]) -> str:
+    """How long each group trained."""
+    seconds = metric("cost/seconds")
+    parts = [
+        f"{group.label} {seconds.show(mean)} s"
+        for group in groups
+        if (mean := group.mean(seconds.key)) is not None
+    ]
+    return f"Training took: {', '.join(parts)}." if parts else ""
+
+
+def _sound(group: Group, key: str) -> float | None:
+    """The mean of a group of which no run diverged."""
+    found = group.summary(key)
+    return group.mean(key) if found and not found.diverged else None

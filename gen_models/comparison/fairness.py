@@ -1,11 +1,13 @@
 """What is equal between the groups and what is not: data, budget, machine, code."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any, Literal, NamedTuple
 
 from gen_models.comparison.collect import Run
 from gen_models.comparison.metrics import metric
-from gen_models.comparison.table import Group, describe, short_name, show_value
+from gen_models.comparison.settings import describe, short_name, show_value
+from gen_models.comparison.table import Group
 
 SETTINGS = {  # setting -> what it is called here
     "data": "data set",
@@ -14,7 +16,7 @@ SETTINGS = {  # setting -> what it is called here
     "max_epochs": "epochs",
     "precision": "precision",
 }
-COSTS = [
+COSTS = (
     "cost/parameters",
     "cost/sampling_parameters",
     "cost/flops_per_step",
@@ -23,8 +25,11 @@ COSTS = [
     "cost/images_per_second",
     "cost/sampling_seconds",
     "cost/peak_memory_mib",
-]
-PACKAGES = ["python", "torch", "lightning", "gen-models"]
+)
+MACHINE = ("device", "threads", "machine")
+PACKAGES = ("python", "torch", "lightning", "gen-models")
+CODE = "code that trained it"
+UNKNOWN = "-"
 
 
 class Row(NamedTuple):
@@ -32,87 +37,70 @@ class Row(NamedTuple):
 
     name: str
     cells: list[str]  # a cell for each group
-    equal: bool | None  # None: not known of every group
+    equal: Literal["yes", "no", "unknown"]
 
 
 def card(groups: Sequence[Group]) -> list[Row]:
     """Everything that a comparison should hold equal, or say that it does not."""
-    rows = [
-        _row(name, groups, lambda run, key=key: show_value(run.settings[key]))  # type: ignore[misc]
-        for key, name in SETTINGS.items()
-    ]
-    rows.append(_row("training batches", groups, lambda run: _whole(run.status.get("steps"))))
-    rows += [_cost_row(key, groups) for key in COSTS]
-    for key, name in (("device", "device"), ("threads", "threads"), ("machine", "machine")):
-        rows.append(_row(name, groups, lambda run, key=key: _text(run.status.get(key))))  # type: ignore[misc]
-    rows += [
-        _row(package, groups, lambda run, p=package: _text(run.status.get("versions", {}).get(p)))  # type: ignore[misc]
-        for package in PACKAGES
-    ]
-    rows.append(_row("code that trained it", groups, lambda run: _text(run.status["fingerprint"])))
-    mixed = mixed_fingerprints(groups)
-    models = {group.model for group in groups}
-    code = rows[-1]
-    if not mixed and len(models) > 1:  # each model's file is its own
-        rows[-1] = code._replace(name="code that trained it (by model)", equal=True)
-    return [row for row in rows if any(cell != "-" for cell in row.cells)]
+    told = [_properties(group) for group in groups]
+    rows = []
+    for name in told[0]:
+        cells = [", ".join(properties[name]) for properties in told]
+        values = set(chain.from_iterable(properties[name] for properties in told))
+        known: Literal["yes", "no"] = "yes" if len(values) == 1 else "no"
+        if values != {UNKNOWN}:
+            rows.append(Row(name, cells, "unknown" if UNKNOWN in values else known))
+    if len({group.model for group in groups}) > 1 and not mixed_fingerprints(groups):
+        rows[-1] = Row(f"{CODE} (by model)", rows[-1].cells, "yes")  # each model's file is its own
+    return rows
 
 
 def mixed_fingerprints(groups: Sequence[Group]) -> list[str]:
     """A line for each model whose runs were not all trained by the same code."""
-    lines = []
-    for model in dict.fromkeys(group.model for group in groups):
-        found: dict[str, Run] = {}
-        for run in (run for group in groups if group.model == model for run in group.runs):
-            found.setdefault(str(run.status["fingerprint"]), run)
-        if len(found) > 1:
-            named = ", ".join(f"{print_} ({run.path})" for print_, run in found.items())
-            lines.append(
-                f"runs of the {model.upper()} were trained by different code: {named}: "
-                "overwrite=true trains a run again"
-            )
-    return lines
-
-
-def other_settings(groups: Sequence[Group]) -> list[tuple[str, str]]:
-    """For each group, what it was trained with beside the card: (label, words)."""
-    told = set(SETTINGS) | {"model", "max_steps", "limit_val_batches"}
+    first: dict[str, dict[str, Run]] = {}  # model -> code -> the first run of it
+    for run in chain.from_iterable(group.runs for group in groups):
+        first.setdefault(run.model, {}).setdefault(str(run.status["fingerprint"]), run)
     return [
-        (
-            group.label,
-            ", ".join(
-                describe(key, value) if short_name(key) != "activation" else f"activation {value}"
-                for key, value in group.settings.items()
-                if key not in told and value is not None
-            ),
-        )
-        for group in groups
+        f"runs of the {model.upper()} were trained by different code: "
+        f"{', '.join(f'{code} ({run.path})' for code, run in found.items())}: "
+        "overwrite=true trains a run again"
+        for model, found in first.items()
+        if len(found) > 1
     ]
 
 
-def _row(name: str, groups: Sequence[Group], cell: Callable[[Run], str]) -> Row:
-    values = [sorted({cell(run) for run in group.runs}) for group in groups]
-    every = {value for some in values for value in some}
-    equal = None if "-" in every else len(every) == 1
-    return Row(name, [", ".join(some) for some in values], equal)
+def other_settings(group: Group) -> str:
+    """What a group was trained with besides the card."""
+    told = {*SETTINGS, "model", "max_steps", "limit_val_batches"}
+    return ", ".join(
+        describe(key, value) if short_name(key) != "activation" else f"activation {value}"
+        for key, value in group.settings.items()
+        if key not in told and value is not None
+    )
 
 
-def _cost_row(key: str, groups: Sequence[Group]) -> Row:
-    of = metric(key)
-    cells, means = [], []
-    for group in groups:
-        found = group.summary(key)
-        estimate = found.estimate if found else None
-        means.append(estimate.value if estimate else None)
-        ends = [of.show(end(found.finite)) for end in (min, max)] if found and estimate else []
-        cells.append(ends[0] if len(set(ends)) == 1 else " to ".join(ends) or "-")
-    name = f"{of.meaning}{f', {of.unit}' if of.unit else ''}"
-    return Row(name, cells, None if None in means else len(set(cells)) == 1)
+def _properties(group: Group) -> dict[str, list[str]]:
+    """What the card tells of a group: the name of a row -> the different values of its runs."""
+    runs = group.runs
+    found = {
+        name: _texts(show_value(run.settings[key]) for run in runs)
+        for key, name in SETTINGS.items()
+    }
+    found["training batches"] = _texts(run.status.get("steps") for run in runs)
+    for cost in map(metric, COSTS):
+        summary = group.summary(cost.key)
+        numbers = summary.finite if summary else []
+        ends = [cost.show(end(numbers)) for end in (min, max)] if numbers else [UNKNOWN]
+        found[cost.words] = [" to ".join(dict.fromkeys(ends))]
+    found |= {key: _texts(run.status.get(key) for run in runs) for key in MACHINE}
+    found |= {name: _texts(run.status["versions"].get(name) for run in runs) for name in PACKAGES}
+    found[CODE] = _texts(run.status["fingerprint"] for run in runs)
+    return found
 
 
-def _whole(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else "-"
+def _texts(values: Iterable[Any]) -> list[str]:
+    return sorted({UNKNOWN if value is None else _text(value) for value in values})
 
 
 def _text(value: Any) -> str:
-    return "-" if value is None else str(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,9 +1,11 @@
-"""What is known of each metric: its name, unit, direction, format. Nowhere else."""
+"""What is known of each metric: its name, unit, direction, format, and where it is shown."""
 
 import math
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 Better = Literal["lower", "higher", "real", ""]  # real: nearer to that of real images; "": neither
+Place = Literal["verdicts", "plots", "terminal", "sweeps"]
 DIVERGED = "diverged"
 FID = "fid_lenet"
 QUICK = "quick/"
@@ -12,6 +14,20 @@ BOUNDS = {
     "gaussian": "PCA Gaussian",
     "noise": "pixel noise",
     "real": "real test images",
+}
+ENCODER, INVERSION = "encoder/mse", "inversion/mse"
+HEADLINES: dict[str, set[Place]] = {  # columns of the main table -> where else they are shown
+    FID: {"verdicts", "plots", "terminal", "sweeps"},
+    QUICK + FID: {"verdicts", "plots", "terminal", "sweeps"},
+    "coverage": {"verdicts", "plots", "terminal"},
+    QUICK + "coverage": {"verdicts", "terminal"},
+    "missing_digits": {"verdicts"},
+    QUICK + "missing_digits": {"verdicts"},
+    ENCODER: {"verdicts", "plots", "terminal"},
+    QUICK + ENCODER: {"verdicts", "terminal"},
+    INVERSION: {"verdicts", "plots", "terminal"},
+    "test/loss": {"verdicts", "plots", "sweeps"},
+    "cost/seconds": set(),
 }
 
 
@@ -25,12 +41,33 @@ class Metric(NamedTuple):
     format: str  # of `format`, or "si": three digits and a thousands' letter
 
     def show(self, value: float | None) -> str:
-        """The figure for a person, without its unit; "-" for none, "diverged" for NaN."""
+        """The value for a person, without its unit; "-" for none, "diverged" for NaN."""
         if value is None:
             return "-"
         if not math.isfinite(value):
             return DIVERGED
         return _si(value) if self.format == "si" else format(value, self.format)
+
+    def rank(self, value: float, real: float | None = None) -> float:
+        """A number that is smaller for a better value; 0 for all if nothing says which is better.
+
+        Args:
+            value: Of the metric.
+            real: That of real images.
+        """
+        if self.better == "real":
+            return 0.0 if real is None else abs(value - real)
+        return {"lower": value, "higher": -value}.get(self.better, 0.0)
+
+    @property
+    def title(self) -> str:
+        """The key with the direction of better: "fid_lenet ↓"."""
+        return f"{self.key} {self.arrow}".rstrip()
+
+    @property
+    def words(self) -> str:
+        """The meaning with its unit."""
+        return f"{self.meaning}, {self.unit}" if self.unit else self.meaning
 
     @property
     def arrow(self) -> str:
@@ -63,10 +100,10 @@ _KNOWN = [
     Metric("laplacian_variance", "real", "", "sharpness: variance of the Laplacian", ".3f"),
     Metric("grey_share", "real", "", "share of pixels in (0.1, 0.9)", ".3f"),
     Metric("memorisation", "real", "", "distance to nearest training over test image", ".3f"),
-    Metric("encoder/mse", "lower", "", "squared error of encoded, decoded test images", ".5f"),
+    Metric(ENCODER, "lower", "", "squared error of encoded, decoded test images", ".5f"),
     Metric("encoder/psnr", "higher", "dB", "the same as signal to noise", ".2f"),
     Metric("encoder/ssim", "higher", "", "the same as structural similarity", ".3f"),
-    Metric("inversion/mse", "lower", "", "squared error of the nearest image found by z", ".5f"),
+    Metric(INVERSION, "lower", "", "squared error of the nearest image found by z", ".5f"),
     Metric("inversion/psnr", "higher", "dB", "the same as signal to noise", ".2f"),
     Metric("inversion/ssim", "higher", "", "the same as structural similarity", ".3f"),
     Metric("inversion/control_mse", "", "", "what the search misses of own images, mean", ".5f"),
@@ -102,21 +139,32 @@ _OTHER_SAMPLES = {QUICK: "2,000 samples", "val/": "against validation images"}
 
 def metric(key: str) -> Metric:
     """What is known of `key`; a key of another sample size is its own metric, of the same kind."""
-    if key in _BY_KEY:
-        return _BY_KEY[key]
-    for prefix, samples in _OTHER_SAMPLES.items():
-        base = _BY_KEY.get(key.removeprefix(prefix))
-        if key.startswith(prefix) and base:
-            return base._replace(key=key, meaning=f"{base.meaning} ({samples})")
-    return Metric(key, "", "", "", ".4g")
+    prefix, base = _split(key)
+    known = _BY_KEY.get(base)
+    if known is None:
+        return Metric(key, "", "", "", ".4g")
+    samples = f" ({_OTHER_SAMPLES[prefix]})" if prefix else ""
+    return known._replace(key=key, meaning=known.meaning + samples)
+
+
+def headlines(place: Place, keys: Iterable[str]) -> list[str]:
+    """Those of `keys` that are shown in a place, in the order of the main table."""
+    have = set(keys)
+    return [key for key, places in HEADLINES.items() if place in places and key in have]
 
 
 def order(key: str) -> tuple[bool, int, str]:
     """Sorts keys as they stand above; unknown ones follow by name, other sample sizes last."""
+    prefix, base = _split(key)
     keys = list(_BY_KEY)
-    prefix = next((p for p in _OTHER_SAMPLES if key.startswith(p) and key not in _BY_KEY), "")
-    base = key.removeprefix(prefix)
-    return (bool(prefix), keys.index(base) if base in _BY_KEY else len(keys), key)
+    return bool(prefix), keys.index(base) if base in keys else len(keys), key
+
+
+def _split(key: str) -> tuple[str, str]:
+    """The prefix of another sample size, "" for none, and the rest."""
+    known = () if key in _BY_KEY else _OTHER_SAMPLES
+    prefix = next((prefix for prefix in known if key.startswith(prefix)), "")
+    return prefix, key.removeprefix(prefix)
 
 
 def is_measure(key: str) -> bool:

@@ -8,11 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from gen_models import figures
 from gen_models.comparison.table import Group
 
 COLUMNS = 10
-LINE = 1  # pixels between pictures
-GREY = 128
 LEVELS = 16  # of grey: half the size, and no difference to the eye
 
 
@@ -28,10 +27,9 @@ class Picture(NamedTuple):
 class Album(NamedTuple):
     """The pictures of one run."""
 
-    group: str  # its label
-    label: str  # with the seed
-    samples: Picture | None
-    recreated: Picture | None
+    group: Group
+    label: str  # of the group, with the seed
+    pictures: dict[str, Picture]  # "new" and "recreated", those that there are
     command: str  # that draws them
 
 
@@ -50,37 +48,30 @@ def albums(groups: Sequence[Group]) -> tuple[Picture | None, list[Album]]:
         for run in [first, *(run for run in group.runs if run.collapsed and run is not first)]:
             arrays = run.arrays()
             label = f"{group.label}, seed {run.seed}{' (collapsed)' if run.collapsed else ''}"
-            samples, recreated = (
-                grid(arrays[name], f"{words} {label}") if name in arrays else None
-                for name, words in (
-                    ("pictures_samples", "New digits drawn by"),
-                    ("pictures_recreated", "Test digits recreated by"),
-                )
-            )
-            if real is None and "pictures_test" in arrays:
-                real = grid(arrays["pictures_test"], "Real test digits, those recreated below")
-            command = f"gen-models evaluate {run.path}"
-            found.append(Album(group.label, label, samples, recreated, command))
+            grids = {
+                "new": grid(arrays.get("pictures_samples"), f"New digits drawn by {label}"),
+                "recreated": grid(
+                    arrays.get("pictures_recreated"), f"Test digits recreated by {label}"
+                ),
+            }
+            drawn = {kind: picture for kind, picture in grids.items() if picture}
+            found.append(Album(group, label, drawn, f"gen-models evaluate {run.path}"))
+            test = arrays.get("pictures_test")
+            real = real or grid(test, "Real test digits, those recreated below")
     return real, found
 
 
-def grid(images: np.ndarray, alt: str) -> Picture:
-    """Set (n, 28, 28) uint8 images in rows of ten, with grey lines between.
+def grid(images: np.ndarray | None, alt: str) -> Picture | None:
+    """Set images, (n, h, w) uint8, in rows of ten; None if there are none.
 
     Raises:
         ValueError: They are not pictures.
     """
+    if images is None:
+        return None
     if images.ndim != 3 or images.dtype != np.uint8:
         raise ValueError(f"images must be (n, h, w) uint8, got {images.shape} {images.dtype}")
-    n, height, width = images.shape
-    rows = -(-n // COLUMNS)
-    whole = np.full(
-        (rows * (height + LINE) + LINE, COLUMNS * (width + LINE) + LINE), GREY, dtype=np.uint8
-    )
-    for index, image in enumerate(images):
-        row, column = divmod(index, COLUMNS)
-        top, left = LINE + row * (height + LINE), LINE + column * (width + LINE)
-        whole[top : top + height, left : left + width] = image
+    whole = figures.tile(images, COLUMNS)
     file = io.BytesIO()
     Image.fromarray(whole).quantize(LEVELS).save(file, format="PNG", optimize=True)
     code = base64.b64encode(file.getvalue()).decode()

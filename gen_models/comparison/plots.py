@@ -1,24 +1,63 @@
-"""The plots of the report as SVG: seeds as dots, means with intervals; nothing is computed."""
+"""The plots of the report: seeds as dots, means with intervals; nothing is computed.
 
+Each is SVG inside a page, 360 units wide, so that the text is readable on a phone, with the page's
+font. It is drawn in the colours below, which stand for variables of the page's style sheet, light
+or dark.
+"""
+
+import io
 import math
+import re
 from collections.abc import Sequence
+from html import escape
+from pathlib import Path
 from typing import Any
 
-from gen_models.comparison.drawing import LEFT, RIGHT, WIDTH, Axis, Canvas, tick_text
-from gen_models.comparison.metrics import BOUNDS, metric
+from matplotlib import rc_context, rc_params_from_file
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.markers import CARETLEFT, CARETRIGHT
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from gen_models.comparison import metrics
+from gen_models.comparison.metrics import BOUNDS, Metric
 from gen_models.comparison.sweep import Line, Sweep
-from gen_models.comparison.table import Group
+from gen_models.comparison.table import Group, Summary, show_mean
+from gen_models.figures import COLORS
 
-ROW = 34
-TITLE = 18
-COLORS = 4  # classes c0 to c3 of the page
-SHAPES: dict[int, list[tuple[float, float]]] = {  # of a mark, beside the dot
-    1: [(-3.5, -3.5), (3.5, -3.5), (3.5, 3.5), (-3.5, 3.5)],
-    2: [(0, -5), (5, 0), (0, 5), (-5, 0)],
-    3: [(0, -4.5), (4.5, 4), (-4.5, 4)],
-}
+WIDTH = 360
+LEFT, RIGHT = 44, 12  # margins of axes with numbers on their left
+INK, SOFT, LINE, PAPER = "#1b1d21", "#5b6069", "#d8dbe0", "#fefefe"
+VARIABLES = {INK: "currentColor", SOFT: "var(--soft)", LINE: "var(--line)", PAPER: "var(--paper)"}
+VARIABLES |= {color: f"var(--c{index})" for index, color in enumerate(COLORS)}
+STYLE = rc_params_from_file(
+    Path(__file__).parent / "templates" / "plots.mplstyle", use_default_template=False
+)
+NEEDLESS = (
+    r"<(metadata|style|clipPath)\b.*?</\1>",
+    r"<!--.*?-->",
+    r"</?g\b[^>]*>",  # they have ids alone, the same in every figure
+    r"<defs>\s*</defs>",
+    r' clip-path="[^"]*"',
+    r' transform="rotate\(-0 [^"]*\)"',
+    r" font-family:[^;\"]*;",  # the page's
+    r"xlink:",
+    r"(?<=>)\s+(?=<)",
+)
+ROW = 34  # units a group takes
+TITLE, PAD = 20, 6  # units above the axes, and between them and the title
+BELOW = 44  # units below the axes, without the legend
+HEIGHT = 170  # of the axes of a plot with numbers on its left
+TEXT = 15  # units a line takes
+MARKS = ("o", "s", "D", "^")  # told apart without colour too
+SIZES = (7, 6.5, 6, 8)
+DASHES = ((0, (4, 2)), (0, (1.5, 1.5)), (0, (6, 1.5, 1.5, 1.5)), (0, (1, 3)))  # of the bounds
+INTERVAL: dict[str, Any] = {"linewidth": 2, "alpha": 0.7, "solid_capstyle": "butt"}
+CROSS: dict[str, Any] = {"marker": "x", "markeredgewidth": 2, "linestyle": "none", "clip_on": False}
 
 
+@rc_context(STYLE)
 def seeds_plot(groups: Sequence[Group], key: str, bounds: dict[str, float]) -> str:
     """One row a group: every seed, the mean, its 95 % interval; floor and ceilings dashed.
 
@@ -28,75 +67,48 @@ def seeds_plot(groups: Sequence[Group], key: str, bounds: dict[str, float]) -> s
         bounds: Floors and ceilings, as `table.bounds` gives them.
 
     Returns:
-        SVG; empty if no group has a finite figure.
+        SVG; empty if no group has a finite value.
     """
+    metric = metrics.metric(key)
     shown = [(group, found) for group in groups if (found := group.summary(key))]
-    of = metric(key)
-    lines = {n: bounds[f"{n}/{key}"] for n in BOUNDS if f"{n}/{key}" in bounds}
     values = [value for _, found in shown for value in found.finite]
     if not values:
         return ""
-    ends = [e for _, s in shown if s.estimate for e in (s.estimate.low, s.estimate.high) if e]
-    top = max(values)
-    drawn = {n: value for n, value in lines.items() if value <= 2.5 * top}  # others: words alone
-    least, most = _range([*values, *drawn.values()], alone=len(shown) == 1)
-    ends = [min(max(end, least), most) for end in ends]
-    axis = Axis([*values, *ends, *drawn.values()], 8, WIDTH - RIGHT, log=False)
-    bottom = TITLE + len(shown) * ROW + 8
-    told = [f"{g.label} {of.show(s.estimate.value if s.estimate else math.nan)}" for g, s in shown]
-    alt = f"{key} of each group, every seed a dot: {'; '.join(told)}"
-    canvas = Canvas(bottom + 24 + 14 * len(lines), alt)
-    canvas.text(8, 11, f"{key} {of.arrow}", "title")
-    for value in axis.ticks():
-        canvas.line(axis(value), TITLE, axis(value), bottom, "grid")
-        canvas.text(axis(value), bottom + 13, tick_text(value), "tick", anchor="middle")
-    for index, (name, value) in enumerate(lines.items()):
-        if name in drawn:
-            canvas.line(axis(value), TITLE, axis(value), bottom, f"bound b{index}")
-        where = "" if name in drawn else " (off the scale)"
-        y = bottom + 28 + 14 * index
-        canvas.line(8, y - 4, 30, y - 4, f"bound b{index}")
-        canvas.text(36, y, f"{BOUNDS[name]}: {of.show(value)}{where}", "tick")
+    known = {name: bounds[f"{name}/{key}"] for name in BOUNDS if f"{name}/{key}" in bounds}
+    near = {name: value for name, value in known.items() if value <= 2.5 * max(values)}
+    ends = _ends([*values, *near.values()], alone=len(shown) == 1)
+    axes = _new_axes(TITLE, len(shown) * ROW + 6, 24 + TEXT * len(known), left=8)
+    axes.set_title(metric.title, pad=PAD)
+    axes.set_ylim(len(shown) + 6 / ROW, 0)
+    axes.yaxis.set_major_locator(NullLocator())
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.spines["bottom"].set_visible(False)
+    handles = []
+    for (name, value), dashes in zip(known.items(), DASHES, strict=False):
+        words = f"{BOUNDS[name]}: {metric.show(value)}{'' if name in near else ' (off the scale)'}"
+        style: dict[str, Any] = {"color": SOFT, "linewidth": 1.5, "linestyle": dashes}
+        handles.append(Line2D([], [], label=words, **style))
+        if name in near:
+            axes.axvline(value, **style)
     models = list(dict.fromkeys(group.model for group in groups))
     for row, (group, found) in enumerate(shown):
-        y = TITLE + row * ROW + 26
-        color = f"c{models.index(group.model) % COLORS}"
-        estimate = found.estimate
-        words = of.show(estimate.value if estimate else math.nan)
-        if found.diverged and estimate:
-            words += f" ({found.diverged} of {len(found.values)} diverged)"
-        canvas.text(8, y - 9, group.label, "label")
-        canvas.text(WIDTH - RIGHT, y - 9, words, "label", anchor="end")
-        if estimate and estimate.low is not None and estimate.high is not None:
-            low, high = max(estimate.low, least), min(estimate.high, most)
-            canvas.line(axis(low), y, axis(high), y, f"interval {color}")
-            for end, cut, sign in ((low, estimate.low < low, -1), (high, estimate.high > high, 1)):
-                if cut:  # an arrow: it goes on beyond the plot
-                    tip = [
-                        (axis(end) - sign * 6, y - 4),
-                        (axis(end), y),
-                        (axis(end) - sign * 6, y + 4),
-                    ]
-                    canvas.path(tip, f"curve {color}", closed=False)
-        if estimate:
-            canvas.line(axis(estimate.value), y - 6, axis(estimate.value), y + 6, f"mean {color}")
-        for value in found.finite:
-            canvas.dot(axis(value), y, 3, f"dot {color}")
-    return canvas.svg()
+        color = COLORS[models.index(group.model) % len(COLORS)]
+        style = {"transform": axes.get_yaxis_transform(), "va": "baseline"}
+        axes.text(0, row + 0.45, group.label, **style)
+        axes.text(1, row + 0.45, show_mean(metric, found), ha="right", **style)
+        _seeds(axes, row + 0.72, found, color, ends)
+    least, most = axes.get_xlim()
+    axes.set_xlim(0 if min(values) >= 0 > least else least, most)
+    told = [f"{group.label} {show_mean(metric, found)}" for group, found in shown]
+    return _to_svg(axes, handles, f"{key} of each group, every seed a dot: {'; '.join(told)}")
 
 
-def _range(values: Sequence[float], *, alone: bool) -> tuple[float, float]:
-    """The ends of an axis on which the figures can be told apart, however wide their intervals."""
-    margin = (1.0 if alone else 0.3) * (max(values) - min(values))
-    least = min(values) - margin
-    return (max(least, 0.0) if min(values) >= 0 else least), max(values) + margin
-
-
+@rc_context(STYLE)
 def cost_plot(groups: Sequence[Group], cost: str, key: str) -> str:
-    """Quality against cost: every run a dot, on a logarithmic axis of cost.
+    """Quality against cost: every run a mark, on a logarithmic axis of cost.
 
     Returns:
-        SVG; empty if no run has both figures.
+        SVG; empty if no run has both numbers.
     """
     points = [
         (group, run.metrics[cost], run.metrics[key])
@@ -107,125 +119,169 @@ def cost_plot(groups: Sequence[Group], cost: str, key: str) -> str:
     ]
     if not points:
         return ""
-    families = {group.label: f"{group.model.upper()} {group.phase}" for group, _, _ in points}
-    shown = list(dict.fromkeys(families.values()))
-    bottom = 190
-    x = Axis([point[1] for point in points], LEFT, WIDTH - RIGHT - 8, log=True)
-    y = Axis([point[2] for point in points], bottom, 20, log=False)
-    costs = metric(cost)
-    alt = f"{key} against {costs.meaning}: " + "; ".join(
-        f"{g.label} {metric(key).show(q)} at {costs.show(c)}" for g, c, q in points
-    )
-    canvas = Canvas(bottom + 34 + 15 * len(shown), alt)
-    _frame(canvas, y, bottom, f"{key} {metric(key).arrow}")
-    for value in x.ticks():
-        canvas.text(x(value), bottom + 13, tick_text(value), "tick", anchor="middle")
-    unit = f", {costs.unit}" if costs.unit else ""
-    canvas.text(WIDTH - RIGHT, bottom + 27, f"{costs.meaning}{unit}", "tick", anchor="end")
-    for group, spent, quality in points:
-        _mark(canvas, x(spent), y(quality), shown.index(families[group.label]))
-    for index, label in enumerate(shown):
-        height = bottom + 42 + 15 * index
-        _mark(canvas, LEFT + 6, height - 4, index)
-        canvas.text(LEFT + 18, height, label, "label")
-    return canvas.svg()
+    spent, quality = metrics.metric(cost), metrics.metric(key)
+    families = [f"{group.model.upper()} {group.phase}" for group, _, _ in points]
+    names = list(dict.fromkeys(families))
+    axes = _quality_axes(quality, spent.words, entries=len(names))
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=7))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: spent.show(value)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.margins(0.08)
+    for family, (_, x, y) in zip(families, points, strict=True):
+        axes.plot(x, y, **_mark(names.index(family)))
+    handles = [Line2D([], [], label=name, **_mark(i)) for i, name in enumerate(names)]
+    told = [f"{g.label} {quality.show(y)} at {spent.show(x)}" for g, x, y in points]
+    return _to_svg(axes, handles, f"{key} against {spent.meaning}: {'; '.join(told)}")
 
 
+@rc_context(STYLE)
 def sweep_plot(sweep: Sweep) -> str:
     """The metric against the swept setting: a line each, a band over seeds, X where diverged."""
-    of = metric(sweep.metric)
-    every = {point.value: point.label for line in sweep.lines for point in line.points}
+    metric = metrics.metric(sweep.metric)
+    lost = [line for line in sweep.lines if any(point.summary.diverged for point in line.points)]
+    entries = len(sweep.lines) + bool(lost)
+    axes = _quality_axes(metric, sweep.key, entries=entries, above=TEXT * len(lost))
+    places = _places(sweep)
+    labels = {point.value: point.label for line in sweep.lines for point in line.points}
+    crowded = len(labels) > 4  # every second label a line lower, else long words run together
+    lowered = ["\n" * (crowded and index % 2) + labels[value] for index, value in enumerate(places)]
     if sweep.numeric:
-        ordered = sorted(every)
-    else:
-        longest = max(sweep.lines, key=lambda line: len(line.points))
-        ordered = list(dict.fromkeys([*(p.value for p in longest.points), *every]))
-    bottom = 190
-    values = [
-        value
-        for line in sweep.lines
-        for point in line.points
-        if point.summary.estimate
-        for value in (
-            *point.summary.finite,
-            point.summary.estimate.low,
-            point.summary.estimate.high,
-        )
-        if value is not None
-    ] or [1.0]
-    y = Axis(values, bottom, 24, log=False)
-    if sweep.numeric:
-        scale = Axis(ordered, LEFT + 4, WIDTH - RIGHT - 4, log=True)
-        place = {value: scale(value) for value in ordered}
-    else:
-        step = (WIDTH - RIGHT - LEFT) / len(ordered)
-        place = {value: LEFT + (i + 0.5) * step for i, value in enumerate(ordered)}
-    alt = f"{sweep.metric} against {sweep.key}. " + " ".join(map(_in_words, sweep.lines))
-    canvas = Canvas(bottom + 34 + 15 * (len(sweep.lines) + 1), alt)
-    _frame(canvas, y, bottom, f"{sweep.metric} {of.arrow}")
-    for index, value in enumerate(ordered):
-        lower = 11 * (index % 2) if len(ordered) > 4 else 0  # else long words run together
-        canvas.text(place[value], bottom + 12 + lower, every[value], "tick", anchor="middle")
-    canvas.text(WIDTH - RIGHT, bottom + 35, sweep.key, "tick", anchor="end")
+        axes.set_xscale("log")
+    axes.set_xticks(list(places.values()), lowered)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.margins(0.06 if sweep.numeric else 0.12, 0.06)
     for index, line in enumerate(sweep.lines):
-        _draw(canvas, line, place, y, index)
-        height = bottom + 47 + 15 * index
-        _mark(canvas, LEFT + 6, height - 4, index)
-        canvas.text(LEFT + 18, height, line.label, "label")
-    return canvas.svg()
+        _line(axes, line, places, index)
+    for height, line in enumerate(lost):
+        x = [places[point.value] for point in line.points if point.summary.diverged]
+        y = 1 + (6 + TEXT * height) / HEIGHT  # above the axes
+        color = COLORS[sweep.lines.index(line) % len(COLORS)]
+        axes.plot(x, [y] * len(x), color=color, transform=axes.get_xaxis_transform(), **CROSS)
+    lines = enumerate(sweep.lines)
+    handles = [Line2D([], [], label=line.label, **_mark(index)) for index, line in lines]
+    if lost:
+        handles.append(Line2D([], [], label="diverged", color=SOFT, **CROSS))
+    told = " ".join(_line_in_words(line) for line in sweep.lines)
+    return _to_svg(axes, handles, f"{sweep.metric} against {sweep.key}. {told}")
 
 
-def _draw(canvas: Canvas, line: Line, place: dict[Any, float], y: Axis, index: int) -> None:
-    color = f"c{index % COLORS}"
-    whole = [point for point in line.points if point.summary.estimate]
-    ends = [
-        (place[point.value], y(estimate.low), y(estimate.high))
-        for point in whole
-        if (estimate := point.summary.estimate)
-        and estimate.low is not None
-        and estimate.high is not None
-    ]
-    if len(ends) > 1:
-        band = [(x, low) for x, low, _ in ends] + [(x, high) for x, _, high in reversed(ends)]
-        canvas.path(band, f"band {color}", closed=True)
-    for x, low, high in ends:
-        canvas.line(x, low, x, high, f"interval {color}")
-    middle = [(place[p.value], y(p.summary.estimate.value)) for p in whole if p.summary.estimate]
-    if len(middle) > 1:
-        canvas.path(middle, f"curve {color}", closed=False)
-    for point in line.points:
-        for value in point.summary.finite:
-            _mark(canvas, place[point.value], y(value), index)
-        if point.summary.diverged:
-            x = place[point.value] - 10 * index
-            canvas.cross(x, 28, f"mean {color}")
-            away, anchor = (7, "start") if x < WIDTH / 2 else (-7, "end")
-            canvas.text(x + away, 32, "diverged", "tick", anchor=anchor)
+def _quality_axes(metric: Metric, label: str, *, entries: int, above: float = 0) -> Axes:
+    """Axes with a metric upwards, for a legend of so many entries."""
+    axes = _new_axes(TITLE + above, HEIGHT, BELOW + TEXT * entries)
+    axes.set_title(metric.title, pad=PAD + above)
+    axes.set_xlabel(label)
+    axes.grid(visible=False, axis="x")
+    axes.yaxis.set_major_locator(MaxNLocator(6))
+    return axes
 
 
-def _frame(canvas: Canvas, y: Axis, bottom: float, title: str) -> None:
-    canvas.text(2, 11, title, "title")
-    for value in y.ticks():
-        canvas.line(LEFT, y(value), WIDTH - RIGHT, y(value), "grid")
-        canvas.text(LEFT - 5, y(value) + 4, tick_text(value), "tick", anchor="end")
-    canvas.line(LEFT, bottom, WIDTH - RIGHT, bottom, "axis")
+def _ends(values: Sequence[float], *, alone: bool) -> tuple[float, float]:
+    """Ends of an axis on which the values can be told apart, however wide their intervals."""
+    margin = (1.0 if alone else 0.3) * (max(values) - min(values))
+    least = min(values) - margin
+    return (max(least, 0.0) if min(values) >= 0 else least), max(values) + margin
 
 
-def _mark(canvas: Canvas, x: float, y: float, index: int) -> None:
-    """A dot, square, diamond or triangle: told apart without colour too."""
-    color = f"dot c{index % COLORS}"
-    if index % COLORS == 0:
-        canvas.dot(x, y, 3.5, color)
-    else:
-        corners = SHAPES[index % COLORS]
-        canvas.path([(x + dx, y + dy) for dx, dy in corners], color, closed=True)
+def _seeds(axes: Axes, y: float, summary: Summary, color: str, ends: tuple[float, float]) -> None:
+    """Every seed, the mean, and the interval as far as it lies within the ends of the axis."""
+    if summary.estimate:
+        value, low, high = summary.estimate
+        if low is not None and high is not None:
+            cut = max(low, ends[0]), min(high, ends[1])
+            axes.plot(cut, (y, y), color=color, **INTERVAL)
+            if low < cut[0]:  # an arrow: it goes on beyond the plot
+                axes.plot(cut[0], y, "", marker=CARETLEFT, markersize=7, color=color)
+            if high > cut[1]:
+                axes.plot(cut[1], y, "", marker=CARETRIGHT, markersize=7, color=color)
+        axes.plot(value, y, "", marker="|", markersize=15, markeredgewidth=2.5, color=color)
+    axes.plot(summary.finite, [y] * len(summary.finite), **_mark(0, color))
 
 
-def _in_words(line: Line) -> str:
-    of = [
-        f"{point.label} {point.summary.estimate.value:.4g}"
-        if point.summary.estimate
-        else f"{point.label} diverged"
+def _line(axes: Axes, line: Line, places: dict[Any, float], index: int) -> None:
+    """One line of a sweep: the means, a band and bars for their intervals, a mark a seed."""
+    color = COLORS[index % len(COLORS)]
+    means = [
+        (places[point.value], point.summary.estimate)
         for point in line.points
+        if point.summary.estimate
     ]
-    return f"{line.label}: {', '.join(of)}."
+    bars = [(x, e.low, e.high) for x, e in means if e.low is not None and e.high is not None]
+    if len(bars) > 1:
+        x, lows, highs = zip(*bars, strict=True)
+        axes.fill_between(x, lows, highs, color=color, alpha=0.15, linewidth=0)
+    for place, low, high in bars:
+        axes.plot((place, place), (low, high), color=color, **INTERVAL)
+    axes.plot([x for x, _ in means], [e.value for _, e in means], color=color, linewidth=1.75)
+    for point in line.points:
+        seeds = point.summary.finite
+        axes.plot([places[point.value]] * len(seeds), seeds, **_mark(index))
+
+
+def _places(sweep: Sweep) -> dict[Any, float]:
+    """Where each setting stands: a number where it is, a word in the order of the longest line."""
+    if sweep.numeric:
+        return {v: v for v in sorted({p.value for line in sweep.lines for p in line.points})}
+    lines = sorted(sweep.lines, key=lambda line: -len(line.points))
+    settings = dict.fromkeys(point.value for line in lines for point in line.points)
+    return {value: float(index) for index, value in enumerate(settings)}
+
+
+def _mark(index: int, color: str = "") -> dict[str, Any]:
+    """A dot, square, diamond or triangle."""
+    return {
+        "linestyle": "none",
+        "marker": MARKS[index % len(MARKS)],
+        "markersize": SIZES[index % len(MARKS)],
+        "color": color or COLORS[index % len(COLORS)],
+        "markeredgecolor": PAPER,
+        "markeredgewidth": 0.75,
+    }
+
+
+def _line_in_words(line: Line) -> str:
+    means = [(point.label, point.summary.estimate) for point in line.points]
+    told = [f"{label} {mean.value:.4g}" if mean else f"{label} diverged" for label, mean in means]
+    return f"{line.label}: {', '.join(told)}."
+
+
+def _new_axes(above: float, height: float, below: float, *, left: float = LEFT) -> Axes:
+    """Axes in a new figure of the page's width; all in units, `below` is for numbers and legend."""
+    whole = above + height + below
+    figure = Figure(figsize=(WIDTH / 72, whole / 72))
+    share = (left / WIDTH, below / whole, (WIDTH - RIGHT - left) / WIDTH, height / whole)
+    axes = figure.add_axes(share)
+    figure.patch.set_visible(False)
+    axes.patch.set_visible(False)
+    return axes
+
+
+def _to_svg(axes: Axes, handles: Sequence[Line2D], alt: str) -> str:
+    """The axes' figure as an <svg> element without what a page has once, the same every time.
+
+    Args:
+        axes: From `_new_axes`.
+        handles: Of the legend, under the plot at its left.
+        alt: The figure in words.
+    """
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    if handles:
+        figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.02, 0.01))
+    file = io.StringIO()
+    with rc_context(STYLE | {"svg.hashsalt": alt}):
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    text = re.sub(r".*?<svg\b[^>]*>", "", file.getvalue(), count=1, flags=re.DOTALL)
+    for pattern in NEEDLESS:
+        text = re.sub(pattern, "", text, flags=re.DOTALL)
+    marks = re.sub(r"<[^>]*>", _shorten, text.strip())
+    box = f"0 0 {WIDTH} {figure.get_figheight() * 72:.0f}"
+    return f'<svg viewBox="{box}" role="img" aria-label="{escape(alt)}">{marks}'
+
+
+def _shorten(tag: re.Match[str]) -> str:
+    """A tag with variables for colours, on one line, its numbers to a tenth of a unit."""
+    text = re.sub(r"(\.\d)\d+", r"\1", " ".join(tag[0].split()))
+    for color, variable in VARIABLES.items():
+        text = text.replace(color, variable)
+    return text

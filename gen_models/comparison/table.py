@@ -1,35 +1,45 @@
-"""Runs that differ only by seed become a group with a name; all figures, one table."""
+"""Runs that differ only by seed become a group with a name; means, floors and ceilings."""
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
-import pandas as pd
-
 from gen_models.comparison import statistics
-from gen_models.comparison.collect import MIRRORED, Run
-from gen_models.comparison.metrics import BOUNDS, is_measure, order
+from gen_models.comparison.collect import Run
+from gen_models.comparison.metrics import BOUNDS, Metric, is_measure, order
+from gen_models.comparison.settings import describe, sortable, varying
 from gen_models.comparison.statistics import Estimate
 
-HIDDEN_DIMS = "hidden_dims"  # of generator or encoder, as in conf/config.yaml
+NAMES = {"pca": "PCA, {} components", "nearest": "nearest image", "mean_image": "mean image"}
 
 
 class Summary(NamedTuple):
     """One metric of one group."""
 
     estimate: Estimate | None  # over the seeds that stayed finite; None if there is none
-    values: dict[int, float]  # seed -> figure, NaN where the run diverged
+    values: dict[int, float]  # seed -> value, NaN where the run diverged
 
     @property
     def diverged(self) -> int:
-        """How many runs have no finite figure."""
-        return sum(not math.isfinite(value) for value in self.values.values())
+        """How many runs have no finite value."""
+        return len(self.values) - len(self.finite)
 
     @property
     def finite(self) -> list[float]:
-        """The figures of the runs that stayed finite, by seed."""
+        """The values of the runs that stayed finite, by seed."""
         return [value for value in self.values.values() if math.isfinite(value)]
+
+
+def show_mean(metric: Metric, summary: Summary) -> str:
+    """The mean for a person, marked where runs diverged: "8.00 (1 of 3 diverged)"."""
+    if summary.estimate is None:
+        return metric.show(math.nan)
+    text = metric.show(summary.estimate.value)
+    if summary.diverged:
+        text += f" ({summary.diverged} of {len(summary.values)} diverged)"
+    return text
 
 
 @dataclass(frozen=True)
@@ -37,27 +47,30 @@ class Group:
     """Runs that differ only by their seed."""
 
     label: str  # "GAN final, lr 0.0005"
-    settings: dict[str, Any]  # without the seed
+    model: str  # its class in lower case
+    phase: str
+    settings: dict[str, Any]
     runs: tuple[Run, ...]  # by seed
     reference: bool  # stands for its model and phase in verdicts
 
-    @property
-    def model(self) -> str:
-        """The model's class in lower case."""
-        return self.runs[0].model
-
-    @property
-    def phase(self) -> str:
-        """The phase of the first run."""
-        return self.runs[0].phase
+    @cached_property
+    def summaries(self) -> dict[str, Summary]:
+        """Every number that some run has: key -> mean and interval over the seeds."""
+        found = {}
+        for key in {key: None for run in self.runs for key in run.metrics}:
+            values = {run.seed: run.metrics[key] for run in self.runs if key in run.metrics}
+            finite = Summary(None, values).finite
+            found[key] = Summary(statistics.mean(finite) if finite else None, values)
+        return found
 
     def summary(self, key: str) -> Summary | None:
         """Mean and interval of a metric over the seeds; None if no run has it."""
-        values = {run.seed: run.metrics[key] for run in self.runs if key in run.metrics}
-        if not values:
-            return None
-        finite = [value for value in values.values() if math.isfinite(value)]
-        return Summary(statistics.mean(finite) if finite else None, values)
+        return self.summaries.get(key)
+
+    def mean(self, key: str) -> float | None:
+        """The mean over the seeds that stayed finite; None if there is none."""
+        found = self.summary(key)
+        return found.estimate.value if found and found.estimate else None
 
 
 def group_runs(runs: Iterable[Run]) -> list[Group]:
@@ -67,76 +80,38 @@ def group_runs(runs: Iterable[Run]) -> list[Group]:
     further options, or the only group. Other groups are named by what differs from it.
     """
     members: dict[tuple[Any, ...], list[Run]] = {}
-    for run in runs:
-        key = tuple((name, value) for name, value in run.settings.items() if name != "seed")
-        members.setdefault(key, []).append(run)
-    families: dict[tuple[str, str], list[tuple[dict[str, Any], list[Run]]]] = {}
-    for key, same in members.items():
-        same.sort(key=lambda run: run.seed)
-        families.setdefault((same[0].model, same[0].phase), []).append((dict(key), same))
-    groups = []
-    for (model, phase), family in sorted(families.items()):
-        plain = [settings for settings, same in family if any(map(_is_plain, same))]
-        reference = plain[0] if len(plain) == 1 else None
-        changed = varying([settings for settings, _ in family])
-        named = []
-        for settings, same in family:
-            keys = [k for k in changed if reference is None or settings[k] != reference[k]]
-            words = [describe(key, settings[key]) for key in keys]
-            label = ", ".join([f"{model.upper()} {phase}", *words])
-            at = (settings is not reference, [sortable(settings[key]) for key in keys])
-            named.append((at, label, settings, same))
-        named.sort(key=lambda entry: entry[0])
-        for _, label, settings, same in named:
-            alone = len(named) == 1 or settings is reference
-            groups.append(Group(label, settings, tuple(same), reference=alone))
-    return groups
+    for run in sorted(runs, key=lambda run: run.seed):
+        members.setdefault(tuple(run.settings.items()), []).append(run)
+    families: dict[tuple[str, str], list[list[Run]]] = {}
+    for same in members.values():
+        families.setdefault((same[0].model, same[0].phase), []).append(same)
+    return [group for _, family in sorted(families.items()) for group in _named(family)]
 
 
-def varying(settings: Sequence[dict[str, Any]]) -> list[str]:
-    """The keys whose value is not the same in all of them."""
-    return [k for k in settings[0] if any(other[k] != settings[0][k] for other in settings)]
-
-
-def short_name(key: str) -> str:
-    """A setting as it is typed: "model.lr" -> "lr", the widths of both networks "hidden_dims"."""
-    return HIDDEN_DIMS if key in MIRRORED.values() else key.removeprefix("model.")
-
-
-def show_value(value: Any) -> str:
-    """A setting's value for a person: (256, 512) -> "256-512"."""
-    if isinstance(value, tuple):
-        return "-".join(f"{part:g}" for part in value)
-    if isinstance(value, float):
-        return f"{value:g}"
-    return str(value)
-
-
-def describe(key: str, value: Any) -> str:
-    """A setting in words: "lr 0.0005", "50 epochs", "layers 256-512"."""
-    text = show_value(value)
-    name = short_name(key)
-    if name == "max_epochs":
-        return f"{text} epochs"
-    if name == HIDDEN_DIMS:
-        return f"layers {text}"
-    return text if name == "activation" else f"{name} {text}"
-
-
-def long_table(groups: Sequence[Group]) -> pd.DataFrame:
-    """Every figure of every run: columns run, group, seed, metric, value (NaN: diverged)."""
-    rows = [
-        (str(run.path), group.label, run.seed, key, float(run.metrics[key]))
-        for group in groups
-        for run in group.runs
-        for key in sorted(run.metrics, key=order)
+def _named(family: Sequence[list[Run]]) -> list[Group]:
+    """The groups of one model and phase: the reference first, then in the order of settings."""
+    settings = [same[0].settings for same in family]
+    plain = [
+        same[0].settings
+        for same in family
+        if any(run.path.resolve().name == f"seed{run.seed}" for run in same)
     ]
-    return pd.DataFrame(rows, columns=["run", "group", "seed", "metric", "value"])
+    reference = plain[0] if len(plain) == 1 else None
+    varied = varying(settings)
+    found = []
+    for own, same in zip(settings, family, strict=True):
+        keys = [key for key in varied if reference is None or own[key] != reference[key]]
+        model, phase = same[0].model, same[0].phase
+        label = ", ".join([f"{model.upper()} {phase}", *(describe(key, own[key]) for key in keys)])
+        alone = own is reference or len(family) == 1
+        place = (own is not reference, [sortable(own[key]) for key in keys])
+        found.append((place, Group(label, model, phase, own, tuple(same), alone)))
+    return [group for _, group in sorted(found, key=lambda pair: pair[0])]
 
 
 def measured(groups: Sequence[Group]) -> list[str]:
     """All metrics that some run has, in the order of `metrics.py`."""
-    keys = {key for group in groups for run in group.runs for key in run.metrics}
+    keys = {key for group in groups for key in group.summaries}
     return sorted(filter(is_measure, keys), key=order)
 
 
@@ -146,28 +121,29 @@ def bounds(groups: Sequence[Group]) -> tuple[dict[str, float], list[str]]:
     They are the same for every run on a data set unless another classifier read the images.
     """
     found: dict[str, tuple[float, Run]] = {}
+    notes = []
     for run in (run for group in groups for run in group.runs):
         for key, value in run.metrics.items():
-            which = set(key.split("/")[:-1]) & set(BOUNDS)
-            if not which:
+            parts = key.split("/")
+            name = next((part for part in parts[:-1] if part in BOUNDS), None)
+            if name is None:
                 continue
-            whole = [*which, *(part for part in key.split("/") if part not in which)]
-            first, where = found.setdefault("/".join(whole), (value, run))
+            parts.remove(name)
+            first, where = found.setdefault("/".join([name, *parts]), (value, run))
             if not math.isclose(first, value, rel_tol=0.02, abs_tol=1e-3):
-                note = (
+                notes.append(
                     f"{run.path}: its {key} is {value:.4g}, that of {where.path} {first:.4g}: not "
                     "measured by the same classifier: gen-models evaluate both again"
                 )
-                return {key: value for key, (value, _) in found.items()}, [note]
-    return {key: value for key, (value, _) in found.items()}, []
+    return {key: value for key, (value, _) in found.items()}, notes[:1]
 
 
-def _is_plain(run: Run) -> bool:
-    return run.path.resolve().name == f"seed{run.seed}"
-
-
-def sortable(value: Any) -> tuple[int, float, str]:
-    """Sorts settings: numbers by size, then widths by depth, then words."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return (0, float(value), "")
-    return (1, len(value) if isinstance(value, tuple) else 0, show_value(value))
+def recreations(groups: Sequence[Group]) -> dict[str, float]:
+    """What recreates test images without a model: name -> mean squared error, least first."""
+    known: dict[str, float] = {}
+    for group in groups:
+        for key, name in NAMES.items():
+            error = group.mean(f"{key}/mse")
+            if error is not None:
+                known.setdefault(name.format(group.settings.get("model.latent_dim")), error)
+    return dict(sorted(known.items(), key=lambda item: item[1]))

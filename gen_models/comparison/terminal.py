@@ -1,62 +1,67 @@
-"""What `gen-models compare` prints: the main table, verdicts, claims, and what it wrote."""
+"""What `gen-models compare` prints: the main table, verdicts, answers, and what it wrote."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
 from gen_models.comparison.compare import Comparison
-from gen_models.comparison.metrics import QUICK, metric
-from gen_models.comparison.report import beside, cell, is_told
+from gen_models.comparison.metrics import headlines, metric
+from gen_models.comparison.report import cell, references
+from gen_models.comparison.verdicts import Answers
+from gen_models.terminal import say
+from gen_models.terminal import show as show_table
 
-SHOWN = ("fid_lenet", "coverage", "encoder/mse", "inversion/mse")  # the rest is in the report
 PAIRS = 4  # whose verdicts are printed
 
 
-def show(comparison: Comparison, written: Sequence[Path]) -> None:
-    """Print the comparison in short."""
-    console = Console(highlight=False)
+def show(comparison: Comparison, written: Sequence[Path], answers: Answers | None = None) -> None:
+    """Print the comparison in short.
 
-    def say(line: str) -> None:
-        console.print(line, soft_wrap=True, markup=False)
-
-    keys = comparison.headlines
-    shown = [index for index, key in enumerate(keys) if key.removeprefix(QUICK) in SHOWN]
-    heads = (f"{keys[index]} {metric(keys[index]).arrow}" for index in shown)
-    table = Table("", "seeds", *heads, box=SIMPLE, pad_edge=False)
-    for group in comparison.groups:
-        cells = [cell(group, keys[index]) for index in shown]
-        table.add_row(
-            group.label,
-            str(len(group.runs)),
-            *(f"{c.text}\n± {c.half}" if c.half else c.text for c in cells),
-        )
-    table.add_section()
-    for words, figures in beside(comparison):  # floor, ceilings, recreation without a model
-        if any(figures[index] != "-" for index in shown):
-            table.add_row(words, "", *(figures[index] for index in shown))
-    console.print(table)
+    Args:
+        comparison: Of the runs.
+        written: The report's files.
+        answers: To the claims of a study, if one was asked.
+    """
+    show_table(_main_table(comparison))
     for sweep in comparison.sweeps:
         say(f"{sweep.metric} by {sweep.key}:")
         for line in sweep.lines:
             say(f"  {line.label}: {line.best or 'one setting'}")
-    for one, other, verdicts in comparison.verdicts[:PAIRS]:
-        say(f"{one.label} against {other.label}:")
-        for verdict in filter(is_told, verdicts):
+    for pair in comparison.verdicts[:PAIRS]:
+        say(f"{pair.one.label} against {pair.other.label}:")
+        for verdict in (each for each in pair.verdicts if each.is_headline):
             better = f" ({verdict.better} is better)" if verdict.better else ""
-            say(f"  {verdict.key} {verdict.text}{better}")
+            say(f"  {verdict.metric} {verdict.text}{better}")
     if len(comparison.verdicts) > PAIRS:
         say(f"{len(comparison.verdicts) - PAIRS} more pairs in the report")
-    if comparison.claims:
-        say("The report's claims:")
-    for answer in comparison.answered:
-        say(f"  {answer.claim} {answer.says} {answer.summary}")
-    if comparison.unanswered:
-        names = ", ".join(answer.claim for answer in comparison.unanswered)
-        say(f"  {names}: not answered by these runs; the report says what would answer them")
+    if answers and answers.answers:
+        say(f"{answers.title}:")
+        for answer in answers.answers:
+            if answer.outcome != "not answered":
+                say(f"  {answer.claim} {answer.says} {answer.summary}")
+        names = ", ".join(each.claim for each in answers.answers if each.outcome == "not answered")
+        if names:
+            say(f"  {names}: not answered by these runs; the report says what would answer them")
     for note in comparison.notes:
         say(f"! {note}")
     for path in written:
         say(f"  {path}")
+
+
+def _main_table(comparison: Comparison) -> Table:
+    """The main table, with the columns that fit on a terminal."""
+    keys = comparison.headlines
+    shown = [keys.index(key) for key in headlines("terminal", keys)]
+    heads = (metric(keys[index]).title for index in shown)
+    table = Table("", "seeds", *heads, box=SIMPLE, pad_edge=False)
+    for group in comparison.groups:
+        cells = [cell(group, keys[index]) for index in shown]
+        numbers = (f"{each.text}\n± {each.half}" if each.half else each.text for each in cells)
+        table.add_row(group.label, str(len(group.runs)), *numbers)
+    table.add_section()
+    for words, texts in references(comparison):
+        if any(texts[index] != "-" for index in shown):
+            table.add_row(words, "", *(texts[index] for index in shown))
+    return table

@@ -1,45 +1,95 @@
-"""Which of two groups is better at what, in plain words."""
+"""Which of two groups is better at what, in plain words; answers to the claims of a study."""
 
-import math
+import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from gen_models.comparison.metrics import Metric, metric
+from gen_models.comparison import metrics
+from gen_models.comparison.metrics import HEADLINES, Metric
 from gen_models.comparison.statistics import Estimate, welch
 from gen_models.comparison.table import Group, Summary
+
+Outcome = Literal["supported", "contradicted", "not distinguishable", "not answered"]
 
 
 class Verdict(NamedTuple):
     """One metric, one group against another."""
 
-    one: str
-    other: str
-    key: str
-    difference: Estimate | None  # one - other; None if a run diverged
+    group: str
+    against: str
+    metric: str
+    difference: Estimate | None  # group - against; None if a run diverged
     better: str  # the label of the better group; "" if neither is known to be
     text: str
 
+    @property
+    def is_headline(self) -> bool:
+        """Whether the report tells it first."""
+        return "verdicts" in HEADLINES.get(self.metric, ())
 
-def pairs(groups: Sequence[Group]) -> list[tuple[Group, Group]]:
-    """Models within a phase, phases within a model, variants against their phase's reference."""
-    references = [group for group in groups if group.reference]
-    found = [
-        (one, other)
-        for i, other in enumerate(references)
-        for one in references[i + 1 :]
-        if one.model == other.model
-    ]
-    found += [
-        (one, other)
-        for i, one in enumerate(references)
-        for other in references[i + 1 :]
-        if one.phase == other.phase and one.model != other.model
-    ]
+
+class Pair(NamedTuple):
+    """Two groups, and the verdicts by every metric that both have."""
+
+    one: Group
+    other: Group
+    verdicts: list[Verdict]
+
+
+class Part(NamedTuple):
+    """One contrast of a claim by one metric."""
+
+    contrast: str
+    key: str
+    outcome: Outcome
+    text: str
+    difference: Estimate | None = None
+    stands_on: str = ""  # on how many seeds or images it stands
+    decides: bool = True  # False: told, but does not decide
+
+
+class Answer(NamedTuple):
+    """What the given runs say of a claim."""
+
+    claim: str  # "C1"
+    says: str
+    outcome: Outcome
+    summary: str  # the outcome in words, with the number of seeds
+    parts: list[Part]
+    missing: list[str]  # what the claim needs and is not there
+    commands: list[str]  # that train it
+
+
+class Answers(NamedTuple):
+    """The claims of one study with their answers, as `report.write_report` takes them."""
+
+    title: str  # the heading, e.g. "The report's claims"
+    intro: str  # in a sentence or two: whose claims they are, and by what rule they are decided
+    answers: list[Answer]
+
+
+def judge(groups: Sequence[Group], keys: Sequence[str], bounds: dict[str, float]) -> list[Pair]:
+    """Every pair that is worth a verdict, with its verdicts.
+
+    Models within a phase, phases within a model, variants against their phase's reference.
+
+    Args:
+        groups: Every group of the comparison.
+        keys: The metrics.
+        bounds: "real/KEY" says what real images have; only the nearer to it is better.
+    """
+    couples = list(itertools.combinations([group for group in groups if group.reference], 2))
+    pairs = [(later, first) for first, later in couples if first.model == later.model]
+    pairs += [(a, b) for a, b in couples if a.phase == b.phase and a.model != b.model]
     for group in groups:
         family = [g for g in groups if (g.model, g.phase) == (group.model, group.phase)]
         against = next((g for g in family if g.reference), family[0])
         if group is not against:
-            found.append((group, against))
+            pairs.append((group, against))
+    found = []
+    for one, other in pairs:
+        told = [verdict(one, other, key, bounds.get(f"real/{key}")) for key in keys]
+        found.append(Pair(one, other, [each for each in told if each]))
     return found
 
 
@@ -52,77 +102,55 @@ def verdict(one: Group, other: Group, key: str, real: float | None = None) -> Ve
         key: The metric.
         real: Its value for real images, for metrics where the nearer is the better.
     """
-    mine, theirs = one.summary(key), other.summary(key)
-    if mine is None or theirs is None:
+    first, second = one.summary(key), other.summary(key)
+    if first is None or second is None:
         return None
-    for group, summary in ((one, mine), (other, theirs)):
-        if summary.diverged:
-            text = f"no verdict: {group.label} diverged in {_of_runs(summary)}"
+    for group, found in ((one, first), (other, second)):
+        if found.diverged:
+            runs = f"{found.diverged} of {len(found.values)} runs"
+            text = f"no verdict: {group.label} diverged in {runs}"
             return Verdict(one.label, other.label, key, None, "", text)
-    difference = welch(mine.finite, theirs.finite)
+    metric = metrics.metric(key)
+    difference = welch(first.finite, second.finite)
     better = ""
-    if difference.sign:
-        better = _better(metric(key), one, other, (mine, theirs), difference.value, real)
-    text = in_words(metric(key), difference, seeds(mine, theirs))
+    if difference.sign and first.estimate and second.estimate:
+        ranks = [metric.rank(found.value, real) for found in (first.estimate, second.estimate)]
+        if ranks[0] != ranks[1]:
+            better = one.label if ranks[0] < ranks[1] else other.label
+    text = in_words(metric, difference, seeds(first, second))
     return Verdict(one.label, other.label, key, difference, better, text)
 
 
-def in_words(of: Metric, difference: Estimate, count: str) -> str:
-    """A difference as a sentence.
+def in_words(metric: Metric, difference: Estimate, count: str) -> str:
+    """A difference of two means by a metric as a sentence.
+
+    "lower by 12.3 [8.1, 16.5] nats": the interval is of the size, so it may cross 0.
 
     Args:
-        of: The metric.
+        metric: By which the two differ.
         difference: Of two means.
         count: On how many seeds it stands, e.g. "3 seeds".
     """
-    size = _size(of, difference)
-    if difference.value == 0 and difference.low == difference.high:
+    value, low, high = difference
+    if value == 0 and low == high:
         return f"the same with {count}"
-    if not difference.has_interval:
+    size = f"{'lower' if value < 0 else 'higher'} by {metric.show(abs(value))}"
+    if low is not None and high is not None and low != high:
+        ends = (-high, -low) if value < 0 else (low, high)
+        size += f" [{metric.show(ends[0])}, {metric.show(ends[1])}]"
+    size = f"{size} {metric.unit}".rstrip()
+    if low is None:
         return f"{size}, with {count}: no interval, seed noise is unknown"
-    if difference.low == difference.high:
+    if low == high:
         return f"{size}, the same in every seed"
     if difference.sign == 0:
         return f"not distinguishable with {count} ({size})"
     return f"{size}: larger than seed noise"
 
 
-def seeds(mine: Summary, theirs: Summary) -> str:
+def seeds(one: Summary, other: Summary) -> str:
     """On how many seeds a difference stands: "3 seeds", "one seed", "3 and 1 seeds"."""
-    counts = len(mine.finite), len(theirs.finite)
-    if counts[0] != counts[1]:
-        return f"{counts[0]} and {counts[1]} seeds"
-    return "one seed" if counts[0] == 1 else f"{counts[0]} seeds"
-
-
-def _size(of: Metric, difference: Estimate) -> str:
-    """E.g. "lower by 12.3 [8.1, 16.5] nats"; the interval is of the size, so it may cross 0."""
-    direction = "lower" if difference.value < 0 else "higher"
-    unit = f" {of.unit}" if of.unit else ""
-    text = f"{direction} by {of.show(abs(difference.value))}"
-    if difference.low is None or difference.high is None or difference.low == difference.high:
-        return text + unit
-    ends = (-difference.high, -difference.low) if difference.value < 0 else difference[1:]
-    return f"{text} [{of.show(ends[0])}, {of.show(ends[1])}]{unit}"
-
-
-def _of_runs(summary: Summary) -> str:
-    return f"{summary.diverged} of {len(summary.values)} runs"
-
-
-def _better(
-    of: Metric,
-    one: Group,
-    other: Group,
-    summaries: tuple[Summary, Summary],
-    difference: float,
-    real: float | None,
-) -> str:
-    if of.better == "real":
-        if real is None:
-            return ""
-        off = [abs(math.fsum(s.finite) / len(s.finite) - real) for s in summaries]
-        return one.label if off[0] < off[1] else other.label
-    if not of.better:
-        return ""
-    return one.label if (difference < 0) == (of.better == "lower") else other.label
+    first, second = len(one.finite), len(other.finite)
+    if first != second:
+        return f"{first} and {second} seeds"
+    return "one seed" if first == 1 else f"{first} seeds"

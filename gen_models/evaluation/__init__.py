@@ -1,1 +1,4 @@
-"""Measurements of a trained model, the same for every model: pure functions of tensors."""
+"""Everything that is measured of one finished run, into its directory."""
+
+from gen_models.evaluation.evaluate import evaluate_trained as evaluate_trained
+from gen_models.evaluation.reporting import suggest as suggest

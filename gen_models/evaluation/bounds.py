@@ -3,36 +3,46 @@
 The same for every run on a data set, so they are measured once and kept in the user's cache.
 """
 
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from gen_models.evaluation.distribution import mean_confidence
 from gen_models.evaluation.measure import Reference, measure_generation, prefixed
-from gen_models.evaluation.pixels import (
+from gen_models.files import read_json, write_json
+from gen_models.metrics.distribution import mean_confidence
+from gen_models.metrics.pixels import (
     gaussian_images,
     independent_pixels,
     memorisation,
     principal_components,
     sharpness,
 )
-from gen_models.runs import hash_code, read_json, write_json
+from gen_models.runs.fingerprint import PACKAGE, hash_code
 from gen_models.seeding import generator
 
+CODE = (  # that the bounds depend on, as on the images and the classifier's weights
+    "seeding.py",
+    "metrics/classifier.py",
+    "metrics/distribution.py",
+    "metrics/pixels.py",
+    "evaluation/measure.py",
+    "evaluation/bounds.py",
+)
 COMPONENTS = 64  # of the Gaussian ceiling
 
 
 def find_bounds(name: str, real: Reference, say: Callable[[str], None]) -> dict[str, float]:
-    """The bounds at the size of `real`; from the cache if this code and classifier made them."""
+    """The bounds at the size of `real`; from the cache if all that they depend on is the same."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gen-models"
-    here = Path(__file__).parent
-    code = hash_code(
-        here / f"{file}.py" for file in ("bounds", "measure", "distribution", "pixels")
-    )
     count = len(real.test)
-    file = cache / f"bounds-{name}-{count}-{real.classifier.record['sha256'][:16]}-{code}.json"
+    digest = hashlib.sha256(hash_code(PACKAGE / file for file in CODE).encode())
+    digest.update(f"{real.classifier.record['sha256']} torch {torch.__version__}".encode())
+    for images in (real.train, real.test):
+        digest.update(images.numpy().tobytes())
+    file = cache / f"bounds-{name}-{count}-{digest.hexdigest()[:16]}.json"
     if file.exists():
         return read_json(file)
     say(f"measuring floor and ceilings of {name} with {count:,} images, once: {file}")

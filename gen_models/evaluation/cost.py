@@ -1,38 +1,36 @@
 """What a model costs: parameters, arithmetic, seconds, memory.
 
 FLOPs are those of matrix products and convolutions, a multiplication and an addition counted as
-two (torch's counter); activations, losses and the optimizer, which are small beside them, are not
+two (torch's counter); activations, losses and the optimizer, which are small next to them, are not
 counted. They are the same on every machine; seconds are not.
 """
 
 import copy
-import logging
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from statistics import median
 from time import perf_counter
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from gen_models.data import InMemoryLoader
+from gen_models.data.datasets import Split
+from gen_models.data.loader import InMemoryLoader
+from gen_models.models.interface import GenerativeModel, Periodic
 from gen_models.seeding import generator
 
 TIMED = 1000  # images a timing
 TIMINGS = 5
 
 
-def measure_cost(model: Any, batch: Tensor, status: dict[str, Any]) -> dict[str, float]:
+def measure_cost(model: GenerativeModel, batch: Split, status: dict[str, Any]) -> dict[str, float]:
     """Everything under "cost/...", as far as the run has recorded it.
 
     Args:
-        model: With the interface of every model, on the CPU; left as it is, and so is the global
-            generator.
-        batch: (b, 1, 28, 28) uint8, a training batch of the run's size.
+        model: On the CPU; left as it is, and so is the global generator.
+        batch: Images and labels, a training batch of the run's size.
         status: What training recorded: steps, seconds, images_per_second and peak_memory_mib.
 
     Returns:
@@ -42,6 +40,7 @@ def measure_cost(model: Any, batch: Tensor, status: dict[str, Any]) -> dict[str,
         sampling_seconds, wall time of 1,000 samples on the machine and the threads of the
         evaluation.
     """
+    assert isinstance(model, nn.Module)
     per_step = step_flops(model, batch)
     costs = {
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
@@ -56,9 +55,11 @@ def measure_cost(model: Any, batch: Tensor, status: dict[str, Any]) -> dict[str,
 
 
 @torch.enable_grad()
-def sampling_parameters(model: Any) -> int:
+def sampling_parameters(model: GenerativeModel) -> int:
     """Number of the parameters on which decoded images depend, whatever networks they are in."""
-    twin = copy.deepcopy(model).eval().requires_grad_(True)
+    twin = copy.deepcopy(model)
+    assert isinstance(twin, nn.Module)
+    twin.eval().requires_grad_(True)
     weights = list(twin.parameters())
     images = twin.decode(twin.prior(2, generator("cost")))
     gradients = torch.autograd.grad(images.sum(), weights, allow_unused=True)
@@ -67,21 +68,22 @@ def sampling_parameters(model: Any) -> int:
 
 
 @torch.no_grad()
-def sample_flops(model: Any) -> float:
+def sample_flops(model: GenerativeModel) -> float:
     """FLOPs of one new image."""
     z = model.prior(TIMED, generator("cost"))
     return _counted(lambda: model.decode(z)) / TIMED
 
 
 @torch.enable_grad()
-def step_flops(model: Any, batch: Tensor) -> float:
+def step_flops(model: GenerativeModel, batch: Split) -> float:
     """FLOPs of one training batch: a real step of the trainer, on a copy of the model.
 
-    A mean over `d_steps` batches for a model that has such a period, as a GAN.
+    A mean over its period for a model whose batches are not all alike.
     """
     twin = copy.deepcopy(model)
-    period = getattr(model, "d_steps", 1)
-    with _quiet(), torch.random.fork_rng(devices=[]):
+    assert isinstance(twin, pl.LightningModule)
+    period = model.period if isinstance(model, Periodic) else 1
+    with torch.random.fork_rng(devices=[]):
         trainer = pl.Trainer(
             accelerator="cpu",
             devices=1,
@@ -93,13 +95,17 @@ def step_flops(model: Any, batch: Tensor) -> float:
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        batches = InMemoryLoader(batch.repeat(period, 1, 1, 1), batch_size=len(batch))
-        return _counted(lambda: trainer.fit(twin.train(), batches)) / period
+        batches = InMemoryLoader(
+            batch.images.repeat(period, 1, 1, 1),
+            batch.labels.repeat(period),
+            batch_size=len(batch.images),
+        )
+        return _counted(lambda: trainer.fit(twin.train(), batches, batches)) / period
 
 
 @torch.no_grad()
-def sampling_seconds(model: Any) -> float:
-    """Wall seconds of 1,000 new images: the median of several, behind a warm-up."""
+def sampling_seconds(model: GenerativeModel) -> float:
+    """Wall seconds of 1,000 new images: the median of several, after a warm-up."""
     seconds = []
     for index in range(TIMINGS + 1):
         own = generator("cost", index)
@@ -113,17 +119,3 @@ def _counted(work: Callable[[], object]) -> int:
     with FlopCounterMode(display=False) as counter:
         work()
     return counter.get_total_flops()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Lightning's advice for a real training does not hold for a step of it."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

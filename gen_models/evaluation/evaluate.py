@@ -3,26 +3,21 @@
 metrics.json  evaluation.npz  figures/*.png  projector/  and "evaluation" in status.json.
 """
 
-import sys
+import ctypes
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 import torch
-from rich.progress import Progress
 
-from gen_models.data import MNISTDataModule
+from gen_models.data.datasets import Split
+from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
+from gen_models.evaluation import pictures, reporting
 from gen_models.evaluation.bounds import find_bounds
-from gen_models.evaluation.classifier import (
-    Classifier,
-    classifier_path,
-    load_classifier,
-    save_classifier,
-    train_classifier,
-)
 from gen_models.evaluation.cost import measure_cost
 from gen_models.evaluation.measure import (
     QUICK_SAMPLES,
@@ -34,11 +29,34 @@ from gen_models.evaluation.measure import (
     prefixed,
     reference,
 )
-from gen_models.evaluation.pixels import as_bytes
-from gen_models.memory import give_back_freed_memory
-from gen_models.runs import RunDirectory, load_model, read_json, write_json
+from gen_models.files import read_json, write_json
+from gen_models.metrics.pixels import as_bytes
+from gen_models.models.interface import Encoder, GenerativeModel, draw_fixed
+from gen_models.runs.directory import RunDirectory
+from gen_models.runs.weights import load_model
+from gen_models.terminal import say as say_line
+from gen_models.training.classifier import find_classifier
+from gen_models.training.reporting import machine
 
 Say = Callable[[str], None]
+
+
+def evaluate_trained(directory: RunDirectory, how: str) -> None:
+    """Measure what is not measured yet of a run that has just been trained, or stands.
+
+    Args:
+        directory: The run.
+        how: "full"; "quick"; "none".
+    """
+    if directory.read_status()["status"] != "done":
+        return  # kept as it is
+    known = read_json(directory.metrics)
+    if how == "full" and "fid_lenet" not in known:
+        evaluation = evaluate_run(directory.path, say=say_line)
+        reporting.show_evaluation(directory, evaluation.metrics)
+    if how == "quick" and "quick/fid_lenet" not in known:
+        evaluate_quickly(directory.path, say=say_line)
+        reporting.show_quick_evaluation(directory)
 
 
 @torch.random.fork_rng(devices=[])  # rebuilding a network draws its first weights
@@ -49,7 +67,7 @@ def evaluate_run(
     effort: Effort | None = None,
     say: Say,
 ) -> Evaluation:
-    """Measure the last epoch's weights of a run; the figures join its metrics, the pictures its.
+    """Measure the last epoch's weights of a run; the numbers join its metrics, the pictures its.
 
     A second evaluation replaces what the first has written, whatever its effort, which stands
     among the metrics. Floors and ceilings are the same for every run on a data set: they are
@@ -64,14 +82,21 @@ def evaluate_run(
     Raises:
         UserError: Not a finished run, or its data are missing.
     """
-    # Here, because matplotlib takes a second to import.
-    from gen_models import pictures, reporting
-    from gen_models.callbacks import sample_fixed
-
-    give_back_freed_memory()
-    begin = perf_counter()
     directory = RunDirectory(run)
     model = load_model(run)
+    with directory.lock():
+        return _evaluate(directory, model, data_root, effort, say)
+
+
+def _evaluate(
+    directory: RunDirectory,
+    model: GenerativeModel,
+    data_root: str | Path | None,
+    effort: Effort | None,
+    say: Say,
+) -> Evaluation:
+    _give_back_freed_memory()
+    begin = perf_counter()
     read_json(directory.metrics)  # damaged, it is said now, not after minutes
     datamodule, real = _real_images(directory, data_root, say)
     bounds = find_bounds(datamodule.name, real, say)
@@ -80,24 +105,24 @@ def evaluate_run(
     except ValueError as error:  # a feature is not finite
         raise _unmeasurable(directory, error) from error
     say("counting its cost")
-    batch = datamodule.splits["train"].images[: datamodule.batch_size]
-    cost = measure_cost(model, batch, directory.read_status())
+    train = (part[: datamodule.batch_size] for part in datamodule.splits["train"])
+    cost = measure_cost(model, Split(*train), directory.read_status())
     evaluation = Evaluation(
         evaluation.metrics | bounds | cost,
-        evaluation.arrays | {"pictures_samples": as_bytes(sample_fixed(model, 100))},
+        evaluation.arrays | {"pictures_samples": as_bytes(draw_fixed(model, 100))},
     )
     _add(directory, evaluation.metrics)
     arrays = {name: array.numpy() for name, array in evaluation.arrays.items()}
     np.savez(directory.path / "evaluation.npz", **arrays)  # type: ignore[arg-type]
     pictures.write_figures(directory)
-    if hasattr(model, "encode"):
+    if isinstance(model, Encoder):
         pictures.write_projector(directory, model, real.test, real.labels)
     record = {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(perf_counter() - begin, 3),
         "classifier": real.classifier.record["sha256"],
     }
-    directory.write_status(evaluation=record | reporting.machine())
+    directory.write_status(evaluation=record | machine())
     return evaluation
 
 
@@ -109,54 +134,13 @@ def evaluate_quickly(run: str | Path, *, data_root: str | Path | None = None, sa
     """
     directory = RunDirectory(run)
     model = load_model(run)
-    datamodule, real = _real_images(directory, data_root, say, count=QUICK_SAMPLES)
-    try:
-        metrics = measure_quick(model, real) | find_bounds(datamodule.name, real, say)
+    with directory.lock():
+        datamodule, real = _real_images(directory, data_root, say, count=QUICK_SAMPLES)
+        try:
+            metrics = measure_quick(model, real) | find_bounds(datamodule.name, real, say)
+        except ValueError as error:
+            raise _unmeasurable(directory, error) from error
         _add(directory, prefixed("quick", metrics))
-    except ValueError as error:
-        raise _unmeasurable(directory, error) from error
-
-
-def make_classifier(
-    name: str,
-    *,
-    root: str | Path | None = None,
-    output: Path | None = None,
-    seed: int = 0,
-    say: Say,
-) -> Classifier:
-    """Train the classifier of a data set and write it to `output`, or beside the data set.
-
-    Raises:
-        UserError: There is no such data set, or its files are missing.
-    """
-    try:
-        datamodule = MNISTDataModule(name=name, root=root, batch_size=1)
-    except ValueError as error:
-        raise UserError(f"--data: {error}") from error
-    datamodule.prepare_data()
-    datamodule.setup()
-    path = output or datamodule.root / "classifiers" / name
-    say(f"training a classifier for {name}: {path}.safetensors")
-    with Progress(disable=not sys.stdout.isatty()) as progress:
-        task = progress.add_task("training", total=None)
-
-        def on_step(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-
-        save_classifier(train_classifier(datamodule, seed=seed, on_step=on_step), path)
-    classifier = load_classifier(path)
-    accuracy = classifier.record["test_accuracy"]
-    say(f"{path}.safetensors: {100 * accuracy:.2f} % of the test images")
-    return classifier
-
-
-def find_classifier(datamodule: MNISTDataModule, say: Say) -> Classifier:
-    """From the package, from beside the data, or trained there now."""
-    path = classifier_path(datamodule.name, datamodule.root)
-    if path.with_suffix(".safetensors").exists():
-        return load_classifier(path)
-    return make_classifier(datamodule.name, root=datamodule.root, say=say)
 
 
 def _real_images(
@@ -169,7 +153,7 @@ def _real_images(
     )
     datamodule.prepare_data()
     datamodule.setup()
-    real = reference(datamodule, find_classifier(datamodule, say), **options)
+    real = reference(datamodule.splits, find_classifier(datamodule, say), **options)
     return datamodule, real
 
 
@@ -179,3 +163,12 @@ def _add(directory: RunDirectory, metrics: dict[str, float]) -> None:
 
 def _unmeasurable(directory: RunDirectory, error: ValueError) -> UserError:
     return UserError(f"{directory.path}: its images cannot be measured: {error}")
+
+
+def _give_back_freed_memory() -> None:
+    """Let glibc return each freed block of a MiB or more at once.
+
+    By itself it keeps blocks of up to 32 MiB, and evaluating a GAN then holds 600 MiB for nothing.
+    """
+    with suppress(OSError, AttributeError):  # another system, another allocator
+        ctypes.CDLL("libc.so.6").mallopt(-3, 2**20)  # M_MMAP_THRESHOLD of malloc.h

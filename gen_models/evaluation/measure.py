@@ -1,8 +1,7 @@
-"""All measurements of one model: generation, reconstruction and, for a VAE, likelihood.
+"""All measurements of one model: generation, reconstruction and, where it has one, likelihood.
 
 The same for every model, through its interface alone. Distances are between as many new images and
-the test images; beside them stand the floor (as many real training images) and two ceilings, and
-under the sample size at which they were taken: figures of other sizes have other names.
+the test images; metrics of another sample size have other names.
 """
 
 import logging
@@ -14,40 +13,47 @@ import torch
 from torch import Tensor
 
 from gen_models.checks import check_whole
-from gen_models.data import MNISTDataModule
-from gen_models.evaluation.classifier import Classifier, Reading
-from gen_models.evaluation.distribution import (
+from gen_models.data.datasets import Split
+from gen_models.metrics.classifier import Classifier, Reading
+from gen_models.metrics.distribution import (
     frechet_distance,
     histogram_divergence,
-    kernel_distance_interval,
+    kernel_distance,
     label_histogram,
     mean_confidence,
     missing_classes,
     precision_recall_density_coverage,
 )
-from gen_models.evaluation.intervals import Interval
-from gen_models.evaluation.latent import measure_latent_space
-from gen_models.evaluation.likelihood import (
+from gen_models.metrics.intervals import Interval
+from gen_models.metrics.latent import measure_latent_space
+from gen_models.metrics.likelihood import (
     active_units,
-    bernoulli_log_likelihood,
     binarised,
     importance_weighted_bound,
     negative_elbo,
 )
-from gen_models.evaluation.pixels import (
+from gen_models.metrics.pixels import (
     as_bytes,
     memorisation,
     nearest,
     principal_components,
     sharpness,
 )
-from gen_models.evaluation.reconstruction import (
+from gen_models.metrics.reconstruction import (
     component_reconstruction,
-    encode_decode,
     error_intervals,
     image_errors,
     inversion_control,
     invert,
+)
+from gen_models.models.interface import (
+    CHUNK,
+    Encoder,
+    GenerativeModel,
+    Likelihood,
+    draw,
+    encode_means,
+    reconstruct,
 )
 from gen_models.seeding import generator
 
@@ -64,13 +70,13 @@ SHOWN = 40  # recreated test images in the pictures
 class Evaluation(NamedTuple):
     """What was measured."""
 
-    metrics: dict[str, float]  # flat: key -> figure
-    arrays: dict[str, Tensor]  # per-image figures, histograms, curves
+    metrics: dict[str, float]  # flat: key -> number
+    arrays: dict[str, Tensor]  # per-image metrics, histograms, curves
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How hard the two searches try; both figures get better with it, so it is recorded.
+    """How hard the two searches try; both metrics get better with it, so it is recorded.
 
     Attributes:
         restarts: Starts of the latent inversion for each image; metric "inversion/restarts".
@@ -103,16 +109,16 @@ class Reference(NamedTuple):
 
 
 def reference(
-    datamodule: MNISTDataModule, classifier: Classifier, *, count: int = SAMPLES
+    splits: dict[str, Split], classifier: Classifier, *, count: int = SAMPLES
 ) -> Reference:
     """Read the real images once, for any number of models; at most `count` test images.
 
     The test images come in a fixed order of ours: MNIST's own is by source, and its first half is
     another population than its second.
     """
-    train, test = (datamodule.splits[name].images.float().div_(255) for name in ("train", "test"))
+    train, test = (splits[name].images.float().div_(255) for name in ("train", "test"))
     order = torch.randperm(len(test), generator=generator("test order"))
-    test, labels = (part[order[:count]] for part in (test, datamodule.splits["test"].labels))
+    test, labels = (part[order[:count]] for part in (test, splits["test"].labels))
     return Reference(train, test, classifier.read(test), classifier, labels)
 
 
@@ -128,13 +134,12 @@ def measure_generation(
     seen = real.classifier.read(images)
     features = real.reading.features, seen.features
     overlap = precision_recall_density_coverage(*features)
-    kernel = kernel_distance_interval(*features, generator=generator("bootstrap"))
     own, real_share = label_histogram(seen.labels), label_histogram(real.reading.labels)
     focus = sharpness(images)
     near = memorisation(images, real.train, real.test)
     metrics = {
         "fid_lenet": frechet_distance(*features),
-        **_interval("kid_lenet", kernel),
+        "kid_lenet": kernel_distance(*features),
         **overlap._asdict(),
         "label_kl": histogram_divergence(own, real_share),
         "missing_digits": float(missing_classes(own, real_share)),
@@ -146,20 +151,20 @@ def measure_generation(
 
 
 def measure_reconstruction(
-    model: Any, real: Reference, effort: Effort
+    model: GenerativeModel, real: Reference, effort: Effort
 ) -> tuple[dict[str, float], dict[str, Tensor], Tensor]:
     """How well the model recreates test images: by its encoder, if it has one, and by inversion.
 
     Returns:
-        Figures, per-image figures, and the recreated images by the better way the model has.
+        Metrics, per-image metrics, and the recreated images by the better way the model has.
     """
-    images = real.test[:INVERTED]
+    images, labels = real.test[:INVERTED], real.labels[:INVERTED]
     ways: dict[str, Tensor] = {}
-    if hasattr(model, "encode"):
-        ways["encoder"] = encode_decode(model, images)
+    if isinstance(model, Encoder):
+        ways["encoder"] = reconstruct(model, images, labels)
     search: dict[str, Any] = {"restarts": effort.restarts, "steps": effort.iterations}
-    found = invert(model, images, **search)
-    control, _ = inversion_control(model, min(CONTROLS, len(images)), **search)
+    found = invert(model, images, labels, **search)
+    control, _ = inversion_control(model, len(labels[:CONTROLS]), labels[:CONTROLS], **search)
     ways["inversion"] = found.images
     fitted = principal_components(real.train, model.latent_dim)
     ways["pca"] = component_reconstruction(fitted, images, model.latent_dim)
@@ -180,31 +185,29 @@ def measure_reconstruction(
     return metrics, arrays, next(iter(ways.values()))
 
 
-def measure_likelihood(
-    model: Any, real: Reference, effort: Effort
+def measure_encoder(
+    model: Encoder, real: Reference, effort: Effort
 ) -> tuple[dict[str, float], dict[str, Tensor]]:
-    """-ELBO, its parts, active units and the importance weighted bound, nats per image.
+    """Active units and, of a model with a likelihood, -ELBO and its parts; nats per image.
 
-    On binarised pixels for a model trained on them: then it is a likelihood. On grey pixels for
-    any other, under names that say so, and without a bound.
+    On binarised pixels for a model trained on them, with the importance weighted bound: then it is
+    a likelihood. On grey pixels for any other, under names that say so, and without a bound.
     """
-    log_likelihood = bernoulli_log_likelihood(model.network.decode)
+    means = encode_means(model, real.test, real.labels)
+    metrics = {"active_units": float(active_units(means).sum())}
+    if not isinstance(model, Likelihood):
+        return metrics, {}
     images = binarised(real.test) if model.binarize else real.test
-    elbo = negative_elbo(images, model.encode, log_likelihood, generator=generator("elbo"))
-    mean, _ = model.encode(real.test)
+    elbo = negative_elbo(model, images, labels=real.labels, generator=generator("elbo"))
     name = "likelihood" if model.binarize else "grey_pixels"
-    metrics = {
-        f"{name}/negative_elbo": elbo.loss.mean().item(),
-        f"{name}/recon": elbo.recon.mean().item(),
-        f"{name}/kl": elbo.kl.mean().item(),
-        "active_units": float(active_units(mean).sum()),
-    }
+    metrics |= {f"{name}/negative_elbo": elbo.loss.mean().item()}
+    metrics |= {f"{name}/recon": elbo.recon.mean().item(), f"{name}/kl": elbo.kl.mean().item()}
     arrays = {"negative_elbo": elbo.loss}
     if model.binarize:
         bound = importance_weighted_bound(
+            model,
             images[:LIKELIHOOD_IMAGES],
-            model.encode,
-            log_likelihood,
+            labels=real.labels[:LIKELIHOOD_IMAGES],
             samples=effort.importance_samples,
             generator=generator("iwae"),
         )
@@ -216,21 +219,20 @@ def measure_likelihood(
 
 @torch.no_grad()
 def measure(
-    model: Any,
+    model: GenerativeModel,
     real: Reference,
     *,
     effort: Effort | None = None,
     say: Callable[[str], None] = log.info,
 ) -> Evaluation:
-    """Everything that is measured of one model; it is left in eval mode.
+    """Everything that is measured of one model.
 
     Args:
-        model: With the interface of every model; on the CPU.
+        model: In eval mode, on the CPU.
         real: What to measure against.
         effort: Of the searches; None means the default.
         say: Called with a line before each part.
     """
-    model.eval()
     effort = effort or Effort()
     say(f"drawing {len(real.test):,} images and measuring their distance to the test images")
     images = _drawn(model, len(real.test))
@@ -239,15 +241,15 @@ def measure(
     errors, per_image, recreated = measure_reconstruction(model, real, effort)
     metrics |= errors
     arrays |= per_image
-    if hasattr(model, "encode"):
-        say("bounding the likelihood" if model.binarize else "measuring the ELBO on grey pixels")
-        bounds, per_image = measure_likelihood(model, real, effort)
-        metrics |= bounds
+    z = arrays["inversion_z"]
+    if isinstance(model, Encoder):
+        say("measuring its encoder")
+        encoded, per_image = measure_encoder(model, real, effort)
+        metrics |= encoded
         arrays |= per_image
+        z = encode_means(model, real.test[:INVERTED], real.labels[:INVERTED])
     say("looking into the latent space")
-    encoded = hasattr(model, "encode")
-    z = model.encode(real.test[:INVERTED])[0] if encoded else arrays["inversion_z"]
-    arrays |= measure_latent_space(model, real.test, z)
+    arrays |= measure_latent_space(model, real.test, z, labels=real.labels)
     arrays["test_labels"] = real.labels
     arrays["pictures_test"] = as_bytes(real.test[:SHOWN])
     arrays["pictures_recreated"] = as_bytes(recreated[:SHOWN])
@@ -256,23 +258,20 @@ def measure(
 
 
 @torch.no_grad()
-def measure_quick(model: Any, real: Reference) -> dict[str, float]:
+def measure_quick(model: GenerativeModel, real: Reference) -> dict[str, float]:
     """Distances of as many new images as `real` has, and the encoder's reconstruction."""
-    model.eval()
     metrics, _ = measure_generation(_drawn(model, len(real.test)), real)
-    if hasattr(model, "encode"):
+    if isinstance(model, Encoder):
         images = real.test[:INVERTED]
-        errors = image_errors(images, encode_decode(model, images))
+        errors = image_errors(images, reconstruct(model, images, real.labels[:INVERTED]))
         for name, interval in error_intervals(errors).items():
             metrics |= _interval(f"encoder/{name}", interval)
     metrics["samples"] = float(len(real.test))
     return metrics
 
 
-def _drawn(model: Any, count: int) -> Tensor:
-    chunks = torch.arange(count).split(1000)
-    drawn = [model.sample(len(c), generator("evaluation", i)) for i, c in enumerate(chunks)]
-    return torch.cat(drawn).float()
+def _drawn(model: GenerativeModel, count: int) -> Tensor:
+    return draw(model, count, lambda start: generator("evaluation", start // CHUNK))
 
 
 def _interval(name: str, interval: Interval) -> dict[str, float]:
@@ -280,5 +279,5 @@ def _interval(name: str, interval: Interval) -> dict[str, float]:
 
 
 def prefixed(prefix: str, metrics: dict[str, float]) -> dict[str, float]:
-    """The same figures as "prefix/key"."""
+    """The same metrics as "prefix/key"."""
     return {f"{prefix}/{key}": value for key, value in metrics.items()}

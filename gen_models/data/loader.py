@@ -1,0 +1,98 @@
+"""Batches of a data set that lies in memory as one uint8 tensor: a batch is one indexing operation.
+
+Images reach the models as float (batch, 1, 28, 28) in [0, 1]; nothing else sets a pixel range.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gen_models.seeding import generator
+
+IMAGE_SIZE = 28  # pixels, both ways
+
+
+class Batch(NamedTuple):
+    """What a model's steps are given."""
+
+    images: Tensor  # (b, 1, 28, 28) float in [0, 1]
+    labels: Tensor | None = None  # (b,) int64; None where the data set has none
+
+
+class InMemoryLoader:
+    """Batches of one tensor, with an order that is a function of (seed, epoch).
+
+    Lightning calls `set_epoch` through `sampler`, and saves and restores `state_dict` with its
+    checkpoints, so that training goes on at the very next batch.
+
+    Args:
+        images: (n, 1, 28, 28) uint8, on the device where the batches shall be.
+        labels: (n,) int64, on the same device.
+        batch_size: Images a batch, over all ranks.
+        shuffle_seed: Seed of the permutations; None keeps the order.
+        drop_last: Leave out a last batch that is not full.
+        rank: This process.
+        world_size: Number of processes; each takes every `world_size`-th image of a batch.
+    """
+
+    batch_sampler = None  # Lightning asks for both on anything that is not a DataLoader
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor | None = None,
+        *,
+        batch_size: int,
+        shuffle_seed: int | None = None,
+        drop_last: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.images = images
+        self.labels = labels
+        self.batch_size = batch_size
+        self.shuffle_seed = shuffle_seed
+        self.drop_last = drop_last
+        self.rank = rank
+        self.world_size = world_size
+        self.sampler = self
+        self.epoch = 0
+        self.position = 0  # batches handed out in this epoch
+        self._resume_at = 0
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        n = len(self.images)
+        return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the permutation of the next iteration."""
+        self.epoch = epoch
+
+    def state_dict(self) -> dict[str, int]:
+        """How many batches of the epoch have been handed out."""
+        return {"position": self.position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Begin the next iteration, and only that, after `state["position"]` batches."""
+        self._resume_at = state["position"] if state["position"] < len(self) else 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The batches of an epoch; nothing happens before the first `next`."""
+        start, self._resume_at = self._resume_at, 0
+        order = self._order()
+        for index in range(start, len(self)):
+            self.position = index + 1
+            begin = index * self.batch_size
+            chosen = slice(begin + self.rank, begin + self.batch_size, self.world_size)
+            rows = chosen if order is None else order[chosen]
+            images = self.images[rows].to(torch.float32).div_(255)
+            yield Batch(images, None if self.labels is None else self.labels[rows])
+
+    def _order(self) -> Tensor | None:
+        if self.shuffle_seed is None:
+            return None
+        own = generator("order", self.shuffle_seed, self.epoch)
+        return torch.randperm(len(self.images), generator=own).to(self.images.device)

@@ -1,0 +1,83 @@
+"""The pictures of an evaluation: figures/*.png from evaluation.npz, and TensorBoard's projector."""
+
+import shutil
+
+import numpy as np
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from gen_models import figures
+from gen_models.models.interface import Encoder, encode_means
+from gen_models.runs.directory import RunDirectory
+from gen_models.training.reporting import run_title
+
+MAPPED = 2000  # images on the map; more would hide one another
+PROJECTED = 2000  # images in TensorBoard's projector
+
+
+def write_figures(directory: RunDirectory) -> None:
+    """Draw `recreated`, `interpolation`, `traversal` and, with an encoder, `latent_map`."""
+    with np.load(directory.path / "evaluation.npz") as arrays:
+        found = {name: arrays[name] for name in arrays}
+    title = run_title(directory.read_config())
+    test, recreated = (found[f"pictures_{name}"] for name in ("test", "recreated"))
+    way = "its encoder's means" if "encoder_mse" in found else "latent inversion"
+    written = {
+        "recreated": figures.picture(
+            figures.tile_pairs(test, recreated, 20),
+            title=f"{title}: test images above, what the model makes of them by {way} below",
+        )
+    }
+    paths = found["pictures_interpolation"]  # (pairs, steps, 28, 28)
+    ends = test[: 2 * len(paths)].reshape(len(paths), 2, *test.shape[1:])
+    rows = np.concatenate([ends[:, :1], paths, ends[:, 1:]], 1)
+    written["interpolation"] = figures.picture(
+        figures.tile(rows.reshape(-1, *test.shape[1:]), rows.shape[1]),
+        title=f"{title}: from a test image (left) to another (right) through the latent space",
+    )
+    walks = found["pictures_traversal"]  # (units, steps, 28, 28)
+    low, high = found["traversal_values"][[0, -1]].tolist()
+    written["traversal"] = figures.picture(
+        figures.tile(walks.reshape(-1, *test.shape[1:]), walks.shape[1]),
+        title=f"{title}: the most active units of one z, each from {low:g} to {high:g}",
+        row_labels=[f"unit {unit}" for unit in found["traversal_units"]],
+    )
+    if "latent_map" in found:
+        points = found["latent_map"][:MAPPED]
+        first, second = (
+            f"{name} principal component, {100 * share:.0f} % of variance"
+            for name, share in zip(("first", "second"), found["latent_map_shares"], strict=True)
+        )
+        written["latent_map"] = figures.scatter(
+            points,
+            found["test_labels"][:MAPPED],
+            axis_labels=(first, second),
+            title=f"{title}: the encoder's means of {len(points):,} test images",
+        )
+    for name, figure in written.items():
+        figures.save(figure, directory.figures / f"{name}.png")
+
+
+def write_projector(
+    directory: RunDirectory, model: Encoder, images: Tensor, labels: Tensor
+) -> None:
+    """The encoder's means for TensorBoard's projector, with labels and the images as sprites.
+
+    In a folder of its own next to the run's curves, replaced as a whole.
+
+    Args:
+        directory: The run.
+        model: A model with an encoder.
+        images: (n, 1, 28, 28) in [0, 1]; the first 2,000 are shown.
+        labels: (n,).
+    """
+    folder = directory.path / "projector"
+    shutil.rmtree(folder, ignore_errors=True)
+    shown = images[:PROJECTED]
+    with SummaryWriter(str(folder)) as writer:
+        writer.add_embedding(
+            encode_means(model, shown, labels[:PROJECTED]),
+            metadata=labels[:PROJECTED].tolist(),
+            label_img=1 - shown,  # dark on light, as the projector's page
+            tag="means",
+        )

@@ -1,0 +1,54 @@
+"""What an evaluation tells its user on the terminal, and what to type next."""
+
+from rich.table import Table
+
+from gen_models.files import read_json
+from gen_models.runs.directory import RunDirectory
+from gen_models.terminal import say, show
+
+
+def show_evaluation(directory: RunDirectory, metrics: dict[str, float]) -> None:
+    """A run's measurements, next to the floor and the ceilings of the distances."""
+    bounds = ["floor", "gaussian", "noise"]
+    table = Table("generation", "this run", "real images", "PCA Gaussian", "pixel noise")
+    for name in [key.removeprefix("floor/") for key in metrics if key.startswith("floor/")]:
+        if "/" not in name:
+            row = [metrics[name], *(metrics[f"{bound}/{name}"] for bound in bounds)]
+            table.add_row(name, *(f"{value:.4g}" for value in row))
+    show(table)
+    ways = [key.removesuffix("/mse") for key in metrics if key.endswith("/mse")]
+    table = Table("reconstruction", "mse", "psnr, dB", "ssim")
+    for way in ways:
+        table.add_row(way, *(f"{metrics[f'{way}/{name}']:.4g}" for name in ("mse", "psnr", "ssim")))
+    show(table)
+    others = [key for key in metrics if key.startswith(("likelihood/", "grey_pixels/"))]
+    inversion = [f"inversion/{name}" for name in ("radius", "control_mse", "control_median_mse")]
+    for key in [*others, "active_units", *inversion]:
+        if key in metrics:
+            say(f"  {key} {metrics[key]:.4f}")
+    for key in [key for key in metrics if key.startswith("cost/")]:
+        say(f"  {key} {metrics[key]:,.6g}")
+    say(f"  {int(metrics['samples']):,} new images against as many test images")
+    say(f"  {directory.metrics}")
+    for picture in sorted(directory.figures.glob("*.png")):
+        say(f"  {picture}")
+
+
+def show_quick_evaluation(directory: RunDirectory) -> None:
+    """One line: a sweep has many runs."""
+    metrics = read_json(directory.metrics)
+    shown = [f"{name} {metrics[f'quick/{name}']:.4g}" for name in ("fid_lenet", "coverage")]
+    if "quick/encoder/mse" in metrics:
+        shown.append(f"encoder mse {metrics['quick/encoder/mse']:.4g}")
+    say(f"  {int(metrics['quick/samples']):,} new images: {', '.join(shown)}")
+
+
+def suggest(directory: RunDirectory) -> None:
+    """The last lines on the terminal: what to type next."""
+    say("Next:")
+    if "fid_lenet" in read_json(directory.metrics):
+        say(f"  gen-models compare {directory.path.parents[1]}")
+    else:
+        say(f"  gen-models evaluate {directory.path}")
+    say(f"  gen-models sample {directory.path} --count 64 --output samples.png")
+    say(f"  tensorboard --logdir {directory.path.parents[2]} --samples_per_plugin images=100")

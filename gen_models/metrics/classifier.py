@@ -1,0 +1,276 @@
+"""The fixed classifier whose penultimate layer gives the features of every distance.
+
+After LeCun et al. 1998 (LeNet-5), with batch normalisation. It is trained once a data set, on the
+training images alone, and then frozen; for MNIST and digits the weights come with the package, so
+that metrics agree between machines. The features are no Inception features: no distance made of
+them compares with a published one.
+"""
+
+import hashlib
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from math import ceil, pi
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load as from_bytes
+from safetensors.torch import save as to_bytes
+from torch import Tensor, nn
+
+from gen_models.data.datasets import Split
+from gen_models.errors import UserError
+from gen_models.files import read_json, write_json
+from gen_models.seeding import derive_seed, generator
+
+WEIGHTS = Path(__file__).parent / "weights"  # those that come with the package
+WIDTH = 84  # features, as in LeNet-5; few, because the bias of a distance grows with them
+CLASSES = 10
+CHUNK = 250  # images passed through the network at once; 1000 leave a processor's cache
+
+EPOCHS = 10
+LEAST_STEPS = 1000  # of a small data set, whose epochs are short
+BATCH_SIZE = 128
+LR = 5e-3  # highest of the one-cycle schedule (Smith & Topin 2018)
+WEIGHT_DECAY = 1e-2
+ROTATION = 10 / 180 * pi  # the largest turn, change of size and shift of a training image
+SCALE = 0.1
+SHIFT = 2 / 14  # of half an image: 2 pixels
+
+SILENT_BELOW = 0.05  # share of training images on which a feature fires: half of one class
+
+
+class LeNet(nn.Module):
+    """Three convolutions and two linear layers, from (n, 1, 28, 28) in [0, 1] to 10 logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            *_convolution(1, 24, 5),  # (n, 24, 14, 14)
+            *_convolution(24, 48, 3),  # (n, 48, 7, 7)
+            *_convolution(48, 96, 3),  # (n, 96, 3, 3)
+        )
+        self.penultimate = nn.Linear(96 * 3 * 3, WIDTH)
+        self.last = nn.Linear(WIDTH, CLASSES)
+        self.to(memory_format=torch.channels_last)
+
+    def features(self, images: Tensor) -> Tensor:
+        """The penultimate layer after its ReLU, (n, 84), not standardised."""
+        images = images.contiguous(memory_format=torch.channels_last)  # twice as fast on a CPU
+        return F.relu(self.penultimate(self.convolutions(images).flatten(1)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of the digits, (n, 10)."""
+        logits: Tensor = self.last(self.features(images))
+        return logits
+
+
+class Reading(NamedTuple):
+    """What the classifier sees in some images."""
+
+    features: Tensor  # (n, d) standardised by the training images; d is WIDTH or a little less
+    logits: Tensor  # (n, 10)
+
+    @property
+    def labels(self) -> Tensor:
+        """The likeliest digits, (n,) int64."""
+        return self.logits.argmax(1)
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """The trained network, frozen and in eval mode, with the record of its training.
+
+    Not a module, so that it never becomes part of a trained model.
+
+    Attributes:
+        network: A `LeNet`.
+        record: What `train_classifier` knows: data, test_accuracy, seed, versions, and of the
+            features of the training images mean, std and those that hardly ever fire ("silent").
+    """
+
+    network: LeNet
+    record: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        """Freeze the network."""
+        self.network.eval().requires_grad_(False)
+
+    def to(self, device: torch.device) -> "Classifier":
+        """Move the network; returns this classifier."""
+        self.network.to(device)
+        return self
+
+    @torch.no_grad()
+    def read(self, images: Tensor) -> Reading:
+        """Features and logits of (n, 1, 28, 28) images, float in [0, 1] or uint8."""
+        kept = [index for index in range(WIDTH) if index not in self.record["silent"]]
+        raw = torch.cat([self.network.features(_pixels(chunk)) for chunk in images.split(CHUNK)])
+        mean, std = (torch.tensor(self.record[key]).to(raw) for key in ("mean", "std"))
+        features = (raw - mean) / std.clamp(min=1e-12)
+        return Reading(features[:, kept], self.network.last(raw))
+
+    def accuracy(self, split: Split) -> float:
+        """Share of images, [0, 1], whose label is found."""
+        labels = self.read(split.images).labels.cpu()
+        return (labels == split.labels).double().mean().item()
+
+
+def train_classifier(
+    splits: dict[str, Split],
+    *,
+    name: str,
+    seed: int = 0,
+    epochs: int | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Classifier:
+    """Train on the training images, on the CPU; the global generator is left alone.
+
+    Label smoothing, which would raise accuracy, is not used: it draws the features of a class
+    together (Mueller et al. 2019), and they are what is wanted here.
+
+    Args:
+        splits: "train", and "validation" and "test" for its accuracy.
+        name: Of the data set.
+        seed: Of the first weights, the order and the distortions.
+        epochs: Passes over the training images; None means 10, or more for a small data set.
+        on_step: Called with the steps done and their total, e.g. for a progress bar.
+    """
+    begin = perf_counter()
+    train = splits["train"]
+    a_epoch = max(1, len(train.images) // BATCH_SIZE)
+    if epochs is None:
+        epochs = max(EPOCHS, ceil(LEAST_STEPS / a_epoch))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed("classifier", seed))
+        network = LeNet()
+    steps = epochs * a_epoch
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=LR, weight_decay=WEIGHT_DECAY, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=LR, total_steps=steps)
+    network.train()
+    for step in range(steps):
+        epoch, index = divmod(step, a_epoch)
+        if index == 0:
+            own = generator("classifier", name, seed, epoch)
+            order = torch.randperm(len(train.images), generator=own)
+        chosen = order[index * BATCH_SIZE : (index + 1) * BATCH_SIZE]
+        images = distorted(_pixels(train.images[chosen]), own)
+        loss = F.cross_entropy(network(images), train.labels[chosen])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        if on_step is not None:
+            on_step(step + 1, steps)
+    record = {
+        "data": name,
+        "seed": seed,
+        "epochs": epochs,
+        "seconds": round(perf_counter() - begin, 1),
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "gen-models": version("gen-models"),
+        },
+    }
+    record |= _feature_statistics(network.eval(), train.images)
+    classifier = Classifier(network, record)
+    for part in ("validation", "test"):
+        record[f"{part}_accuracy"] = classifier.accuracy(splits[part])
+    return classifier
+
+
+def distorted(images: Tensor, own: torch.Generator) -> Tensor:
+    """Each image turned, resized and shifted a little at random; (n, 1, 28, 28) in [0, 1]."""
+    angle, size, x, y = (2 * torch.rand(4, len(images), generator=own) - 1).unbind()
+    angle, size = ROTATION * angle, 1 + SCALE * size
+    cos, sin = size * angle.cos(), size * angle.sin()
+    rows = [torch.stack([cos, -sin, SHIFT * x], 1), torch.stack([sin, cos, SHIFT * y], 1)]
+    grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, align_corners=False)
+
+
+def save_classifier(classifier: Classifier, path: Path) -> None:
+    """Write the weights to PATH.safetensors and the record, with their SHA-256, to PATH.json."""
+    weights = classifier.network.state_dict().items()
+    content = to_bytes({name: tensor.contiguous() for name, tensor in weights})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_suffix(".safetensors").write_bytes(content)
+    record = classifier.record | {"sha256": hashlib.sha256(content).hexdigest()}
+    write_json(path.with_suffix(".json"), record)
+
+
+def load_classifier(path: Path) -> Classifier:
+    """Read what `save_classifier` wrote to PATH.safetensors and PATH.json.
+
+    Raises:
+        UserError: A file is missing, not one of ours, or they do not belong together.
+    """
+    weights = path.with_suffix(".safetensors")
+    remedy = "train it again"
+    for file in (weights, path.with_suffix(".json")):
+        if not file.is_file():
+            raise UserError(f"{file}: the classifier's file is missing: {remedy}")
+    record = read_json(path.with_suffix(".json"))
+    content = weights.read_bytes()
+    if record.get("sha256") != hashlib.sha256(content).hexdigest():
+        raise UserError(f"{weights}: not the weights that its record tells of: {remedy}")
+    lengths = [len(record.get(key) or []) for key in ("mean", "std")]
+    if lengths != [WIDTH, WIDTH] or not isinstance(record.get("silent"), list):
+        raise UserError(f"{path.with_suffix('.json')}: not a classifier's record: {remedy}")
+    network = LeNet()
+    try:
+        network.load_state_dict(from_bytes(content))
+    except (SafetensorError, RuntimeError) as error:
+        raise UserError(f"{weights}: not a classifier's weights: {remedy}") from error
+    return Classifier(network, record)
+
+
+def classifier_path(data_name: str, root: Path) -> Path:
+    """Where the classifier of a data set is, or belongs, without its ending.
+
+    Args:
+        data_name: Name of the data set.
+        root: Folder of the data sets; classifiers that do not come with the package lie there.
+    """
+    shipped = WEIGHTS / data_name
+    if shipped.with_suffix(".safetensors").is_file():
+        return shipped
+    return root / "classifiers" / data_name
+
+
+def _convolution(width_in: int, width_out: int, size: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(width_in, width_out, size, padding=size // 2, bias=False),
+        nn.MaxPool2d(2),  # first, for a quarter of the work below
+        nn.BatchNorm2d(width_out),
+        nn.ReLU(),
+    ]
+
+
+@torch.no_grad()
+def _feature_statistics(network: LeNet, images: Tensor) -> dict[str, list[float] | list[int]]:
+    """Mean and standard deviation of each feature, and the features that hardly ever are above 0.
+
+    Those would be worse than useless: divided by its tiny standard deviation, such a feature of
+    one generated image could outweigh all else.
+    """
+    raw = torch.cat([network.features(_pixels(chunk)) for chunk in images.split(CHUNK)]).double()
+    silent = ((raw > 0).double().mean(0) < SILENT_BELOW).nonzero().flatten()
+    return {
+        "mean": raw.mean(0).tolist(),
+        "std": raw.std(0).tolist(),
+        "silent": [int(index) for index in silent],
+    }
+
+
+def _pixels(images: Tensor) -> Tensor:
+    return images.float() / 255 if images.dtype == torch.uint8 else images

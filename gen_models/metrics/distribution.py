@@ -1,0 +1,254 @@
+"""Distances between two sets of images as pure functions of their features, (n, d) each.
+
+Frechet distance: Heusel et al. 2017. Kernel distance: Binkowski et al. 2018. Precision and recall:
+Kynkaanniemi et al. 2019; density and coverage: Naeem et al. 2020. Features come from one fixed
+classifier (`classifier.py`), so no value compares with one from Inception features.
+"""
+
+from collections.abc import Iterator
+from math import ceil, frexp, log2
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+CHUNK_BYTES = 16 * 2**20  # of a matrix of distances held at once: within a processor's cache
+NEIGHBOURS = 5  # k of the balls, Naeem et al. 2020
+
+
+class Overlap(NamedTuple):
+    """How far two sets of features share their support."""
+
+    precision: float  # share of fakes inside a real image's ball, [0, 1]
+    recall: float  # share of real images inside a fake's ball, [0, 1]
+    density: float  # mean number of real balls that hold a fake, over k; 1 for equal distributions
+    coverage: float  # share of real images whose ball holds a fake, [0, 1]
+
+
+def frechet_distance(real: Tensor, fake: Tensor) -> float:
+    """Squared 2-Wasserstein distance of the Gaussians fitted to two sets, in squared features.
+
+    |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)), Heusel et al. 2017, equation 6; in float64. Biased
+    upward by about tr(S) (1 / n1 + 1 / n2) or more: compare only values of equal sample sizes.
+
+    Args:
+        real: (n, d), n at least 2.
+        fake: (m, d), m at least 2.
+
+    Raises:
+        ValueError: The shapes do not fit or a feature is not finite.
+    """
+    _check(real, fake, least=2)
+    real_mean, real_covariance = _moments(real)
+    fake_mean, fake_covariance = _moments(fake)
+    values, vectors = torch.linalg.eigh(real_covariance)
+    root = vectors * values.clamp(min=0).sqrt() @ vectors.T  # S1^(1/2)
+    # S1 S2 has the eigenvalues of the symmetric S1^(1/2) S2 S1^(1/2), so no matrix root is needed.
+    eigenvalues = torch.linalg.eigvalsh(root @ fake_covariance @ root)
+    overlap = eigenvalues.clamp(min=0).sqrt().sum()
+    distance = (
+        (real_mean - fake_mean).square().sum()
+        + real_covariance.trace()
+        + fake_covariance.trace()
+        - 2 * overlap
+    )
+    return max(0.0, distance.item())  # below 0 by rounding only
+
+
+def kernel_distance(real: Tensor, fake: Tensor) -> float:
+    """Unbiased squared MMD of two sets, with the kernel (x.y / d + 1)^3; no unit, may be negative.
+
+    One U-statistic over all pairs (Gretton et al. 2012, equation 3; the kernel: Binkowski et al.
+    2018, section 4), not a mean over subsets. Standardise the features: the kernel has a scale.
+
+    Args:
+        real: (n, d), n at least 2.
+        fake: (m, d), m at least 2.
+
+    Raises:
+        ValueError: The shapes do not fit or a feature is not finite.
+    """
+    _check(real, fake, least=2)
+    real, fake = real.float(), fake.float()
+    n, m = len(real), len(fake)
+    within = _kernel_sum(real, real) / (n * (n - 1)) + _kernel_sum(fake, fake) / (m * (m - 1))
+    return within - 2 * _kernel_sum(real, fake) / (n * m)
+
+
+def precision_recall_density_coverage(
+    real: Tensor, fake: Tensor, *, k: int = NEIGHBOURS
+) -> Overlap:
+    """Overlap of two sets, by balls that reach to each feature's k-th nearest neighbour.
+
+    Naeem et al. 2020, equations 1 to 4. A ball is open, as in the authors' package prdc. Exact on
+    the grid of `_on_grid`: copies among the rows count the same on every machine.
+
+    Args:
+        real: (n, d), n above k.
+        fake: (m, d), m above k.
+        k: Neighbours. Equal distributions have a coverage of about 1 - 2^-k.
+
+    Raises:
+        ValueError: The shapes do not fit, k is below 1 or a feature is not finite.
+    """
+    _check(real, fake, least=k + 1, k=k)
+    exponent = _exponent(real, fake)
+    real, fake = _on_grid(real, exponent), _on_grid(fake, exponent)
+    real_radii, fake_radii = _squared_radii(real, k), _squared_radii(fake, k)
+    balls = torch.zeros(len(fake), dtype=torch.int64, device=fake.device)  # real ones, a fake
+    recalled = covered = 0
+    for start, distances in _squared_distances(real, fake):  # (c, m)
+        radii = real_radii[start : start + len(distances), None]
+        balls += (distances < radii).sum(0)
+        recalled += int((distances < fake_radii).any(1).sum())
+        covered += int((distances.amin(1, keepdim=True) < radii).sum())
+    return Overlap(
+        precision=(balls > 0).double().mean().item(),
+        recall=recalled / len(real),
+        density=balls.double().mean().item() / k,
+        coverage=covered / len(real),
+    )
+
+
+class Coverage:
+    """The coverage of one real set by any number of fake ones, a third of the work of all four.
+
+    Exactly that of `precision_recall_density_coverage`. The radii of the real features are kept,
+    for each grid that a fake set has called for.
+
+    Args:
+        real: (n, d), n above k.
+        k: Neighbours.
+    """
+
+    def __init__(self, real: Tensor, *, k: int = NEIGHBOURS) -> None:
+        self.real = real
+        self.k = k
+        self._radii: dict[int, Tensor] = {}  # exponent of the grid -> (n,)
+
+    def __call__(self, fake: Tensor) -> float:
+        """Share of real features whose ball holds a fake one, [0, 1].
+
+        Args:
+            fake: (m, d), m above k.
+
+        Raises:
+            ValueError: The shapes do not fit, k is below 1 or a feature is not finite.
+        """
+        _check(self.real, fake, least=self.k + 1, k=self.k)
+        exponent = _exponent(self.real, fake)
+        real, fake = _on_grid(self.real, exponent), _on_grid(fake, exponent)
+        if exponent not in self._radii:
+            self._radii[exponent] = _squared_radii(real, self.k)
+        nearest = torch.cat([part.amin(1) for _, part in _squared_distances(real, fake)])
+        return (nearest < self._radii[exponent]).double().mean().item()
+
+
+def label_histogram(labels: Tensor, *, classes: int = 10) -> Tensor:
+    """Share of each class, (classes,) float64, from (n,) labels in [0, classes)."""
+    return torch.bincount(labels, minlength=classes).double() / len(labels)
+
+
+def histogram_divergence(fake: Tensor, real: Tensor) -> float:
+    """KL(fake || real) of two histograms, in nats; 0 at best, log(classes) at a total collapse.
+
+    Args:
+        fake: (classes,) shares of the generated images; a share of 0 adds nothing.
+        real: (classes,) shares of the real images, none of them 0.
+
+    Raises:
+        ValueError: A real class is empty.
+    """
+    if not bool((real > 0).all()):
+        raise ValueError("every class must have real images")
+    return torch.special.xlogy(fake, fake / real).sum().item()
+
+
+def missing_classes(fake: Tensor, real: Tensor, *, below: float = 0.1) -> int:
+    """Number of classes whose share is less than `below` times their real one.
+
+    Not the number of empty classes: a classifier that errs now and then fills those too.
+
+    Args:
+        fake: (classes,) shares of the generated images.
+        real: (classes,) shares of the real images.
+        below: A share of the real share, [0, 1].
+    """
+    return int((fake < below * real).sum())
+
+
+def mean_confidence(logits: Tensor) -> float:
+    """Mean probability of the likeliest class, [1 / classes, 1], from (n, classes) logits."""
+    return logits.double().softmax(1).amax(1).mean().item()
+
+
+def _kernel_sum(x: Tensor, y: Tensor) -> float:
+    """Sum of the kernel over all pairs of rows; where x is y, without those of a row and itself."""
+    total = torch.zeros((), dtype=torch.float64, device=x.device)
+    for start, rows in _chunks(x / x.shape[1], y):
+        kernel = torch.mm(rows, y.T).add_(1).pow_(3)  # (c, m)
+        if x is y:
+            kernel.diagonal(start).zero_()
+        total += kernel.sum(dtype=torch.float64)
+    return total.item()
+
+
+def _exponent(real: Tensor, fake: Tensor) -> int:
+    """The smallest e with |x| < 2^e for every coordinate of both sets."""
+    largest = max(real.abs().amax().item(), fake.abs().amax().item())
+    return frexp(largest)[1]
+
+
+def _on_grid(features: Tensor, exponent: int) -> Tensor:
+    """Coordinates in (-2^exponent, 2^exponent) as whole numbers of at most b bits, in float64.
+
+    b = floor((51 - ceil(log2 d)) / 2), 22 for d = 84: nearly float32's own 24. Then |x|^2, |y|^2,
+    2 x.y and every partial sum of |x|^2 + |y|^2 - 2 x.y stay within 4 d 2^(2b) <= 2^53, so each is
+    a whole number that float64 holds exactly. Squared distances are exact whatever the order of
+    the sums: chunks, threads, fused multiplication and the processor change nothing, equal rows
+    have equal distances, and a copy is at distance 0. All sets that are compared share a grid.
+    """
+    bits = (51 - ceil(log2(features.shape[1]))) // 2
+    return (features.double() * 2.0 ** (bits - exponent)).round()
+
+
+def _chunks(x: Tensor, y: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """First row and rows of x, so many that a value for each pair with y takes CHUNK_BYTES."""
+    rows = max(1, CHUNK_BYTES // (y.element_size() * len(y)))
+    for start in range(0, len(x), rows):
+        yield start, x[start : start + rows]
+
+
+def _squared_distances(x: Tensor, y: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """First row and squared Euclidean distances, (c, m), of chunks of x to all of y."""
+    norms = y.square().sum(1)  # (m,)
+    for start, rows in _chunks(x, y):
+        distances = torch.addmm(norms, rows, y.T, alpha=-2)
+        yield start, distances.add_(rows.square().sum(1, keepdim=True))
+
+
+def _squared_radii(features: Tensor, k: int) -> Tensor:
+    """Squared distance of each row to its k-th nearest other row, (n,)."""
+    radii = []
+    for start, distances in _squared_distances(features, features):
+        distances.diagonal(start).fill_(torch.inf)
+        radii.append(distances.topk(k, largest=False).values[:, -1])  # kthvalue is far slower
+    return torch.cat(radii)
+
+
+def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    exact = features.double()
+    return exact.mean(0), exact.T.cov()
+
+
+def _check(real: Tensor, fake: Tensor, *, least: int, k: int = 1) -> None:
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    if real.ndim != 2 or fake.ndim != 2 or real.shape[1] != fake.shape[1]:
+        raise ValueError(
+            f"features must be (n, d) and (m, d), got {tuple(real.shape)} and {tuple(fake.shape)}"
+        )
+    if min(len(real), len(fake)) < least:
+        raise ValueError(f"at least {least} rows are needed, got {len(real)} and {len(fake)}")
+    if not (bool(real.isfinite().all()) and bool(fake.isfinite().all())):
+        raise ValueError("features must be finite")

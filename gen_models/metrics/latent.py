@@ -1,0 +1,135 @@
+"""Looks into the latent space: paths between test images, single units, a map of the means.
+
+Paths: White 2016, "Sampling Generative Networks", section 2.1: straight for a uniform prior, whose
+support is convex; spherical for a normal one, whose mass lies on a sphere that a straight path
+leaves. Active units: Burda et al. 2016, section 5.2. Through the interface of every model alone.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gen_models.metrics.pixels import as_bytes, principal_components
+from gen_models.metrics.reconstruction import NORMAL_LIMIT, prior_limit
+from gen_models.models.interface import Encoder, GenerativeModel, encode_means
+from gen_models.seeding import generator
+
+PAIRS = 8  # of neighbouring test images, which are in random order
+STEPS = 11  # on a path, its ends among them, and of a traversed unit
+UNITS = 8  # that are traversed
+PROBES = 64  # draws of the prior on which a unit's effect is measured
+PARALLEL = 1e-6  # sine of an angle below which the straight path is the same
+
+
+class LatentMap(NamedTuple):
+    """Latents on the plane of their two leading principal components."""
+
+    points: Tensor  # (n, 2)
+    shares: Tensor  # (2,) of the variance, [0, 1]
+
+
+def straight(start: Tensor, end: Tensor, steps: int) -> Tensor:
+    """Points at equal distances from `start` to `end`, (n, d) each -> (n, steps, d)."""
+    share = torch.linspace(0, 1, steps).view(1, -1, 1).to(start)
+    return (1 - share) * start.unsqueeze(1) + share * end.unsqueeze(1)
+
+
+def spherical(start: Tensor, end: Tensor, steps: int) -> Tensor:
+    """Points at equal angles from `start` to `end`, (n, d) each -> (n, steps, d).
+
+    sin((1 - t) a) / sin(a) start + sin(t a) / sin(a) end, a the angle between them (Shoemake 1985);
+    ends of one length keep it on the whole way. Straight where the ends are parallel or opposite.
+    """
+    cosine = torch.nn.functional.cosine_similarity(start.double(), end.double())
+    angle = cosine.clamp(-1, 1).acos().view(-1, 1, 1)  # (n, 1, 1)
+    share = torch.linspace(0, 1, steps, dtype=torch.float64).view(1, -1, 1).to(angle)
+    sine = angle.sin()
+    weights = ((1 - share) * angle).sin() / sine, (share * angle).sin() / sine  # (n, steps, 1)
+    path = weights[0] * start.unsqueeze(1) + weights[1] * end.unsqueeze(1)
+    return torch.where(sine > PARALLEL, path.to(start), straight(start, end, steps))
+
+
+def traverse(z: Tensor, units: Tensor, values: Tensor) -> Tensor:
+    """Copies of one z, (d,), with one unit set to one value each, (units, values, d)."""
+    moved = z.repeat(len(units), len(values), 1)
+    moved[torch.arange(len(units)), :, units] = values.to(z)
+    return moved
+
+
+@torch.no_grad()
+def unit_activity(model: GenerativeModel, images: Tensor, labels: Tensor | None = None) -> Tensor:
+    """How much each unit does, (latent_dim,): comparable within one model alone.
+
+    With an encoder, the variance over images of the posterior mean, Var_x(E[z | x]). Without one,
+    the mean squared change of a pixel between both ends of the unit's range, over draws of the
+    prior for the other units.
+
+    Args:
+        model: In eval mode.
+        images: (n, 1, 28, 28); read by an encoder only.
+        labels: (n,) int64, their classes, for a conditional model.
+    """
+    if isinstance(model, Encoder):
+        return encode_means(model, images, labels).var(0)
+    z = model.prior(PROBES, generator("traversal"))
+    limit = prior_limit(model)
+    effects = []
+    for unit in range(model.latent_dim):
+        low, high = z.clone(), z.clone()
+        low[:, unit], high[:, unit] = -limit, limit
+        effects.append((model.decode(high) - model.decode(low)).square().mean())
+    return torch.stack(effects)
+
+
+def latent_map(means: Tensor) -> LatentMap:
+    """The plane on which latents, (n, d) with d at least 2, differ most.
+
+    A component's sign, which is arbitrary, is that of its largest weight.
+    """
+    fitted = principal_components(means, means.shape[1])
+    plane = fitted.components[:2]  # (2, d)
+    largest = plane.gather(1, plane.abs().argmax(1, keepdim=True))  # (2, 1)
+    points = (means - fitted.mean) @ (plane * largest.sign()).T
+    return LatentMap(points, fitted.variances[:2] / fitted.variances.sum())
+
+
+@torch.no_grad()
+def measure_latent_space(
+    model: GenerativeModel, images: Tensor, z: Tensor, labels: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Pictures of the latent space, for evaluation.npz.
+
+    Args:
+        model: In eval mode.
+        images: (n, 1, 28, 28) test images.
+        z: (2 x PAIRS or more, latent_dim), the latents of the first of them: the encoder's means,
+            or those found by inversion. The first is the one whose units are traversed.
+        labels: (n,) int64, the images' classes, for a conditional model.
+
+    Returns:
+        "pictures_interpolation" (pairs, steps, 28, 28) uint8, between the images 2 i and 2 i + 1;
+        "pictures_traversal" (units, steps, 28, 28) uint8, with "traversal_units", the most active
+        first, and "traversal_values", from end to end of the prior's range (+-3 of a normal one);
+        with an encoder of two units or more, "latent_map" (n, 2) and "latent_map_shares" (2,).
+    """
+    limit = prior_limit(model)
+    path = spherical if limit == NORMAL_LIMIT else straight
+    ends = z[: 2 * PAIRS].unflatten(0, (-1, 2))  # (pairs, 2, d)
+    units = unit_activity(model, images, labels).argsort(descending=True)[:UNITS]
+    values = torch.linspace(-limit, limit, STEPS)
+    found = {
+        "pictures_interpolation": _pictures(model, path(ends[:, 0], ends[:, 1], STEPS)),
+        "pictures_traversal": _pictures(model, traverse(z[0], units, values)),
+        "traversal_units": units,
+        "traversal_values": values,
+    }
+    if isinstance(model, Encoder) and model.latent_dim > 1:
+        on_map = latent_map(encode_means(model, images, labels))
+        found |= {"latent_map": on_map.points, "latent_map_shares": on_map.shares}
+    return found
+
+
+def _pictures(model: GenerativeModel, z: Tensor) -> Tensor:
+    """Decode (rows, columns, d) to (rows, columns, 28, 28) uint8."""
+    return as_bytes(model.decode(z.flatten(0, 1))).unflatten(0, z.shape[:2])

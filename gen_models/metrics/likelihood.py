@@ -1,0 +1,139 @@
+"""Bounds on log p(x) of a latent-variable model with a diagonal Gaussian encoder, in nats an image.
+
+ELBO: Kingma & Welling 2014, equation 3. Importance weighted bound and active units: Burda et al.
+2016, "Importance Weighted Autoencoders", equation 8 and section 5. Of a model, `encode` and
+`log_likelihood` alone are called.
+"""
+
+from collections.abc import Iterator
+from math import log
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gen_models.models.interface import Likelihood
+from gen_models.models.losses import kl_to_standard_normal
+from gen_models.seeding import generator as own_generator
+
+IMAGES = 100  # encoded at once
+CHUNK_VALUES = 2**20  # values of x decoded at once: 4 MiB, so that they stay in the cache
+ACTIVE_ABOVE = 0.01  # variance of a posterior mean over images, Burda et al. 2016
+
+
+class NegativeELBO(NamedTuple):
+    """-ELBO and its two terms, in nats, one value for each image, (n,) each."""
+
+    loss: Tensor  # recon + kl
+    recon: Tensor  # E_q[-log p(x | z)]
+    kl: Tensor  # KL(q(z | x) || N(0, I)), exact
+
+
+def binarised(images: Tensor, *, seed: int = 0) -> Tensor:
+    """Each pixel drawn from Bernoulli(grey), the same for a seed on every device.
+
+    Dynamic binarisation (Salakhutdinov & Murray 2008) with one fixed draw for evaluation.
+
+    Args:
+        images: (n, ...) in [0, 1].
+        seed: Of the draw.
+
+    Returns:
+        (n, ...) float, 0 or 1.
+    """
+    return torch.bernoulli(images.cpu(), generator=own_generator("binarise", seed)).to(images)
+
+
+@torch.no_grad()
+def negative_elbo(
+    model: Likelihood,
+    images: Tensor,
+    labels: Tensor | None = None,
+    *,
+    generator: torch.Generator,
+    samples: int = 1,
+) -> NegativeELBO:
+    """-ELBO of each image, the KL in closed form, the rest by samples of q(z | x).
+
+    Args:
+        model: In eval mode.
+        images: (n, ...).
+        labels: (n,) int64, their classes, for a conditional model.
+        generator: Of the samples; on the CPU.
+        samples: Samples of z an image; one is enough for a mean over many images.
+    """
+    parts = []
+    for chunk, mu, logvar in _encoded(model, images, labels):
+        z, _ = _draw(mu, logvar, samples, generator)
+        recon = -model.log_likelihood(z, chunk).mean(0)
+        kl = kl_to_standard_normal(mu, logvar).sum(1)
+        parts.append((recon + kl, recon, kl))
+    return NegativeELBO(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+@torch.no_grad()
+def importance_weighted_bound(
+    model: Likelihood,
+    images: Tensor,
+    labels: Tensor | None = None,
+    *,
+    samples: int,
+    generator: torch.Generator,
+) -> Tensor:
+    """Lower bound on log p(x) of each image, log 1/K sum_k p(x, z_k) / q(z_k | x).
+
+    Burda et al. 2016, equation 8. K = 1 is the ELBO in expectation; the bound rises with K, to
+    log p(x). The samples are decoded in chunks; memory does not grow with n or K.
+
+    Args:
+        model: In eval mode; q(z | x), its encoder's, is the proposal.
+        images: (n, ...).
+        labels: (n,) int64, their classes, for a conditional model.
+        samples: K.
+        generator: Of the samples; on the CPU.
+
+    Returns:
+        (n,) nats, float64.
+    """
+    bounds = []
+    for chunk, mu, logvar in _encoded(model, images, labels):
+        at_once = max(1, CHUNK_VALUES // max(1, chunk.numel()))
+        sums = []
+        for start in range(0, samples, at_once):
+            z, noise = _draw(mu, logvar, min(at_once, samples - start), generator)
+            # log N(z; 0, I) - log N(z; mu, sigma^2): the constants cancel
+            log_ratio = 0.5 * (noise.square() + logvar - z.square()).sum(2)  # (k, n)
+            weights = model.log_likelihood(z, chunk).double() + log_ratio.double()
+            sums.append(weights.logsumexp(0))
+        bounds.append(torch.stack(sums).logsumexp(0) - log(samples))
+    return torch.cat(bounds)
+
+
+def active_units(mu: Tensor) -> Tensor:
+    """Which latents carry information: Var_x(E[z | x]) > 0.01 (Burda et al. 2016, section 5.2).
+
+    Args:
+        mu: (n, latent_dim) posterior means of many images.
+
+    Returns:
+        (latent_dim,) bool; its sum is the number of active units.
+    """
+    return mu.var(0) > ACTIVE_ABOVE
+
+
+def _encoded(
+    model: Likelihood, images: Tensor, labels: Tensor | None
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Chunks of the images, each with mean and log-variance of q(z | x)."""
+    for start in range(0, len(images), IMAGES):
+        chunk = slice(start, start + IMAGES)
+        known = None if labels is None else labels[chunk]
+        yield images[chunk], *model.encode(images[chunk], known)
+
+
+def _draw(
+    mu: Tensor, logvar: Tensor, samples: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Samples of N(mu, exp logvar) and the noise they were made of, (k, n, latent_dim) each."""
+    noise = torch.randn(samples, *mu.shape, generator=generator).to(mu)
+    return mu + (0.5 * logvar).exp() * noise, noise

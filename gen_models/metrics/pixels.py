@@ -1,0 +1,169 @@
+"""Measures and references that need no features: functions of images, (n, 1, 28, 28) in [0, 1].
+
+Sharpness, memorisation, principal components, and the two ceilings of the distances: images that
+a model without any idea of a digit would make.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CHUNK_BYTES = 64 * 2**20  # of a matrix of distances held at once
+LAPLACIAN = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
+
+
+class Sharpness(NamedTuple):
+    """Means over images; compare with those of real images, which are not the largest."""
+
+    laplacian_variance: float  # variance over an image of its discrete Laplacian, squared pixels
+    grey_share: float  # share of pixels in (0.1, 0.9), [0, 1]; blur raises it
+
+
+class Memorisation(NamedTuple):
+    """Whether images lie nearer to the training images than to others of the same kind."""
+
+    ratio: float  # of the two below; compare with that of real test images
+    train_distance: float  # mean Euclidean distance to the nearest training image, in pixels
+    test_distance: float  # the same to the nearest test image
+
+
+class Neighbours(NamedTuple):
+    """The nearest of some reference images, for each image."""
+
+    distances: Tensor  # (n,) Euclidean, in pixels
+    indices: Tensor  # (n,) int64
+
+
+class PrincipalComponents(NamedTuple):
+    """Mean and leading eigenvectors of the covariance of images."""
+
+    mean: Tensor  # (p,)
+    components: Tensor  # (k, p), orthonormal rows
+    variances: Tensor  # (k,), falling, squared pixels
+
+
+def as_bytes(images: Tensor) -> Tensor:
+    """Images (n, 1, h, w) in [0, 1] as uint8, (n, h, w)."""
+    return images.squeeze(1).mul(255).round().to(torch.uint8)
+
+
+def sharpness(images: Tensor) -> Sharpness:
+    """Mean variance of the Laplacian and mean share of grey pixels of (n, 1, h, w) images.
+
+    The variance of the Laplacian is Pech-Pacheco et al. 2000's measure of focus; here without the
+    image's border, where it is not defined.
+    """
+    kernel = LAPLACIAN.to(images).view(1, 1, 3, 3)
+    variances, grey = [], 0
+    for chunk in images.split(1000):  # all at once would take 400 MiB
+        edges = F.conv2d(chunk, kernel).flatten(1)  # (c, (h - 2) (w - 2))
+        variances.append(edges.double().var(1, correction=0))
+        grey += int(((chunk > 0.1) & (chunk < 0.9)).sum())
+    return Sharpness(torch.cat(variances).mean().item(), grey / images.numel())
+
+
+def nearest(images: Tensor, reference: Tensor, *, leave_one_out: bool = False) -> Neighbours:
+    """The nearest reference image of each image, in chunks of at most 64 MiB.
+
+    Args:
+        images: (n, ...) float.
+        reference: (m, ...) float, images of the same shape.
+        leave_one_out: `images` are the `reference`: none is its own neighbour.
+
+    Raises:
+        ValueError: There is no reference image.
+    """
+    if len(reference) <= leave_one_out:
+        raise ValueError(f"reference must hold other images, got {len(reference)}")
+    x, y = images.flatten(1), reference.flatten(1)
+    norms = torch.cat([part.square().sum(1) for part in y.split(1000)])
+    found = []
+    rows = max(1, CHUNK_BYTES // (y.element_size() * len(y)))
+    for start in range(0, len(x), rows):
+        # |x - y|^2 - |x|^2: enough to find the nearest
+        distances = torch.addmm(norms, x[start : start + rows], y.T, alpha=-2)  # (c, m)
+        if leave_one_out:
+            distances.diagonal(start).fill_(torch.inf)
+        found.append(distances.argmin(1))
+    indices = torch.cat(found)
+    # Anew from the difference, so that a copy is at distance 0 exactly.
+    chunks = zip(x.split(1000), indices.split(1000), strict=True)
+    return Neighbours(torch.cat([(a - y[i]).square().sum(1).sqrt() for a, i in chunks]), indices)
+
+
+def memorisation(
+    images: Tensor, train: Tensor, test: Tensor, *, leave_one_out: bool = False
+) -> Memorisation:
+    """Mean distance to the nearest training image, over that to the nearest test image.
+
+    Compare it with the ratio of real test images, which is below 1 already, as there are more
+    training images: a model with a lower one gives training images back.
+
+    Args:
+        images: (n, 1, 28, 28) float.
+        train: (m, 1, 28, 28) float, what the model was trained on.
+        test: (l, 1, 28, 28) float.
+        leave_one_out: `images` are the `test` images: the ratio to compare with.
+    """
+    train_distance = nearest(images, train).distances.double().mean().item()
+    to_test = nearest(images, test, leave_one_out=leave_one_out).distances
+    test_distance = to_test.double().mean().item()
+    ratio = train_distance / test_distance if test_distance > 0 else float("inf")
+    return Memorisation(ratio, train_distance, test_distance)
+
+
+def principal_components(images: Tensor, count: int) -> PrincipalComponents:
+    """The `count` leading principal components of (n, ...) images, of p pixels each.
+
+    Raises:
+        ValueError: `count` is not in [1, p].
+    """
+    x = images.flatten(1)
+    if not 1 <= count <= x.shape[1]:
+        raise ValueError(f"count must lie in [1, {x.shape[1]}], got {count}")
+    mean = sum(chunk.double().sum(0) for chunk in x.split(5000)) / len(x)
+    covariance = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64, device=x.device)
+    for chunk in x.split(5000):
+        centred = chunk.double() - mean
+        covariance.addmm_(centred.T, centred)
+    values, vectors = torch.linalg.eigh(covariance / len(x))  # rising
+    leading = vectors[:, -count:].flip(1).T
+    variances = values[-count:].flip(0).clamp(min=0)
+    return PrincipalComponents(mean.to(x), leading.to(x), variances.to(x))
+
+
+def independent_pixels(images: Tensor, n: int, *, generator: torch.Generator) -> Tensor:
+    """The first ceiling: each pixel drawn on its own from the same pixel of the given images.
+
+    Args:
+        images: (m, 1, 28, 28), real ones.
+        n: Number of images to draw.
+        generator: On the CPU.
+
+    Returns:
+        (n, 1, 28, 28): right in every pixel's distribution, noise as a picture.
+    """
+    x = images.flatten(1)
+    drawn = torch.randint(len(x), (n, x.shape[1]), generator=generator).to(x.device)
+    return x.gather(0, drawn).view(n, *images.shape[1:])
+
+
+def gaussian_images(
+    fitted: PrincipalComponents, n: int, *, generator: torch.Generator, shape: tuple[int, ...]
+) -> Tensor:
+    """The second ceiling: a Gaussian on principal components, cut to [0, 1].
+
+    Args:
+        fitted: Of real images; 64 components in the report.
+        n: Number of images to draw.
+        generator: On the CPU.
+        shape: Of one image.
+
+    Returns:
+        (n, *shape) in [0, 1].
+    """
+    z = torch.randn(n, len(fitted.variances), generator=generator).to(fitted.mean)
+    images = torch.addmm(fitted.mean, z * fitted.variances.sqrt(), fitted.components)
+    return images.clamp_(0, 1).view(n, *shape)

@@ -1,0 +1,111 @@
+"""How checkpoints reach the disk: whole or not at all, the one before `latest` kept.
+
+Lightning's own writer goes through the temporary folder, which is atomic only on the same file
+system, and hides a PermissionError; this one writes to the folder of the file that it replaces.
+"""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io import CheckpointIO
+
+from gen_models.errors import UserError
+
+log = logging.getLogger(__name__)
+
+LATEST, PREVIOUS, BEST = "latest.ckpt", "latest-previous.ckpt", "best.ckpt"
+TEMPORARY = ".tmp-"  # and the process's number
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Writes, reads and removes Lightning checkpoints."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write next to `path`, flush to the disk, see that it opens, then put in its place.
+
+        Raises:
+            OSError: It could not be written and there is no earlier one. Where there is an
+                earlier one, a warning is logged and training goes on.
+            UnpicklingError: It holds other than plain types and tensors.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{path.name}{TEMPORARY}{os.getpid()}")
+        try:
+            with temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            _peek(temporary)
+            if path.name == LATEST and path.exists():
+                os.replace(path, path.with_name(PREVIOUS))
+            os.replace(temporary, path)
+        except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError
+            if not (path.exists() or path.with_name(PREVIOUS).exists()):
+                raise OSError(f"{path}: cannot be written ({error})") from error
+            log.warning("%s: could not be written (%s); the one before is kept", path, error)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a file of plain types and tensors; anything else is refused without being run."""
+        checkpoint: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+        return checkpoint
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Delete the file."""
+        Path(path).unlink(missing_ok=True)
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the folder, see that it can be written, and delete what a kill -9 has left half done.
+
+    Raises:
+        UserError: It cannot be written: better said now than after an epoch.
+    """
+    probe = folder / f"probe{TEMPORARY}{os.getpid()}"
+    try:
+        folder.mkdir(exist_ok=True)
+        probe.write_text("written")
+        for left in folder.glob(f"*{TEMPORARY}*"):
+            left.unlink()
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror})") from error
+
+
+def newest_readable(folder: Path) -> Path | None:
+    """`latest.ckpt`, or the one before it where the newest does not open, or None without any.
+
+    Raises:
+        UserError: There are checkpoints, and none opens: whether to start again is not ours to say.
+    """
+    found = [path for path in (folder / LATEST, folder / PREVIOUS) if path.exists()]
+    for path in found:
+        try:
+            _peek(path)
+        except Exception as error:  # whatever a damaged file makes the reader raise
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            log.warning("%s: does not open (%s)", path, reason)
+        else:
+            return path
+    if found:
+        raise UserError(f"{folder}: no checkpoint in it opens: overwrite=true starts again")
+    return None
+
+
+def read_step(path: Path) -> int:
+    """The training batches before a checkpoint."""
+    return int(_peek(path)["global_step"])
+
+
+def _peek(path: Path) -> dict[str, Any]:
+    """A checkpoint without the tensors' content."""
+    content: dict[str, Any] = torch.load(path, map_location="meta", weights_only=True, mmap=True)
+    return content

@@ -1,0 +1,101 @@
+"""The run directory as a contract: its files, its status, its lock.
+
+config.yaml  architecture.txt  status.json  train.log  events.out.tfevents.*
+checkpoints/{latest,latest-previous,best}.ckpt   model.safetensors + model.json
+metrics.json  evaluation.npz  figures/*.png  projector/
+"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from gen_models.errors import UserError
+from gen_models.files import other_version, read_json, write_json
+from gen_models.runs.identity import identity
+
+
+class RunDirectory:
+    """Paths of one run, and what stands in its status."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.yaml"
+        self.architecture = self.path / "architecture.txt"
+        self.status = self.path / "status.json"
+        self.log = self.path / "train.log"
+        self.checkpoints = self.path / "checkpoints"
+        self.weights = self.path / "model.safetensors"
+        self.model = self.path / "model.json"
+        self.metrics = self.path / "metrics.json"
+        self.figures = self.path / "figures"
+
+    def read_status(self) -> dict[str, Any]:
+        """What `write_status` wrote; empty if there is no run here."""
+        if not os.path.exists(self.status):  # Path's own raises for a name that is too long
+            return {}
+        status = read_json(self.status)
+        if "status" not in status or "fingerprint" not in status:
+            raise other_version(self.status)
+        return status
+
+    def write_status(self, **fields: Any) -> None:
+        """Add fields to the status."""
+        write_json(self.status, {**self.read_status(), **fields})
+
+    def read_config(self) -> dict[str, Any]:
+        """The resolved configuration of the run."""
+        try:
+            config: Any = OmegaConf.to_container(OmegaConf.load(self.config))
+            identity(config)
+        except OSError as error:
+            raise UserError(f"{self.config}: cannot be read ({error.strerror})") from error
+        except Exception as error:  # of YAML, of OmegaConf, or a key that is missing
+            raise other_version(self.config) from error
+        return {str(key): value for key, value in config.items()}
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Keep the resolved configuration."""
+        OmegaConf.save(OmegaConf.create(config), self.config)
+
+    def clear(self) -> None:
+        """Delete what a run has left here."""
+        for path in self.path.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != ".lock":
+                path.unlink()
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Make the directory and keep other processes out of it; a kill -9 frees it.
+
+        Raises:
+            UserError: Another process trains here, or the directory cannot be written.
+        """
+        made = not os.path.exists(self.path)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise UserError(
+                f"{self.path}: cannot be written ({error.strerror}): choose another output_dir"
+            ) from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(
+                    f"{self.path}: another process is at work on this run: wait for it, or change "
+                    "seed or output_dir"
+                ) from None
+            try:
+                yield
+            finally:
+                if made and not self.status.exists():  # refused or stopped before it began
+                    shutil.rmtree(self.path, ignore_errors=True)

@@ -1,0 +1,57 @@
+"""What makes a run the run that it is: the settings that change its figures, and its path."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+LONGEST_NAME = 100  # characters; most file systems allow 255
+
+
+def identity(config: dict[str, Any]) -> dict[str, Any]:
+    """What changes the figures of a run, flat; nothing else decides its name or its group."""
+    trainer = config["trainer"]
+    arguments = {key: value for key, value in config["model"].items() if not key.startswith("_")}
+    return {
+        "seed": config["seed"],
+        "data": config["data"]["name"],
+        "batch_size": config["data"]["batch_size"],
+        "model": model_name(config),
+        **{f"model.{key}": value for key, value in arguments.items()},
+        "max_epochs": trainer["max_epochs"],
+        "max_steps": config["max_steps"],
+        "limit_train_batches": trainer["limit_train_batches"],
+        "limit_val_batches": trainer["limit_val_batches"],
+        "precision": trainer["precision"],
+    }
+
+
+def model_name(config: dict[str, Any]) -> str:
+    """The model's class in lower case, e.g. "gan"."""
+    return str(config["model"]["_target_"]).rpartition(".")[2].lower()
+
+
+def run_path(config: dict[str, Any], defaults: dict[str, Any]) -> Path:
+    """`<output_dir>/<data>/<model>_<phase>/<name>`; the name says what differs from `defaults`.
+
+    Args:
+        config: The configuration of the run.
+        defaults: The configuration of the same data set, model and phase without further options.
+    """
+    settings, usual = identity(config), identity(defaults)
+    changed = [k for k in settings if k != "seed" and settings[k] != usual.get(k)]
+    parts = [f"seed{settings['seed']}", *(_label(key, settings[key]) for key in changed)]
+    name = "-".join(parts)
+    if len(name) > LONGEST_NAME:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+        name = f"{name[: LONGEST_NAME - 9]}-{digest}"
+    folder = f"{model_name(config)}_{config['phase']}"
+    return Path(config["output_dir"]) / config["data"]["name"] / folder / name
+
+
+def _label(key: str, value: Any) -> str:
+    name = key.rpartition(".")[2]
+    if isinstance(value, list):
+        return name + "x".join(f"{part:g}" for part in value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{name}{value:g}"
+    return f"{name}_{str(value).lower()}"

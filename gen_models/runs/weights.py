@@ -1,0 +1,106 @@
+"""The model of a finished run: `model.safetensors`, and `model.json` to rebuild it around them.
+
+Nothing that is read can run code: weights are safetensors or checkpoints of plain types, and
+`model.json` may name models of gen_models only, or of a module that the user allows by the
+environment variable GEN_MODELS_IMPORT.
+"""
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
+
+from gen_models.errors import UserError, first_line
+from gen_models.files import read_json, write_json
+from gen_models.models.interface import GenerativeModel
+from gen_models.runs.checkpoints import BEST
+from gen_models.runs.directory import RunDirectory
+
+ALLOWED = "GEN_MODELS_IMPORT"  # other modules that hold models, separated by commas
+OLD_MODULES = {"gen_models.gan": "gen_models.models.gan", "gen_models.vae": "gen_models.models.vae"}
+
+
+def save_model(run: RunDirectory, model: pl.LightningModule) -> None:
+    """Keep the weights and what is needed to rebuild the model around them."""
+    weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+    temporary = run.weights.with_suffix(".tmp")
+    temporary.write_bytes(to_bytes(weights))
+    os.replace(temporary, run.weights)
+    name = f"{type(model).__module__}.{type(model).__qualname__}"
+    write_json(run.model, {"class": name, "arguments": dict(model.hparams)})
+
+
+def load_model(run_dir: str | Path, *, checkpoint: str = "last") -> GenerativeModel:
+    """Rebuild a trained model, in eval mode on the CPU.
+
+    Args:
+        run_dir: A run directory; `model.json` and `model.safetensors` are all that is read.
+        checkpoint: "last": the last epoch's weights, as in every metric. "best": those of
+            `checkpoints/best.ckpt`, an extra.
+
+    Raises:
+        UserError: Not a finished run, or a file that is not ours.
+    """
+    run = RunDirectory(run_dir)
+    if not run.model.exists():
+        status = run.read_status().get("status")
+        found = f"its status is {status}" if status else "there is no status.json in it"
+        raise UserError(f"{run.path}: not a finished run ({found}): name a run directory")
+    record = read_json(run.model)
+    try:
+        model = _model_class(record, run.model)(**record["arguments"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{run.model}: not the arguments of its model ({first_line(error)})"
+        ) from error
+    if checkpoint not in ("last", "best"):
+        raise UserError(f"checkpoint must be last or best, got {checkpoint!r}")
+    file = run.weights if checkpoint == "last" else run.checkpoints / BEST
+    if not file.exists():
+        raise UserError(f"{file}: missing; this run has no {checkpoint} weights")
+    try:
+        model.load_state_dict(_read_weights(file))
+    except (SafetensorError, RuntimeError, KeyError, ValueError, EOFError, OSError) as error:
+        raise _not_ours(file, error) from error
+    except Exception as error:  # pickle.UnpicklingError and its like
+        raise _not_ours(file, error) from error
+    model.eval()
+    if not isinstance(model, GenerativeModel):
+        raise UserError(f"{run.model}: {record['class']} has not the interface of a model")
+    return model
+
+
+def _read_weights(file: Path) -> dict[str, torch.Tensor]:
+    if file.suffix == ".safetensors":
+        return load_file(file)
+    content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    weights: dict[str, torch.Tensor] = content["state_dict"]
+    return weights
+
+
+def _not_ours(file: Path, error: Exception) -> UserError:
+    return UserError(f"{file}: not weights of this model ({first_line(error)})")
+
+
+def _model_class(record: dict[str, Any], file: Path) -> type[pl.LightningModule]:
+    """The class that `model.json` names, if it is one that may be imported."""
+    module_name, _, class_name = str(record.get("class")).rpartition(".")
+    module_name = OLD_MODULES.get(module_name, module_name)
+    allowed = os.environ.get(ALLOWED, "").split(",")
+    own = module_name.startswith("gen_models.")
+    if module_name and (own or module_name in allowed or module_name in sys.modules):
+        try:
+            found = getattr(importlib.import_module(module_name), class_name, None)
+        except ModuleNotFoundError:
+            found = None
+        if isinstance(found, type) and issubclass(found, pl.LightningModule):
+            return found
+    remedy = "" if own else f": if it is yours, {ALLOWED}={module_name} allows its import"
+    raise UserError(f"{file}: {record.get('class')!r} is not a model of gen_models{remedy}")

@@ -1,0 +1,1 @@
+"""A study: one YAML of arms, seeds and claims."""

@@ -1,0 +1,36 @@
+"""What is said on the terminal: lines, tables; and what libraries need not say."""
+
+import logging
+import warnings
+
+from rich.console import Console
+from rich.table import Table
+
+NEEDLESS = (
+    # Lightning 2.6.6 calls what torch 2.15 has deprecated.
+    r"`isinstance\(treespec, LeafSpec\)`",
+    # Every epoch's last batch is logged too, so that no data set is too small for the interval.
+    "The number of training batches .* is smaller than",
+    "Checkpoint directory .* exists and is not empty",
+    # The cost of a step is counted by a trainer that does nothing else.
+    "GPU available but not used",
+    "The .*dataloader.* does not have many workers",
+)
+
+
+def say(line: str) -> None:
+    """One line on the terminal, never wrapped."""
+    Console(highlight=False).print(line, soft_wrap=True, markup=False)
+
+
+def show(table: Table) -> None:
+    """A table on the terminal."""
+    Console(highlight=False).print(table)
+
+
+def quiet_libraries() -> None:
+    """Called once, by each front door: no advice of libraries that does not hold here."""
+    for name in ("lightning.pytorch", "lightning.fabric"):  # no tips, no list of absent devices
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in NEEDLESS:
+        warnings.filterwarnings("ignore", message=message)

@@ -1,0 +1,146 @@
+"""What watches a run: its log and its pictures.
+
+A callback knows a model only by its interface and by the metrics that `training_step` returns.
+"""
+
+import logging
+import time
+from typing import Any, TypeVar
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+
+from gen_models import figures
+from gen_models.checks import check_whole
+from gen_models.data.loader import Batch
+from gen_models.errors import DivergedError
+from gen_models.metrics.pixels import as_bytes
+from gen_models.models.interface import Encoder, GenerativeModel, draw_fixed, reconstruct
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class RunLog(Callback):
+    """Writes what steps and validations return; ends a run whose losses are not finite.
+
+    `self.log` in every step would cost more than the step (0.2 ms a metric), so metrics are read
+    on logging steps alone. All curves share one axis: training batches.
+    """
+
+    def __init__(self) -> None:
+        self.latest: dict[str, float] = {}  # metrics of the last logging step
+        self.seconds = 0.0  # of training and validation, over all resumptions
+        self._since = 0.0
+        self._finite: Tensor | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Keep the clock over resumptions."""
+        return {"seconds": self.elapsed()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting."""
+        self.seconds = state_dict["seconds"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._since = time.monotonic()
+        self._finite = torch.ones((), dtype=torch.bool, device=pl_module.device)
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        """Note on the device whether the losses are finite; on a logging step read and write."""
+        assert self._finite is not None
+        for name, value in outputs.items():
+            if name.endswith("loss"):
+                self._finite &= value.isfinite()
+        step = trainer.global_step
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if step % every == 0 or trainer.is_last_batch:
+            metrics = {f"train/{name}": value.item() for name, value in outputs.items()}
+            if not self._finite.item():
+                shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+                raise DivergedError(
+                    f"diverged: a loss was not finite at or before step {step} "
+                    f"({shown}): try a smaller lr"
+                )
+            self._write(trainer, metrics, step)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the means over the validation images."""
+        if trainer.state.fn != TrainerFn.FITTING:
+            return
+        metrics = {k: v.item() for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
+        train = {k: v for k, v in self.latest.items() if k.startswith("train/")}
+        self._write(trainer, metrics, trainer.global_step)
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in (train | metrics).items())
+        log.info("epoch %d, batch %d: %s", trainer.current_epoch + 1, trainer.global_step, shown)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop the clock."""
+        self.seconds = self.elapsed()
+        self._since = 0.0
+
+    def elapsed(self) -> float:
+        """Seconds of training and validation so far."""
+        return self.seconds + (time.monotonic() - self._since if self._since else 0.0)
+
+    def _write(self, trainer: pl.Trainer, metrics: dict[str, float], step: int) -> None:
+        self.latest |= metrics
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step=step)
+
+
+class SampleGrid(Callback):
+    """New images from the same noise in every epoch and every run, to TensorBoard."""
+
+    def __init__(self, count: int = 64, every_n_epochs: int = 1) -> None:
+        self.count = check_whole("count", count, 1)
+        self.every_n_epochs = check_whole("every_n_epochs", every_n_epochs, 1)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw the grid."""
+        if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
+            assert isinstance(pl_module, GenerativeModel)
+            images = as_bytes(draw_fixed(pl_module, self.count)).numpy()
+            _add_picture(trainer, "samples", figures.tile(images, int(self.count**0.5)))
+
+
+class ReconstructionGrid(Callback):
+    """Validation images above what the model makes of them, for models that have an encoder."""
+
+    def __init__(self, count: int = 16, every_n_epochs: int = 1) -> None:
+        self.count = check_whole("count", count, 1)
+        self.every_n_epochs = check_whole("every_n_epochs", every_n_epochs, 1)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw the pairs."""
+        if (trainer.current_epoch + 1) % self.every_n_epochs or not isinstance(pl_module, Encoder):
+            return
+        batch: Batch = next(iter(trainer.datamodule.val_dataloader()))  # type: ignore[attr-defined]
+        images = batch.images[: self.count]
+        labels = None if batch.labels is None else batch.labels[: self.count]
+        made = reconstruct(pl_module, images, labels)
+        above, below = (as_bytes(some).cpu().numpy() for some in (images, made))
+        _add_picture(trainer, "reconstructions", figures.tile_pairs(above, below, len(images)))
+
+
+def find_callback(trainer: pl.Trainer, kind: type[T]) -> T | None:
+    """The trainer's callback of a class, if it has one."""
+    return next((c for c in trainer.callbacks if isinstance(c, kind)), None)  # type: ignore[attr-defined]
+
+
+def _add_picture(trainer: pl.Trainer, tag: str, pixels: Any) -> None:
+    for logger in trainer.loggers:
+        logger.experiment.add_image(  # type: ignore[attr-defined]
+            tag, pixels, global_step=trainer.global_step, dataformats="HW"
+        )

@@ -1,0 +1,113 @@
+"""From a plain configuration to what trains: model, data, callbacks, trainer, run directory."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lightning.pytorch as pl
+
+from gen_models.checks import check_bool, check_dims, check_number, check_whole
+from gen_models.data.module import MNISTDataModule
+from gen_models.errors import UserError, first_line, raise_if_out_of_memory
+from gen_models.runs.checkpoints import newest_readable
+from gen_models.runs.directory import RunDirectory
+from gen_models.runs.identity import model_name, run_path
+from gen_models.training.trainer import build_trainer, seed_weights
+
+PRECISIONS = ("32-true", "bf16-mixed")
+EVALUATIONS = ("full", "quick", "none")
+PASSED_ON = ("hidden_dims", "lr", "activation")  # options whose value the model's YAML takes
+
+Build = Callable[[dict[str, Any]], Any]
+
+
+class Experiment(NamedTuple):
+    """What one run is made of."""
+
+    model: pl.LightningModule  # a GenerativeModel too
+    datamodule: MNISTDataModule
+    trainer: pl.Trainer
+    directory: RunDirectory
+    checkpoint: Path | None  # from which to go on
+
+
+def assemble(config: dict[str, Any], *, defaults: dict[str, Any], build: Build) -> Experiment:
+    """Check the configuration and build everything; no data is read and nothing is written.
+
+    Raises:
+        UserError: A value is out of its range or a key unknown; the line names it.
+    """
+    _check(config, defaults)
+    seed_weights(config["seed"])
+    model = _build(build, config["model"], "model")
+    datamodule = _build(build, config["data"], "data")
+    watchers = [
+        _build(build, node, f"callbacks.{name}") for name, node in config["callbacks"].items()
+    ]
+    for key in PASSED_ON:
+        value = config[key]
+        if value != defaults[key] and value not in config["model"].values():
+            raise UserError(
+                f"{key}={value}: the model {model_name(config)} takes no {key}, or another option "
+                "of it replaces this one: leave it out"
+            )
+    directory = RunDirectory(run_path(config, defaults))
+    ended = directory.read_status().get("status") in (None, "done", "diverged")
+    fresh = config["overwrite"] or ended
+    checkpoint = None if fresh else newest_readable(directory.checkpoints)
+    trainer = build_trainer(config, directory, checkpoint, watchers)
+    return Experiment(model, datamodule, trainer, directory, checkpoint)
+
+
+def _check(config: dict[str, Any], defaults: dict[str, Any]) -> None:
+    """Refuse what no constructor sees: unknown keys, and values that only the trainer takes."""
+    for group in ("trainer", "callbacks"):  # Hydra itself misses the other groups
+        if config.get(group) is None:
+            raise UserError(f"{group}: one must be picked; python train.py --help lists them")
+    for group in ("trainer", "data"):
+        missing = sorted(set(defaults[group]) - set(config[group]))
+        if missing:
+            raise UserError(f"{group}.{missing[0]}: is missing")
+    unknown = sorted(set(config) - set(defaults))
+    if unknown:
+        raise UserError(f"unknown option {unknown[0]!r}; known are {', '.join(sorted(defaults))}")
+    trainer = config["trainer"]
+    try:
+        check_whole("seed", config["seed"], 0)
+        check_whole("max_epochs", config["max_epochs"], 1)
+        check_whole("trainer.max_epochs", trainer["max_epochs"], 1)
+        for key in ("log_every_n_steps", "check_val_every_n_epoch"):
+            check_whole(f"trainer.{key}", trainer[key], 1)
+        for key in ("limit_train_batches", "limit_val_batches"):
+            check_number(f"trainer.{key}", trainer[key], 0, 1e9, open_low=True)
+        for key in ("overwrite", "keep", "debug"):
+            check_bool(key, config[key])
+        if not isinstance(config["output_dir"], str) or not config["output_dir"]:
+            raise ValueError(f"output_dir must be a folder, got {config['output_dir']!r}")
+        check_dims("hidden_dims", config["hidden_dims"])
+        if config["max_steps"] != -1:
+            check_whole("max_steps", config["max_steps"], 1)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    if config["evaluate"] not in EVALUATIONS:
+        raise UserError(
+            f"evaluate must be one of {', '.join(EVALUATIONS)}, got {config['evaluate']!r}"
+        )
+    for key, value in (("precision", config["precision"]), ("precision", trainer["precision"])):
+        if value not in PRECISIONS:
+            raise UserError(f"{key} must be one of {', '.join(PRECISIONS)}, got {value!r}")
+
+
+def _build(build: Build, node: dict[str, Any], key: str) -> Any:
+    if not isinstance(node, dict) or "_target_" not in node:
+        raise UserError(f"{key}: needs a _target_, got {node!r}")
+    try:
+        return build(node)
+    except Exception as error:  # hydra wraps what a constructor raises
+        cause = error.__cause__ or error
+        if isinstance(cause, UserError):
+            raise cause from error
+        raise_if_out_of_memory(cause, f"building {key}: try smaller hidden_dims or latent_dim")
+        if isinstance(cause, ValueError | TypeError):
+            raise UserError(f"{key}: {first_line(cause)}") from error
+        raise

@@ -1,0 +1,171 @@
+"""What a training tells its user: on the terminal, in TensorBoard, as pictures."""
+
+import platform
+import resource
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from rich.table import Table
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from gen_models import figures
+from gen_models.metrics.pixels import as_bytes
+from gen_models.models.interface import Encoder, GenerativeModel, draw_fixed, reconstruct
+from gen_models.runs.directory import RunDirectory
+from gen_models.runs.identity import identity, model_name
+from gen_models.terminal import say, show
+from gen_models.training.experiment import Experiment
+
+PACKAGES = ["gen-models", "torchvision", "lightning", "hydra-core", "numpy"]
+MEANING = {
+    "loss": "recon + beta x kl, nats per image",
+    "recon": "one posterior sample, nats per image",
+    "kl": "posterior to prior, nats per image",
+    "d_loss": "nats; real and fake",
+    "g_loss": "nats; neither loss tells quality",
+    "d_real": "mean D(x) of test images, 1: sure of real",
+    "d_fake": "mean D(x) of new images, 0: sure of fake",
+}
+
+
+def machine() -> dict[str, Any]:
+    """What metrics may depend on: versions, threads, processor, system."""
+    versions = {"python": platform.python_version(), "torch": torch.__version__}
+    return {
+        "versions": versions | {package: version(package) for package in PACKAGES},
+        "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "machine": platform.platform(),
+    }
+
+
+def environment(trainer: pl.Trainer) -> dict[str, Any]:
+    """What the metrics of a run may depend on: `machine`, and the devices that train."""
+    device = trainer.strategy.root_device
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return machine() | {"device": gpu or device.type, "devices": trainer.world_size}
+
+
+def peak_memory() -> dict[str, float]:
+    """Most memory this process has held so far: resident and, with CUDA, allocated there; MiB.
+
+    Jobs of a multirun that share a process share its peak.
+    """
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    peaks = {"peak_memory_mib": round(resident, 1)}
+    if torch.cuda.is_available():
+        peaks["peak_device_memory_mib"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    return peaks
+
+
+def architecture(model: pl.LightningModule) -> str:
+    """The networks as printed, with their parameter counts."""
+    parts = []
+    for name, network in model.named_children():
+        count = sum(parameter.numel() for parameter in network.parameters())
+        parts.append(f"{name}: {count:,} parameters\n{network}\n")
+    return "\n".join(parts)
+
+
+def announce(config: dict[str, Any], experiment: Experiment) -> None:
+    """Say what is about to be trained, and where."""
+    model, datamodule = experiment.model, experiment.datamodule
+    count = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    images = len(datamodule.splits["train"].images)
+    say(
+        f"{'Resuming' if experiment.checkpoint else 'Training'} {run_title(config)} on "
+        f"{datamodule.name}: {count:,} parameters, {images:,} images in batches of "
+        f"{datamodule.batch_size}, {config['trainer']['max_epochs']} epochs"
+    )
+    say(f"  in {experiment.directory.path}")
+
+
+def warn_of_slow_precision(trainer: pl.Trainer) -> None:
+    """Say so where the processor only emulates bfloat16."""
+    on_cpu = trainer.strategy.root_device.type == "cpu"
+    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    if trainer.precision == "bf16-mixed" and on_cpu and not fast:
+        say("  bf16-mixed will be slow: this processor has neither AVX512-BF16 nor AMX")
+
+
+def describe(trainer: pl.Trainer, directory: RunDirectory) -> None:
+    """Show in TensorBoard what is being trained."""
+    logger: Any = trainer.logger
+    for file in (directory.architecture, directory.config):
+        logger.experiment.add_text(file.stem, _as_code(file.read_text()), 0)
+
+
+def record(config: dict[str, Any], experiment: Experiment, metrics: dict[str, float]) -> None:
+    """Write the run's last words to TensorBoard, and draw its pictures."""
+    logger: Any = experiment.trainer.logger
+    hparams = {key: _plain(value) for key, value in identity(config).items()}
+    on_test = {key: value for key, value in metrics.items() if key.startswith("test/")}
+    steps = experiment.trainer.global_step
+    logger.log_hyperparams(hparams | {"phase": config["phase"]}, on_test, steps)
+    logger.save()
+    experiment.model.cpu()
+    write_figures(experiment, title=run_title(config))
+
+
+def write_figures(experiment: Experiment, *, title: str) -> None:
+    """The pictures of a trained model, in `figures/`."""
+    model, datamodule, _, directory, _ = experiment
+    assert isinstance(model, GenerativeModel)
+    test, labels = datamodule.splits["test"]
+    real = test[:100].squeeze(1).numpy()
+    new = as_bytes(draw_fixed(model, 100)).numpy()
+    written = {
+        "data": figures.picture(figures.tile(real, 10), title=f"{datamodule.name}: test images"),
+        "samples": figures.picture(figures.tile(new, 10), title=f"{title}: new images"),
+        "curves": figures.curves(read_curves(directory.path), title=title),
+    }
+    if isinstance(model, Encoder):
+        made = as_bytes(reconstruct(model, test[:40].float() / 255, labels[:40])).numpy()
+        written["reconstructions"] = figures.picture(
+            figures.tile_pairs(real[:40], made, 20),
+            title=f"{title}: test images above, their reconstructions below",
+        )
+    for name, figure in written.items():
+        figures.save(figure, directory.figures / f"{name}.png")
+
+
+def read_curves(path: Path) -> dict[str, tuple[list[int], list[float]]]:
+    """Every training and validation curve of a run: key -> (training batches, values)."""
+    events = EventAccumulator(str(path), size_guidance={"scalars": 0}).Reload()
+    curves = {}
+    for key in events.Tags()["scalars"]:
+        if key.startswith(("train/", "val/")):
+            points = {event.step: event.value for event in events.Scalars(key)}
+            curves[key] = (list(points), list(points.values()))
+    return curves
+
+
+def summarise(directory: RunDirectory, metrics: dict[str, float], seconds: float) -> None:
+    """What was measured on the terminal, and where the pictures are."""
+    table = Table("on the test images", "", "")
+    for name, value in metrics.items():
+        if name.startswith("test/"):
+            short = name.removeprefix("test/")
+            table.add_row(short, f"{value:.4f}", MEANING.get(short, ""))
+    table.add_row("seconds", f"{seconds:.1f}", "of training and validation")
+    show(table)
+    for picture in sorted(directory.figures.glob("*.png")):
+        say(f"  {picture}")
+
+
+def run_title(config: dict[str, Any]) -> str:
+    """Model and phase, as titles of pictures have them: "GAN final"."""
+    return f"{model_name(config).upper()} {config['phase']}"
+
+
+def _as_code(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())  # Markdown
+
+
+def _plain(value: Any) -> str | int | float | bool:
+    return value if isinstance(value, str | int | float | bool) else str(value)

@@ -1,0 +1,201 @@
+"""One run from a plain configuration: build, fit or resume, test, record."""
+
+import gc
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+
+from gen_models.errors import DivergedError, UserError, raise_if_out_of_memory
+from gen_models.files import write_json
+from gen_models.runs.checkpoints import prepare_folder
+from gen_models.runs.directory import RunDirectory
+from gen_models.runs.fingerprint import fingerprint
+from gen_models.runs.identity import identity
+from gen_models.runs.weights import save_model
+from gen_models.terminal import say
+from gen_models.training import reporting
+from gen_models.training.callbacks import RunLog, find_callback
+from gen_models.training.experiment import Build, Experiment, assemble
+from gen_models.training.stopping import exit_if_stopped
+from gen_models.training.validation import OBJECTIVE
+
+log = logging.getLogger(__name__)
+
+
+def train(config: dict[str, Any], *, defaults: dict[str, Any], build: Build) -> RunDirectory | None:
+    """Train one model, or go on with it, or skip it because it is trained.
+
+    Args:
+        config: The resolved configuration, as `conf/config.yaml` composes it.
+        defaults: The same data set, model and phase without further options: the run's name says
+            what differs from it.
+        build: Makes the object that a node with `_target_` describes.
+
+    Returns:
+        The run; None in a process that only helped another one to train it.
+
+    Raises:
+        UserError: Bad input, or a run that stands in the way; one line.
+        DivergedError: A loss was not finite.
+        SystemExit: Stopped by a signal, to be resumed; inside `stopped_by_signals`.
+    """
+    experiment = assemble(config, defaults=defaults, build=build)
+    experiment.datamodule.prepare_data()
+    experiment.datamodule.setup()
+    if experiment.trainer.global_rank != 0:  # rank 0 alone decides, writes and reports
+        _fit_and_measure(experiment)
+        return None
+    directory = experiment.directory
+    with directory.lock():
+        try:
+            if not _stands(directory, config, type(experiment.model)):
+                _train(config, experiment)
+        finally:
+            experiment.trainer.logger.close()  # type: ignore[union-attr]
+            del experiment  # what follows needs the memory
+            gc.collect()
+    return directory
+
+
+def _stands(directory: RunDirectory, config: dict[str, Any], model_class: type) -> bool:
+    """Whether the directory holds a run that shall be left as it is.
+
+    Raises:
+        UserError: A run stands in the way, and the user must say what to do with it.
+    """
+    status = directory.read_status()
+    if not status or config["overwrite"]:
+        return False
+    if status["fingerprint"] != fingerprint(model_class):
+        if config["keep"]:
+            say(f"{directory.path}: kept, though other code trained it")
+            return True
+        raise UserError(
+            f"{directory.path}: was trained by other code: overwrite=true trains it again, "
+            "keep=true keeps it"
+        )
+    now, before = identity(config), identity(directory.read_config())
+    moved = [key for key in now if now[key] != before.get(key)]
+    if moved:
+        key = moved[0]
+        raise UserError(
+            f"{directory.path}: was trained with {key}={before.get(key)}, now the default is "
+            f"{now[key]}: set {key} yourself, or overwrite=true trains it again"
+        )
+    if status["status"] == "done":
+        say(
+            f"{directory.path}: already trained on {status['finished'][:10]}; "
+            "overwrite=true trains it again"
+        )
+        return True
+    if status["status"] == "diverged":
+        raise DivergedError(f"{directory.path}: {status['error']} (overwrite=true trains it again)")
+    return False
+
+
+def _train(config: dict[str, Any], experiment: Experiment) -> None:
+    model, datamodule, trainer, directory, checkpoint = experiment
+    status = directory.read_status()
+    prepare_folder(directory.checkpoints)
+    if checkpoint is None:
+        directory.clear()
+    elif status["threads"] != torch.get_num_threads():
+        torch.set_num_threads(status["threads"])  # other threads round otherwise
+    directory.write_config(config)
+    directory.architecture.write_text(reporting.architecture(model))
+    code = fingerprint(type(model))
+    started = status["started"] if checkpoint else _now()
+    begun = {"status": "running", "fingerprint": code, "started": started}
+    write_json(directory.status, begun | reporting.environment(trainer))
+    with _logged_to(directory), _ending_recorded(directory):
+        reporting.announce(config, experiment)
+        reporting.describe(trainer, directory)
+        reporting.warn_of_slow_precision(trainer)
+        metrics = _fit_and_measure(experiment)
+        peak = reporting.peak_memory()  # of training, before pictures are drawn
+        run_log = find_callback(trainer, RunLog)
+        assert run_log is not None
+        save_model(directory, model)
+        write_json(directory.metrics, metrics)
+        reporting.record(config, experiment, metrics)
+        images = trainer.global_step * datamodule.batch_size
+        directory.write_status(
+            status="done",
+            objective=metrics.get(OBJECTIVE),
+            finished=_now(),
+            steps=trainer.global_step,
+            seconds=round(run_log.seconds, 3),
+            images_per_second=round(images / run_log.seconds, 1) if run_log.seconds else None,
+            **peak,
+        )
+        reporting.summarise(directory, metrics, run_log.seconds)
+
+
+def _fit_and_measure(experiment: Experiment) -> dict[str, float]:
+    """Train from the checkpoint, or from the beginning, to the end.
+
+    Returns:
+        The last weights' metrics on the validation and the test images.
+
+    Raises:
+        SystemExit: Stopped by a signal, after a whole batch.
+    """
+    model, datamodule, trainer, _, checkpoint = experiment
+    metrics: dict[str, float] = {}
+    batch_size = datamodule.batch_size
+    try:
+        trainer.fit(model, datamodule, ckpt_path=checkpoint)
+    except (RuntimeError, MemoryError) as error:
+        remedy = f"try {max(1, batch_size // 2)}, or smaller hidden_dims"
+        raise_if_out_of_memory(error, f"with data.batch_size={batch_size}: {remedy}")
+        raise
+    exit_if_stopped()
+    for measure in (trainer.validate, trainer.test):
+        measure(model, datamodule=datamodule, verbose=False)
+        exit_if_stopped()
+        metrics |= {name: value.item() for name, value in trainer.callback_metrics.items()}
+    return metrics
+
+
+@contextmanager
+def _ending_recorded(directory: RunDirectory) -> Iterator[None]:
+    """Keep in the status how a run ended that did not come to its end."""
+    try:
+        yield
+    except DivergedError as error:
+        directory.write_status(status="diverged", error=str(error), finished=_now())
+        raise
+    except SystemExit:
+        directory.write_status(status="interrupted")
+        say(f"{directory.path}: stopped; the same command goes on from here")
+        raise
+    except BaseException as error:
+        with suppress(OSError):  # the disk may be full
+            directory.write_status(status="failed", error=f"{type(error).__name__}: {error}")
+        log.info("failed", exc_info=True)
+        if isinstance(error, OSError):
+            raise UserError(f"{directory.path}: {error}") from error
+        raise
+
+
+@contextmanager
+def _logged_to(directory: RunDirectory) -> Iterator[None]:
+    """Send the package's log to train.log."""
+    package = logging.getLogger("gen_models")
+    handler = logging.FileHandler(directory.log)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    package.addHandler(handler)
+    package.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        handler.close()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,117 @@
+"""The distance of new images to the validation images while a model trains: what a sweep minimises.
+
+Losses do not tell whether a GAN's images improve, and a VAE's loss is no distance of its images.
+The same noise is decoded each time, so that the points of a curve differ by the weights alone.
+"""
+
+import logging
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+
+from gen_models.checks import check_whole
+from gen_models.errors import DivergedError
+from gen_models.metrics.classifier import Classifier, Reading
+from gen_models.metrics.distribution import (
+    Coverage,
+    frechet_distance,
+    label_histogram,
+    missing_classes,
+)
+from gen_models.models.interface import GenerativeModel
+from gen_models.seeding import generator
+from gen_models.training.classifier import find_classifier
+
+log = logging.getLogger(__name__)
+
+OBJECTIVE = "val/fid_lenet"
+KEYS = (OBJECTIVE, "val/coverage", "val/missing_digits")
+SATURATED = 0.99  # mean D(x) of real images above it, of new ones below 1 - it
+
+
+class ValidationDistance(Callback):
+    """Measures `val/fid_lenet`, `val/coverage` and `val/missing_digits`, and warns of a collapse.
+
+    As many new images as there are validation images (5,000 of MNIST): those of the test images
+    are of another size, and have other names. The classifier lives here, never in the model.
+    """
+
+    def __init__(self, every_n_epochs: int = 5) -> None:
+        self.every_n_epochs = check_whole("every_n_epochs", every_n_epochs, 1)
+        self._seen: dict[str, int] = {}  # a sign of collapse -> measurements in a row
+        self._classifier: Classifier | None = None
+        self._real: Reading
+        self._coverage: Coverage
+
+    def state_dict(self) -> dict[str, Any]:
+        """Keep what was seen over resumptions, so that nothing is warned of twice."""
+        return {"seen": dict(self._seen)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting."""
+        self._seen = dict(state_dict["seen"])
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Read the validation images, once."""
+        if trainer.is_global_zero:
+            datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
+            self._classifier = find_classifier(datamodule, log.warning).to(pl_module.device)
+            images = datamodule.splits["validation"].images.to(pl_module.device)
+            self._real = self._classifier.read(images)
+            self._coverage = Coverage(self._real.features)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Let no epoch be taken for another one's metrics."""
+        for key in KEYS:
+            trainer.callback_metrics.pop(key, None)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Measure in every nth epoch, in the last one, and outside of training."""
+        epoch = trainer.current_epoch + 1
+        last = epoch == trainer.max_epochs or trainer.should_stop
+        fitting = trainer.state.fn == TrainerFn.FITTING
+        if fitting and epoch % self.every_n_epochs and not last:
+            return
+        assert isinstance(pl_module, GenerativeModel)
+        metrics = self._measure(pl_module) if trainer.is_global_zero else {}
+        metrics = trainer.strategy.broadcast(metrics)
+        trainer.callback_metrics.update(
+            {key: torch.tensor(value, dtype=torch.float64) for key, value in metrics.items()}
+        )
+        if fitting:
+            self._warn(trainer)
+
+    @torch.no_grad()
+    def _measure(self, model: GenerativeModel) -> dict[str, float]:
+        assert self._classifier is not None
+        images = model.sample(len(self._real.logits), generator("validation distance")).float()
+        made = self._classifier.read(images)
+        try:
+            distance = frechet_distance(self._real.features, made.features)
+        except ValueError as error:
+            raise DivergedError(f"diverged: its images cannot be measured ({error})") from error
+        shares = [label_histogram(reading.labels) for reading in (made, self._real)]
+        coverage = self._coverage(made.features)
+        missing = float(missing_classes(*shares))
+        return dict(zip(KEYS, (distance, coverage, missing), strict=True))
+
+    def _warn(self, trainer: pl.Trainer) -> None:
+        """Say it once, when two measurements in a row show it: a first one may be too early."""
+        metrics: dict[str, Tensor] = trainer.callback_metrics
+        missing = int(metrics["val/missing_digits"])
+        signs = {
+            f"digits missing from the new images: {missing} of 10": missing > 0,
+            "the discriminator is sure of every image, so the generator hardly learns": (
+                metrics.get("val/d_real", torch.tensor(0.5)) > SATURATED
+                and metrics.get("val/d_fake", torch.tensor(0.5)) < 1 - SATURATED
+            ),
+        }
+        for (text, shown), name in zip(signs.items(), ("missing", "saturated"), strict=True):
+            before = self._seen.get(name, 0)
+            self._seen[name] = before + 1 if shown or before >= 2 else 0
+            if self._seen[name] == 2:
+                log.warning("epoch %d: %s", trainer.current_epoch + 1, text)

@@ -1,0 +1,231 @@
+"""The four files of a report, and what the command prints."""
+
+import csv
+import json
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from synthetic import edit, make_run, make_study
+from test_cli import call
+
+from gen_models.comparison.compare import compare, result
+from gen_models.comparison.report import write_report
+from gen_models.comparison.statistics import Estimate
+from gen_models.comparison.terminal import show
+from gen_models.comparison.verdicts import Answer, Answers, Part
+from gen_models.runs.directory import RunDirectory
+
+FILES = ["report.html", "report.md", "results.csv", "results.json"]
+
+
+def report(*arguments: object, output: Path) -> tuple[str, dict[str, str]]:
+    code, text = call("compare", *arguments, "--output", output)
+    assert code == 0, text
+    return text, {name: (output / name).read_text() for name in FILES}
+
+
+def test_a_study_makes_four_files(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "runs", pictures=True)
+    text, files = report(study, output=tmp_path / "out")
+    for name in FILES:
+        assert str(tmp_path / "out" / name) in text
+    assert "fid_lenet lower by 29.00 [28.32, 29.68]: larger than seed noise" in text
+    page = files["report.html"]
+    assert page.count("data:image/png;base64,") == 1 + 4 * 2
+    assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", page)
+    assert len(re.findall(r"<img ", page)) == len(re.findall(r'<img [^>]*alt="\w', page))
+    assert len(re.findall(r"<svg ", page)) == len(re.findall(r'<svg [^>]*aria-label="\w', page))
+    for shown in ("compares with no published FID", "PCA Gaussian"):
+        assert shown in page
+    assert "| GAN final | 3 | 8.00 ± 0.75 |" in files["report.md"]
+    assert "| *pixel noise* | | 77.10 |" in files["report.md"]
+    results = json.loads(files["results.json"])
+    group = results["groups"]["GAN final"]["metrics"]["fid_lenet"]
+    assert group["mean"] == pytest.approx(8.0)
+    assert group["values"] == pytest.approx({"0": 7.7, "1": 8.0, "2": 8.3})
+    assert group["low"] == pytest.approx(8 - 0.3 * 4.302653 / math.sqrt(3), rel=1e-6)
+    assert results["bounds"]["floor/fid_lenet"] == 0.2
+    assert [claim["claim"] for claim in results["claims"]] == [f"C{n}" for n in range(1, 9)]
+    rows = list(csv.DictReader(files["results.csv"].splitlines()))
+    runs = {row["run"] for row in rows}
+    assert len(runs) == 12
+    first = min(runs)
+    measured = json.loads((Path(first) / "metrics.json").read_text())
+    told = {row["metric"]: float(row["value"]) for row in rows if row["run"] == first}
+    assert measured.items() <= told.items()
+
+
+ANSWERS = Answers(
+    "Claims of <somebody>",
+    "Decided before any run.",
+    [
+        Answer("C1", "Wide is better.", "supported", "supported with 3 seeds", [
+            Part("wide against narrow", "fid_lenet", "supported", "lower by 2", Estimate(-2.0)),
+            Part("deep against narrow", "coverage", "contradicted", "lower by 1", decides=False),
+        ], [], []),
+        Answer("C2", "Long is better.", "not answered", "not answered by these runs", [],
+               ["no runs: 100 epochs"], ["python train.py max_epochs=100"]),
+    ],
+)  # fmt: skip
+
+
+def test_answers_of_a_study_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    comparison = compare([make_study(tmp_path / "runs", seeds=1)])
+    written = write_report(comparison, tmp_path, ANSWERS)
+    show(comparison, written, ANSWERS)
+    lines = capsys.readouterr().out.splitlines()
+    start = lines.index("Claims of <somebody>:")
+    assert lines[start + 1] == "  C1 Wide is better. supported with 3 seeds"
+    assert lines[start + 2].startswith("  C2: not answered by these runs")
+    page, text = (tmp_path / "report.html").read_text(), (tmp_path / "report.md").read_text()
+    assert "<h2>Claims of &lt;somebody&gt;</h2>" in page
+    assert "## Claims of <somebody>" in text
+    for shown in ("Decided before any run.", "python train.py max_epochs=100"):
+        assert shown in page
+    for shown in (page, text):
+        assert "does not decide" in shown
+        assert "no runs: 100 epochs" in shown
+    first, second = json.loads((tmp_path / "results.json").read_text())["claims"]
+    assert list(first) == ["claim", "says", "outcome", "summary", "parts", "missing", "commands"]
+    assert first["parts"][0]["difference"] == {"mean": -2.0, "low": None, "high": None}
+    assert first["parts"][1]["difference"] is None
+    assert second["commands"] == ["python train.py max_epochs=100"]
+
+
+def test_comparing_imports_no_torch() -> None:
+    rooms = "gen_models.comparison.compare, gen_models.comparison.report"
+    program = (
+        f"import sys; import {rooms}, gen_models.comparison.terminal; "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_one_seed_is_said_to_be_one(tmp_path: Path) -> None:
+    text, files = report(make_study(tmp_path / "runs", seeds=1), output=tmp_path / "out")
+    assert "lower by 29.00, with one seed: no interval, seed noise is unknown" in text
+    assert "±" not in re.sub("<p.*?</p>", "", files["report.html"], flags=re.DOTALL)
+    results = json.loads(files["results.json"])
+    assert results["groups"]["GAN final"]["metrics"]["fid_lenet"]["low"] is None
+
+
+def test_a_diverged_run_is_shown(tmp_path: Path) -> None:
+    make_run(tmp_path, "model=gan", status="diverged", error="g_loss is inf")
+    make_run(tmp_path, "model=vae")
+    make_run(tmp_path, "model=vae", "seed=1")
+    edit(RunDirectory(tmp_path / "mnist/vae_final/seed1").metrics, fid_lenet=math.inf)
+    text, files = report(tmp_path / "mnist", output=tmp_path / "out")
+    for shown in (text, files["report.html"], files["report.md"]):
+        assert "diverged" in shown
+        assert "g_loss is inf" in shown
+    for shown in (files["report.html"], files["report.md"]):
+        assert "(1 of 2 diverged)" in shown
+    assert "NaN" not in files["results.json"]
+    assert ",nan" in files["results.csv"]
+
+
+def test_markup_in_a_path_stays_text(tmp_path: Path) -> None:
+    folder = tmp_path / "<b>runs & more"
+    make_run(folder, "model=gan", fid=None)
+    make_run(folder, "model=vae")
+    _, files = report(folder, output=tmp_path / "out")
+    assert "<b>runs" not in files["report.html"]
+    assert "&lt;b&gt;runs &amp; more" in files["report.html"]
+
+
+def sweep(folder: Path, *, quick: bool = True) -> Path:
+    for lr, fid in (("2e-3", None), ("5e-4", 14.0), ("2e-4", 9.0), ("1e-4", 9.05)):
+        for seed, noise in enumerate((-0.2, 0.0, 0.2)):
+            overrides = ("model=gan", f"lr={lr}", f"seed={seed}")
+            if fid is None:
+                make_run(folder, *overrides, status="diverged" if seed else "done", fid=50.0)
+            elif quick:
+                make_run(folder, *overrides, fid=None, metrics={"quick/fid_lenet": fid + noise})
+            else:
+                make_run(folder, *overrides, fid=fid + noise)
+    return folder
+
+
+def test_by_lr_finds_the_best_and_marks_the_diverged(tmp_path: Path) -> None:
+    _, files = report(sweep(tmp_path, quick=False), "--by", "lr", output=tmp_path / "out")
+    (found,) = json.loads(files["results.json"])["sweeps"]
+    assert (found["by"], found["metric"]) == ("lr", "fid_lenet")
+    (line,) = found["lines"]
+    assert line["best"] == "0.0002"
+    assert "runner-up 0.0001: not distinguishable with 3 seeds" in line["text"]
+    assert "diverged in some run: 0.002" in line["text"]
+    assert ">diverged</text>" in files["report.html"]
+
+
+def test_a_collapsed_seed_is_told_next_to_the_mean_that_it_decides(tmp_path: Path) -> None:
+    for seed, (fid, missing) in enumerate(((8.0, 0.0), (10.0, 0.0), (100.0, 9.0))):
+        overrides = ("model=gan", f"seed={seed}")
+        make_run(tmp_path, *overrides, fid=fid, metrics={"missing_digits": missing})
+        make_run(tmp_path, "model=vae", f"seed={seed}", fid=30.0 + seed)
+    (told,) = [text for text in result(compare([tmp_path])) if "collapsed" in text]
+    assert told == (
+        "GAN final collapsed with seed 2 (9 digits missing), which counts in every mean; its other "
+        "seeds have fid_lenet 8.00, 10.00."
+    )
+
+
+def test_quick_numbers_are_a_column_of_their_own(tmp_path: Path) -> None:
+    sweep(tmp_path)
+    make_run(tmp_path, "model=gan", "lr=1e-5", fid=33.0)
+    comparison = compare([tmp_path], "lr")
+    assert comparison.headlines[:2] == ["fid_lenet", "quick/fid_lenet"]
+    quick = [each for each in comparison.sweeps if each.metric == "quick/fid_lenet"]
+    labels = [point.label for point in quick[0].lines[0].points]
+    assert labels == ["0.0001", "0.0002", "0.0005", "0.002"]  # the last diverged
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("hidden_dims", {"[256]": "256", "[256,256]": "256-256"}),
+        ("activation", {"relu": "relu", "tanh": "tanh"}),
+        ("max_epochs", {"10": "10", "20": "20"}),
+        ("model.beta", {"0.5": "0.5", "2": "2"}),
+    ],
+)
+def test_by_any_setting(key: str, values: dict[str, str], tmp_path: Path) -> None:
+    for value in values:
+        for seed in (0, 1):
+            make_run(tmp_path, "model=vae", f"{key}={value}", f"seed={seed}")
+    found = compare([tmp_path], key).sweeps
+    assert [each.metric for each in found] == ["fid_lenet", "test/loss"]
+    assert [point.label for point in found[0].lines[0].points] == list(values.values())
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ("seed", "these vary: lr"),
+        ("depth", "no such setting; these vary: lr"),
+        ("activation", "the same in all runs of a model; these vary: lr"),
+    ],
+)
+def test_a_key_that_does_not_vary_is_refused(key: str, says: str, tmp_path: Path) -> None:
+    sweep(tmp_path)
+    code, text = call("compare", tmp_path, "--by", key)
+    assert code == 1
+    assert text.startswith(f"--by {key}: ")
+    assert says in text
+    assert text.count("\n") == 1
+
+
+def test_errors_of_the_output_are_one_line(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "runs", "model=gan")
+    (tmp_path / "file").write_text("")
+    code, text = call("compare", run.path, "--output", tmp_path / "file")
+    assert code == 1
+    assert "choose another --output" in text
+    (run.path / "evaluation.npz").write_bytes(b"no zip")
+    code, text = call("compare", run.path, "--output", tmp_path / "out")
+    assert code == 1
+    assert "evaluation.npz: cannot be read" in text
+    assert text.splitlines()[-1].startswith(str(run.path))

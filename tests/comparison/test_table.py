@@ -1,0 +1,198 @@
+"""Which runs are found, how they are grouped and named, and what is refused."""
+
+import csv
+import json
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from synthetic import edit, make_run, make_study
+from test_cli import call
+
+from gen_models.comparison.collect import find_runs
+from gen_models.comparison.compare import compare
+from gen_models.comparison.report import to_csv
+from gen_models.comparison.table import group_runs
+from gen_models.errors import UserError
+from gen_models.runs.directory import RunDirectory
+
+
+def labels(*paths: Path) -> list[str]:
+    return [group.label for group in group_runs(find_runs(paths).runs)]
+
+
+def test_the_four_models_are_four_groups_of_three(tmp_path: Path) -> None:
+    groups = group_runs(find_runs([make_study(tmp_path)]).runs)
+    assert [group.label for group in groups] == [
+        "GAN baseline", "GAN final", "VAE baseline", "VAE final",
+    ]  # fmt: skip
+    assert all([run.seed for run in group.runs] == [0, 1, 2] for group in groups)
+    found = groups[1].summary("fid_lenet")
+    assert found is not None
+    assert found.values == pytest.approx({0: 7.7, 1: 8.0, 2: 8.3})
+
+
+def test_variants_are_named_by_what_differs_from_the_phase(tmp_path: Path) -> None:
+    final = ("model=gan", "phase=final")
+    for more in ((), ("lr=5e-4",), ("lr=5e-4", "max_epochs=50"), ("hidden_dims=[256,512]",)):
+        make_run(tmp_path, *final, *more)
+    make_run(tmp_path, *final, "lr=5e-4", "seed=1")
+    assert labels(tmp_path) == [
+        "GAN final",
+        "GAN final, lr 0.0005",
+        "GAN final, lr 0.0005, 50 epochs",
+        "GAN final, layers 256-512",
+    ]
+
+
+def test_without_the_phase_itself_all_that_varies_is_named(tmp_path: Path) -> None:
+    for lr in ("5e-4", "1e-4"):
+        make_run(tmp_path, "model=gan", f"lr={lr}")
+    assert labels(tmp_path) == ["GAN final, lr 0.0001", "GAN final, lr 0.0005"]
+
+
+def test_a_network_written_out_is_the_same_network(tmp_path: Path) -> None:
+    make_run(tmp_path, "model=gan")
+    out = ("model.discriminator_dims=[1024,512,256]", "model.lr_d=2e-4")
+    make_run(tmp_path, "model=gan", "seed=1", *out)
+    assert labels(tmp_path) == ["GAN final"]
+
+
+def test_a_run_counts_once_however_it_is_named(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "runs", seeds=1)
+    link = tmp_path / "link"
+    link.symlink_to(study)
+    (study / "loop").symlink_to(study)
+    one = next(study.glob("mnist/gan_final/*"))
+    assert len(find_runs([study, one, link, study / "mnist"]).runs) == 4
+
+
+def test_a_folder_without_the_unfit_is_compared(tmp_path: Path) -> None:
+    make_study(tmp_path, seeds=1)
+    unfit = {
+        status: make_run(tmp_path, "model=gan", f"seed={seed}", status=status)
+        for seed, status in enumerate(("running", "interrupted", "failed"), start=5)
+    }
+    found = find_runs([tmp_path])
+    assert len(found.runs) == 4
+    assert len(found.notes) == 3
+    for status, run in unfit.items():
+        assert any(str(run.path) in note and status in note for note in found.notes)
+        with pytest.raises(UserError, match=f"not finished .its status is {status}"):
+            find_runs([tmp_path, run.path])
+
+
+Break = Callable[[RunDirectory], object]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "file", "says"),
+    [
+        (lambda run: run.status.write_text("{"), "status.json", "cannot be read"),
+        (lambda run: run.metrics.write_text("[1]"), "metrics.json", "not one of our files"),
+        (lambda run: run.metrics.write_text('{"fid_lenet": "8"}'), "metrics.json", "not a number"),
+        (lambda run: run.metrics.unlink(), "metrics.json", "cannot be read"),
+        (lambda run: run.config.write_text("a: ["), "config.yaml", "another version"),
+        (lambda run: run.config.unlink(), "config.yaml", "cannot be read"),
+        (lambda run: run.config.write_text("seed: 0\n"), "config.yaml", "another version"),
+        (lambda run: run.status.write_text("{}"), "status.json", "another version"),
+        (lambda run: edit(run.status, versions={"gen-models": "9.9.1"}), "status.json", "9.9.1"),
+    ],
+)
+def test_a_spoilt_run_is_left_out_or_refused(
+    spoil: Break, file: str, says: str, tmp_path: Path
+) -> None:
+    make_run(tmp_path, "model=gan")
+    run = make_run(tmp_path, "model=gan", "seed=1")
+    spoil(run)
+    (note,) = find_runs([tmp_path]).notes
+    assert note.startswith(f"left out: {run.path / file}: ")
+    assert says in note
+    code, text = call("compare", run.path, "--output", tmp_path / "out")
+    assert code == 1
+    assert text.count("\n") == 1
+    assert says in text
+    assert str(run.path / file) in text
+
+
+def test_nothing_to_compare_is_one_line(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", "model=gan", status="running")
+    (tmp_path / "empty").mkdir()
+    good = make_run(tmp_path / "good", "model=gan").path
+    for name, says in (("empty", "no run here"), ("gone", "no run here"), ("a", "is running")):
+        paths = [tmp_path / name] if name == "a" else [good, tmp_path / name]
+        code, text = call("compare", *paths)
+        assert code == 1
+        assert says in text
+        assert text.count("\n") == 1
+
+
+def test_two_data_sets_are_refused(tmp_path: Path) -> None:
+    make_run(tmp_path, "model=vae")
+    make_run(tmp_path, "model=vae", "data=digits")
+    with pytest.raises(UserError, match=r"different data sets: digits \(.*\), mnist \(.*seed0\)"):
+        find_runs([tmp_path])
+
+
+def test_one_run_in_two_folders_is_refused(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "a", "model=gan")
+    shutil.copytree(run.path, tmp_path / "copy")
+    with pytest.raises(UserError, match="the same settings and seed in two folders"):
+        find_runs([tmp_path])
+
+
+def test_a_run_that_is_not_evaluated_is_told_how(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "model=gan", fid=None)
+    remedy = f"gen-models evaluate {run.path}"
+    with pytest.raises(UserError, match="not evaluated") as error:
+        find_runs([tmp_path])
+    assert remedy in str(error.value)
+    make_run(tmp_path, "model=vae")
+    found = find_runs([tmp_path])
+    assert len(found.runs) == 2
+    assert found.notes == [f"{run.path}: not evaluated: {remedy}"]
+
+
+def test_diverged_runs_and_numbers_stay_and_spoil_the_verdict(tmp_path: Path) -> None:
+    make_study(tmp_path)
+    run = make_run(tmp_path, "model=gan", "seed=7", status="diverged", error="d_loss is nan")
+    edit(RunDirectory(tmp_path / "mnist/vae_final/seed1").metrics, coverage=math.nan)
+    comparison = compare([tmp_path])
+    groups = {group.label: group for group in comparison.groups}
+    final = groups["GAN final"].summary("fid_lenet")
+    assert final is not None
+    assert final.diverged == 1
+    assert final.estimate is not None
+    assert final.estimate.value == pytest.approx(8.0)
+    texts = {(v.group, v.metric): v.text for pair in comparison.verdicts for v in pair.verdicts}
+    assert texts["GAN final", "fid_lenet"] == "no verdict: GAN final diverged in 1 of 4 runs"
+    assert texts["VAE final", "coverage"] == "no verdict: VAE final diverged in 1 of 3 runs"
+    assert any(str(run.path) in note and "d_loss is nan" in note for note in comparison.notes)
+    rows = list(csv.DictReader(to_csv(comparison.groups).splitlines()))
+    lost = [row["metric"] for row in rows if (row["run"], row["value"]) == (str(run.path), "nan")]
+    assert len(set(lost)) == len(lost) > 3
+
+
+def test_code_that_differs_within_a_model_is_marked(tmp_path: Path) -> None:
+    make_study(tmp_path, seeds=2)
+    assert compare([tmp_path]).notes == []  # the models' own files differ, as they must
+    edit(RunDirectory(tmp_path / "mnist/gan_final/seed1").status, fingerprint="other")
+    (note,) = compare([tmp_path]).notes
+    assert "runs of the GAN were trained by different code" in note
+    assert "seed1" in note
+
+
+def test_bounds_of_another_classifier_are_marked(tmp_path: Path) -> None:
+    make_study(tmp_path, seeds=1)
+    edit(RunDirectory(tmp_path / "mnist/vae_final/seed0").metrics, **{"floor/fid_lenet": 0.5})
+    (note,) = compare([tmp_path]).notes
+    assert "not measured by the same classifier" in note
+
+
+def test_metrics_json_of_a_run_is_left_alone(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "model=gan")
+    before = json.loads(run.metrics.read_text())
+    compare([tmp_path])
+    assert json.loads(run.metrics.read_text()) == before

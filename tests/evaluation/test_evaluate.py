@@ -1,0 +1,257 @@
+"""`gen-models evaluate` on runs of a second: everything is measured, written and shown."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import Trained, read_metrics
+from safetensors.torch import load_file, save_file
+from test_cli import call
+
+from gen_models.data.module import MNISTDataModule
+from gen_models.evaluation import bounds
+from gen_models.evaluation.bounds import measure_bounds
+from gen_models.evaluation.evaluate import evaluate_run
+from gen_models.evaluation.measure import (
+    Effort,
+    Reference,
+    measure,
+    measure_generation,
+    reference,
+)
+from gen_models.metrics.classifier import Classifier, classifier_path, load_classifier
+from gen_models.models.interface import draw_fixed
+from gen_models.runs import load_model
+from gen_models.training.reporting import read_curves
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def real() -> Reference:
+    datamodule = MNISTDataModule(name="digits", batch_size=32)
+    datamodule.setup()
+    return reference(datamodule.splits, load_classifier(classifier_path("digits", Path("data"))))
+
+
+@pytest.mark.parametrize("model", ["gan", "vae"])
+def test_a_run_is_measured_into_its_directory(model: str, trained: Trained, tmp_path: Path) -> None:
+    run = trained(f"model={model}")
+    before = read_metrics(run)
+    code, text = call("evaluate", run.path)
+    assert code == 0, text
+    metrics = read_metrics(run)
+    assert before.items() < metrics.items()
+    assert metrics["samples"] == 300
+    assert metrics["floor/fid_lenet"] < metrics["fid_lenet"]
+    assert metrics["missing_digits"] == int(metrics["missing_digits"]) <= 9
+    assert metrics["nearest/mse"] < metrics["mean_image/mse"]
+    assert "kid_lenet" in metrics
+    assert ("encoder/mse" in metrics) == (model == "vae")
+    assert ("grey_pixels/negative_elbo" in metrics) == (model == "vae")
+    assert not any(key.startswith("likelihood/") for key in metrics)
+    with np.load(run.path / "evaluation.npz") as arrays:
+        assert arrays["inversion_mse"].mean() == pytest.approx(metrics["inversion/mse"], rel=1e-5)
+        shapes = {"samples": (100,), "test": (40,), "recreated": (40,)}
+        shapes |= {"interpolation": (8, 11), "traversal": (8, 11)}
+        for name, shape in shapes.items():
+            assert arrays[f"pictures_{name}"].shape == (*shape, 28, 28)
+            assert arrays[f"pictures_{name}"].dtype == np.uint8
+        rebuilt = load_model(run.path)
+        expected = draw_fixed(rebuilt, 100).squeeze(1).numpy()
+        assert np.abs(arrays["pictures_samples"] - 255 * expected).max() < 0.501
+        errors = (arrays["pictures_recreated"] / 255 - arrays["pictures_test"] / 255) ** 2
+        way = "encoder_mse" if model == "vae" else "inversion_mse"
+        assert errors.mean((1, 2)) == pytest.approx(arrays[way][:40], rel=0.02)
+        # a path begins and ends at what the model makes of its two test images
+        ends = arrays["pictures_recreated"][:16].reshape(8, 2, 28, 28).astype(float)
+        paths = arrays["pictures_interpolation"]
+        assert np.abs(paths[:, [0, -1]] - ends).max() <= 1
+    assert {"recreated", "interpolation", "traversal"} <= {
+        path.stem for path in run.figures.glob("*.png")
+    }
+    assert (run.figures / "latent_map.png").exists() == (model == "vae")
+    assert metrics["cost/training_flops"] == 8 * metrics["cost/flops_per_step"]
+    assert metrics["cost/seconds"] == run.read_status()["seconds"]
+    assert metrics["cost/peak_memory_mib"] > 50
+    assert metrics["inversion/restarts"] == 4
+    assert metrics["inversion/iterations"] == 200
+    record = run.read_status()["evaluation"]
+    shipped = json.loads(classifier_path("digits", Path("data")).with_suffix(".json").read_text())
+    assert record["classifier"] == shipped["sha256"]
+    assert record["versions"]["torch"] == torch.__version__
+    for shown in ("fid_lenet", "pixel noise", "inversion", "cost/parameters", str(run.metrics)):
+        assert shown in text
+
+
+def test_measuring_again_gives_the_same_and_leaves_nothing_behind(trained: Trained) -> None:
+    run = trained("model=vae")
+    lines: list[str] = []
+    state = torch.random.get_rng_state()
+    first = evaluate_run(run.path, say=lines.append)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert any("floor" in line for line in lines)
+    files = _files(run.path)
+    curves = read_curves(run.path)
+    lines.clear()
+    again = evaluate_run(run.path, say=lines.append)
+    assert not any("floor" in line for line in lines)
+    timing = {"cost/sampling_seconds": 0.0}
+    assert again.metrics | timing == first.metrics | timing
+    for name, array in first.arrays.items():
+        assert torch.equal(again.arrays[name], array), name
+    assert _files(run.path) == files
+    assert read_curves(run.path) == curves
+
+
+def _files(run: Path) -> list[str]:
+    """Every file, TensorBoard's without the time in its name."""
+    return sorted(str(path.relative_to(run)).split(".tfevents")[0] for path in run.rglob("*"))
+
+
+def test_the_projector_shows_digits_with_their_labels(trained: Trained) -> None:
+    run = trained("model=vae")
+    evaluate_run(run.path, effort=Effort(1, 1, 1), say=lambda line: None)
+    folder = run.path / "projector"
+    config = (folder / "projector_config.pbtxt").read_text()
+    tensors, labels = (
+        folder / re.findall(rf'{key}: "(.+)"', config)[0]
+        for key in ("tensor_path", "metadata_path")
+    )
+    real = MNISTDataModule(name="digits", batch_size=32)
+    real.setup()
+    found = [int(label) for label in labels.read_text().split()]
+    assert sorted(found) == sorted(real.splits["test"].labels.tolist())
+    points = torch.tensor(np.loadtxt(tensors), dtype=torch.float32)
+    model = load_model(run.path)
+    with torch.no_grad():
+        means, _ = model.encode(real.splits["test"].images.float() / 255)
+    # the same means of the same labels, in another order
+    for label in range(10):
+        ours = points[torch.tensor(found) == label].mean(0)
+        theirs = means[real.splits["test"].labels == label].mean(0)
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+def test_the_effort_is_chosen_and_recorded(trained: Trained) -> None:
+    run = trained("model=vae", "model.binarize=true")
+    options = ["--restarts", 1, "--iterations", 3, "--importance-samples", 7]
+    code, text = call("evaluate", run.path, *options)
+    assert code == 0, text
+    metrics = read_metrics(run)
+    assert metrics["inversion/restarts"] == 1
+    assert metrics["inversion/iterations"] == 3
+    assert metrics["likelihood/importance_samples"] == 7
+    with np.load(run.path / "evaluation.npz") as arrays:
+        assert arrays["inversion_curve"].shape == (4, 1)
+
+
+def test_a_likelihood_needs_binarised_training(trained: Trained, real: Reference) -> None:
+    model = load_model(trained("model=vae", "model.binarize=true").path)
+    metrics = measure(model, real).metrics
+    assert metrics["likelihood/iwae"] < metrics["likelihood/negative_elbo"]  # nats lost
+    assert metrics["likelihood/negative_elbo"] == pytest.approx(
+        metrics["likelihood/recon"] + metrics["likelihood/kl"], rel=1e-5
+    )
+    assert not any(key.startswith("grey_pixels/") for key in metrics)
+
+
+def test_the_vaes_test_loss_is_measured_alike_in_training_and_afterwards(
+    trained: Trained, real: Reference
+) -> None:
+    run = trained("model=vae", epochs=20, batches=1.0)
+    metrics = measure(load_model(run.path), real).metrics
+    assert metrics["grey_pixels/kl"] == pytest.approx(read_metrics(run)["test/kl"], rel=1e-4)
+    assert metrics["grey_pixels/recon"] == pytest.approx(read_metrics(run)["test/recon"], rel=0.01)
+
+
+def test_a_model_whose_images_are_not_finite_is_refused(trained: Trained) -> None:
+    run = trained("model=vae")
+    weights = load_file(run.weights)
+    weights["network.dec2.bias"][:] = float("nan")
+    save_file(weights, run.weights)
+    code, text = call("evaluate", run.path)
+    assert code == 1
+    assert "its images cannot be measured" in text
+
+
+def test_floor_and_ceilings_are_in_order(real: Reference) -> None:
+    bounds = measure_bounds(real)
+    for name in ("fid_lenet", "kid_lenet", "label_kl"):
+        assert bounds[f"floor/{name}"] < bounds[f"gaussian/{name}"] < bounds[f"noise/{name}"]
+    for name in ("recall", "coverage"):
+        assert bounds[f"floor/{name}"] > bounds[f"gaussian/{name}"]
+    assert bounds["floor/memorisation"] == 0
+
+
+def test_a_dropped_digit_is_missed(real: Reference) -> None:
+    labels = real.classifier.read(real.train).labels
+    whole, without = real.train[:300], real.train[labels != 4][:300]
+    for images, missing in ((whole, 0), (without, 1)):
+        assert measure_generation(images, real)[0]["missing_digits"] == missing
+
+
+def test_a_model_is_left_as_it_was(trained: Trained, real: Reference) -> None:
+    model = load_model(trained("model=gan").path)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    trainable = [parameter.requires_grad for parameter in model.parameters()]
+    measure(model, real)
+    assert all(torch.equal(before[name], weight) for name, weight in model.state_dict().items())
+    assert [parameter.requires_grad for parameter in model.parameters()] == trainable
+
+
+def test_a_classifier_is_made_on_demand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gen_models.metrics.classifier.LEAST_STEPS", 20)
+    monkeypatch.setattr("gen_models.metrics.classifier.EPOCHS", 1)
+    output = tmp_path / "mine"
+    code, text = call("train-classifier", "--data", "digits", "--output", output)
+    assert code == 0, text
+    assert "% of the test images" in text
+    assert load_classifier(output).record["data"] == "digits"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["evaluate", "{tmp}"], "not a finished run"),
+        (["train-classifier", "--data", "cifar"], "--data: name must be one of"),
+        (["evaluate", "x", "--restarts", "0"], "--restarts must be a whole number of at least 1"),
+        (["evaluate", "x", "--importance-samples", "-1"], "--importance-samples must be a whole"),
+    ],
+)
+def test_errors_are_one_line(arguments: list[str], says: str, tmp_path: Path) -> None:
+    code, text = call(*(argument.format(tmp=tmp_path) for argument in arguments))
+    assert code == 1
+    assert says in text
+    assert text.count("\n") == 1
+
+
+def test_bounds_are_measured_anew_when_what_they_depend_on_changes(
+    real: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another image, another classifier, other code of what reads them: never a stale bound."""
+    measured: list[Reference] = []
+
+    def count(images: Reference) -> dict[str, float]:
+        measured.append(images)
+        return {"floor/fid_lenet": float(len(measured))}
+
+    monkeypatch.setattr(bounds, "measure_bounds", count)
+    few = real._replace(train=real.train[:100], test=real.test[:50])
+    first = bounds.find_bounds("digits", few, print)
+    assert bounds.find_bounds("digits", few, print) == first
+    brighter = few.train.clone()
+    brighter[0, 0, 0, 0] += 0.5
+    bounds.find_bounds("digits", few._replace(train=brighter), print)
+    other = Classifier(real.classifier.network, real.classifier.record | {"sha256": "other"})
+    bounds.find_bounds("digits", few._replace(classifier=other), print)
+    monkeypatch.setattr(bounds, "hash_code", lambda files: "other code")
+    bounds.find_bounds("digits", few, print)
+    assert len(measured) == 4
+    assert "metrics/classifier.py" in bounds.CODE

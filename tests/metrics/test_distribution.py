@@ -1,0 +1,415 @@
+"""Distances between feature matrices, against closed forms, torchmetrics and prdc."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from prdc import compute_prdc
+from scipy.spatial.distance import cdist
+from torch import Tensor, nn
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.kid import KernelInceptionDistance
+from torchvision.transforms.functional import gaussian_blur
+
+from gen_models.data.datasets import Split
+from gen_models.data.module import MNISTDataModule
+from gen_models.metrics.distribution import (
+    Coverage,
+    Overlap,
+    _exponent,
+    _on_grid,
+    _squared_distances,
+    frechet_distance,
+    histogram_divergence,
+    kernel_distance,
+    label_histogram,
+    mean_confidence,
+    missing_classes,
+    precision_recall_density_coverage,
+)
+from gen_models.metrics.intervals import mean_interval
+from gen_models.seeding import generator
+
+
+def normal(n: int, d: int, *purpose: int | str) -> Tensor:
+    return torch.randn(n, d, generator=generator("test", *purpose), dtype=torch.float64)
+
+
+def whitened(n: int, d: int, *purpose: int | str) -> Tensor:
+    """Rows whose mean is exactly 0 and whose covariance is exactly the identity."""
+    x = normal(n, d, *purpose)
+    x = x - x.mean(0)
+    return torch.linalg.solve_triangular(torch.linalg.cholesky(x.T.cov()), x.T, upper=False).T
+
+
+def pooled(images: Tensor) -> Tensor:
+    """Simple features: means of 4 x 4 pixels, (n, 49), from uint8 or [0, 1] images."""
+    if images.dtype == torch.uint8:
+        images = images.float() / 255
+    return F.avg_pool2d(images, 4).flatten(1)
+
+
+def halves(split: Split, *purpose: int | str) -> tuple[Split, Split]:
+    order = torch.randperm(len(split.images), generator=generator("halves", *purpose))
+    half = len(order) // 2
+    return (
+        Split(split.images[order[:half]], split.labels[order[:half]]),
+        Split(split.images[order[half : 2 * half]], split.labels[order[half : 2 * half]]),
+    )
+
+
+class Identity(nn.Module):
+    """torchmetrics' feature extractor for what are features already."""
+
+    def __init__(self, d: int) -> None:
+        super().__init__()
+        self.num_features = d
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features
+
+
+# -- Frechet distance ------------------------------------------------------------------------------
+
+
+def test_frechet_distance_of_commuting_gaussians() -> None:
+    x = whitened(500, 4, "a")
+    scales, shift = torch.tensor([0.5, 1.0, 2.0, 3.0]), torch.tensor([1.0, 0.0, -2.0, 0.5])
+    expected = shift.square().sum() + (scales - 1).square().sum()  # of axis-parallel Gaussians
+    assert frechet_distance(x, x * scales + shift) == pytest.approx(expected.item(), rel=1e-10)
+
+
+def test_frechet_distance_of_gaussians_that_do_not_commute() -> None:
+    first = torch.tensor([[2.0, 0.0], [1.0, 0.5]], dtype=torch.float64)
+    second = torch.tensor([[1.0, -1.5], [0.0, 1.0]], dtype=torch.float64)
+    s1, s2 = first @ first.T, second @ second.T
+    assert not torch.allclose(s1 @ s2, s2 @ s1)
+    # 2 x 2: tr(M^(1/2))^2 = tr M + 2 det(M)^(1/2)
+    root = ((s1 @ s2).trace() + 2 * (s1 @ s2).det().sqrt()).sqrt()
+    expected = (s1.trace() + s2.trace() - 2 * root).item()
+    x, y = whitened(300, 2, "x"), whitened(400, 2, "y")
+    assert frechet_distance(x @ first.T, y @ second.T) == pytest.approx(expected, rel=1e-10)
+
+
+def test_frechet_distance_is_zero_for_identical_sets_and_order_free() -> None:
+    x, y = normal(300, 20, "x").relu(), 1.1 * normal(400, 20, "y").relu()
+    assert frechet_distance(x, x) < 1e-7
+    expected = frechet_distance(x, y)
+    order = torch.randperm(400, generator=generator("order"))
+    assert frechet_distance(x, y[order]) == pytest.approx(expected, rel=1e-9)
+    assert frechet_distance(y, x) == pytest.approx(expected, rel=1e-9)
+
+
+def test_frechet_distance_of_features_that_never_vary() -> None:
+    x = torch.cat([normal(100, 3, "x"), torch.zeros(100, 2)], 1)
+    assert frechet_distance(x, x + 1) == pytest.approx(5.0, abs=1e-6)
+
+
+def test_frechet_distance_is_torchmetrics() -> None:
+    x, y = normal(700, 16, "x").relu().float(), 0.3 + normal(500, 16, "y").relu().float()
+    metric = FrechetInceptionDistance(feature=Identity(16))
+    metric.update(x, real=True)
+    metric.update(y, real=False)
+    assert frechet_distance(x, y) == pytest.approx(metric.compute().item(), rel=1e-4)
+
+
+def test_frechet_bias_of_equal_distributions_is_the_second_order_one() -> None:
+    d, n1, n2, draws = 16, 500, 300, 200
+    eigenvalues = 1 / torch.arange(1, d + 1, dtype=torch.float64)
+    trace = eigenvalues.sum()
+    pairs = (eigenvalues[:, None] * eigenvalues / (eigenvalues[:, None] + eigenvalues)).sum()
+    # E|m1 - m2|^2, then E of the Bures distance 1/2 sum_ij D_ij^2 / (l_i + l_j) of two sample
+    # covariances; the last term is for the diagonal, whose variance is twice as large.
+    expected = (1 / n1 + 1 / n2) * (trace + pairs / 2 + trace / 4)
+    scale = eigenvalues.sqrt()
+    found = [
+        frechet_distance(normal(n1, d, "p", i) * scale, normal(n2, d, "q", i) * scale)
+        for i in range(draws)
+    ]
+    assert sum(found) / draws == pytest.approx(expected.item(), rel=0.03)
+
+
+@pytest.mark.parametrize("distance", [frechet_distance, kernel_distance])
+def test_distances_rise_with_noise_blur_and_dropped_digits(
+    digits: MNISTDataModule, distance: Callable[[Tensor, Tensor], float]
+) -> None:
+    real, other = halves(digits.splits["train"], "rise")
+    std = pooled(real.images).std(0).clamp(min=0.02)  # some corners never vary
+
+    def features(images: Tensor) -> Tensor:
+        return pooled(images) / std
+
+    images = other.images.float() / 255
+    noise = torch.randn(images.shape, generator=generator("noise"))
+    series = {
+        "noise": [images + strength * noise for strength in (0.0, 0.2, 0.4, 0.8)],
+        "blur": [images, *(gaussian_blur(images, [9, 9], [s, s]) for s in (1.0, 2.0, 4.0))],
+        "dropped": [images[other.labels >= first] for first in (0, 2, 5, 8)],
+    }
+    for name, worse in series.items():
+        found = [distance(features(real.images), features(fakes)) for fakes in worse]
+        assert found == sorted(found), (name, found)
+        assert found[1] > 1.1 * found[0], (name, found)
+
+
+# -- kernel distance -------------------------------------------------------------------------------
+
+
+def test_kernel_distance_is_the_sum_over_pairs() -> None:
+    x, y = normal(7, 3, "x"), normal(5, 3, "y") + 0.5
+
+    def kernel(a: Tensor, b: Tensor) -> float:
+        return (a.dot(b).item() / 3 + 1) ** 3
+
+    def within(rows: Tensor) -> float:
+        pairs = [kernel(a, b) for i, a in enumerate(rows) for j, b in enumerate(rows) if i != j]
+        return sum(pairs) / len(pairs)
+
+    cross = sum(kernel(a, b) for a in x for b in y) / 35
+    assert kernel_distance(x, y) == pytest.approx(within(x) + within(y) - 2 * cross, rel=1e-4)
+
+
+def test_kernel_distance_is_torchmetrics() -> None:
+    x, y = normal(300, 16, "x").float(), normal(300, 16, "y").float() * 1.3 + 0.2
+    with pytest.warns(UserWarning, match="save all extracted features"):
+        metric = KernelInceptionDistance(feature=Identity(16), subsets=1, subset_size=300)
+    metric.update(x, real=True)
+    metric.update(y, real=False)
+    expected = metric.compute()[0].item()
+    assert kernel_distance(x, y) == pytest.approx(expected, rel=1e-3)
+
+
+def test_kernel_distance_of_chunks_is_that_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = normal(101, 8, "x"), normal(90, 8, "y") + 0.3
+    expected = kernel_distance(x, y)
+    monkeypatch.setattr("gen_models.metrics.distribution.CHUNK_BYTES", 4 * 90 * 7)
+    assert kernel_distance(x, y) == pytest.approx(expected, rel=1e-6)
+
+
+def test_kernel_distance_of_two_halves_is_zero_on_average(digits: MNISTDataModule) -> None:
+    found = []
+    for i in range(40):
+        a, b = (pooled(half.images) for half in halves(digits.splits["train"], i))
+        found.append(kernel_distance(a, b))
+    values = torch.tensor(found)
+    assert values.min() < 0  # unbiased, so now and then below
+    interval = mean_interval(values)
+    assert interval.low < 0 < interval.high
+
+
+def test_kernel_distance_is_the_closed_form_on_average() -> None:
+    """In one dimension the squared MMD is a sum over raw moments."""
+
+    def moments(mean: float, std: float) -> tuple[float, float, float]:
+        return mean, mean**2 + std**2, mean**3 + 3 * mean * std**2
+
+    mean, std = 0.3, 0.8
+    gaps = [a - b for a, b in zip(moments(0, 1), moments(mean, std), strict=True)]
+    expected = 3 * gaps[0] ** 2 + 3 * gaps[1] ** 2 + gaps[2] ** 2  # (xy + 1)^3, multiplied out
+    found = [
+        kernel_distance(normal(400, 1, "x", i), mean + std * normal(400, 1, "y", i))
+        for i in range(400)
+    ]
+    interval = mean_interval(torch.tensor(found))
+    assert interval.low < expected < interval.high
+    assert interval.high - interval.low < 0.3 * expected
+
+
+# -- precision, recall, density, coverage ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("k", [1, 5])
+def test_overlap_is_prdc(k: int) -> None:
+    x, y = normal(400, 10, "x"), normal(300, 10, "y") * 0.8 + 0.1
+    expected = compute_prdc(x.numpy(), y.numpy(), nearest_k=k)
+    found = precision_recall_density_coverage(x, y, k=k)
+    assert found._asdict() == pytest.approx(expected, abs=1e-12)
+    assert 0 < found.recall < 1
+
+
+def with_copies(n: int, m: int, d: int) -> tuple[Tensor, Tensor]:
+    """What a model makes that memorises real images, and collapses on one of them."""
+    x, y = normal(n, d, "x").relu(), normal(m, d, "y").relu() * 0.8 + 0.1
+    x[:30] = x[30:60]  # real images twice
+    y[: m // 3] = x[: m // 3]  # memorised
+    y[m // 3 : m // 2] = x[7]  # collapsed
+    return x, y
+
+
+def by_hand(x: Tensor, y: Tensor, k: int) -> Overlap:
+    """Naeem et al. 2020 on features of 22 bits, by differences of whole numbers."""
+    largest = max(x.abs().max().item(), y.abs().max().item())
+    scale = 2.0 ** (22 - math.frexp(largest)[1])
+    a, b = ((scale * rows.double()).round().numpy() for rows in (x, y))
+
+    def radii(rows: np.ndarray) -> np.ndarray:
+        return np.asarray(np.sort(cdist(rows, rows, "sqeuclidean"), 1)[:, k])  # [:, 0]: itself
+
+    between = cdist(a, b, "sqeuclidean")
+    inside = between < radii(a)[:, None]
+    return Overlap(
+        precision=inside.any(0).mean(),
+        recall=(between < radii(b)).any(1).mean(),
+        density=inside.sum(0).mean() / k,
+        coverage=(between.min(1) < radii(a)).mean(),
+    )
+
+
+@pytest.mark.parametrize("k", [1, 5])
+@pytest.mark.parametrize("size", [1e-3, 1.0, 3e5])
+def test_overlap_of_copies_is_counted_by_hand(k: int, size: float) -> None:
+    x, y = (size * rows for rows in with_copies(400, 300, 84))
+    found = precision_recall_density_coverage(x, y, k=k)
+    assert found._asdict() == pytest.approx(by_hand(x, y, k)._asdict(), abs=1e-12)
+    assert Coverage(x, k=k)(y) == found.coverage
+
+
+@pytest.mark.parametrize("k", [1, 5])
+def test_chunks_and_threads_change_nothing(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = with_copies(403, 301, 84)
+    x, y = x.float(), y.float()
+    expected = by_hand(x, y, k)
+    shares = Coverage(x, k=k)
+    order = torch.randperm(403, generator=generator("order"))
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        for rows in (1, 7, 64, 1000):
+            monkeypatch.setattr("gen_models.metrics.distribution.CHUNK_BYTES", 8 * 301 * rows)
+            for real in (x, x[order]):
+                found = precision_recall_density_coverage(real, y, k=k)
+                assert found._asdict() == pytest.approx(expected._asdict(), abs=1e-12), (
+                    threads,
+                    rows,
+                )
+            assert shares(y) == Coverage(x, k=k)(y) == expected.coverage
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 64, 84, 1000])
+def test_squared_distances_are_exact_whole_numbers(d: int) -> None:
+    """At the bound: each coordinate is as large as it may be, of either sign."""
+    signs = normal(20, d, "signs").sign()
+    x, y = 3.999999999 * signs[:10], 3.999999999 * signs[10:]
+    y[0] = -x[0]
+    exponent = _exponent(x, y)
+    a, b = _on_grid(x, exponent), _on_grid(y, exponent)
+    assert a.abs().max() == 2 ** ((51 - math.ceil(math.log2(d))) // 2)
+    ((_, found),) = _squared_distances(a, b)
+    whole = [[sum((int(p) - int(q)) ** 2 for p, q in zip(r, s, strict=True)) for s in b] for r in a]
+    assert found.long().tolist() == whole
+    assert max(max(row) for row in whole) <= 2**53
+
+
+def test_coverage_keeps_the_grid_of_all_sets_that_it_compares() -> None:
+    x, y = with_copies(300, 250, 20)
+    shares = Coverage(x, k=3)
+    for fake in (y, 100 * y, y, torch.cat([y, torch.full((1, 20), 1e4)])):
+        assert shares(fake) == precision_recall_density_coverage(x, fake, k=3).coverage
+    assert Coverage(x, k=1)(torch.zeros(10, 20, dtype=torch.float64)) == pytest.approx(
+        precision_recall_density_coverage(x, torch.zeros(10, 20), k=1).coverage
+    )
+
+
+def test_overlap_of_real_images_is_prdc(digits: MNISTDataModule) -> None:
+    real, fake = (pooled(half.images) for half in halves(digits.splits["train"], "prdc"))
+    expected = compute_prdc(real.double().numpy(), fake.double().numpy(), nearest_k=5)
+    found = precision_recall_density_coverage(real, fake)
+    assert found._asdict() == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.mark.parametrize("k", [3, 5])
+def test_coverage_of_equal_distributions(k: int) -> None:
+    n, m = 800, 700
+    expected = 1 - math.prod((n - 1 - i) / (n + m - 1 - i) for i in range(k))
+    found = [
+        precision_recall_density_coverage(normal(n, 6, "x", i), normal(m, 6, "y", i), k=k).coverage
+        for i in range(8)
+    ]
+    assert sum(found) / len(found) == pytest.approx(expected, abs=0.01)
+    assert expected == pytest.approx(1 - 2**-k, abs=0.03)
+
+
+def test_a_dropped_digit_lowers_recall_and_coverage_but_not_precision(
+    digits: MNISTDataModule,
+) -> None:
+    real, other = halves(digits.splits["train"], "drop")
+    features = pooled(other.images)
+    whole = precision_recall_density_coverage(pooled(real.images), features)
+    dropped = precision_recall_density_coverage(pooled(real.images), features[other.labels != 3])
+    assert dropped.recall < whole.recall - 0.03
+    assert dropped.coverage < whole.coverage - 0.05
+    assert dropped.precision > whole.precision - 0.01
+
+
+# -- labels ----------------------------------------------------------------------------------------
+
+
+def test_label_histogram_and_its_divergence() -> None:
+    real = label_histogram(torch.arange(10).repeat(5))
+    assert real.tolist() == pytest.approx([0.1] * 10)
+    collapsed = label_histogram(torch.full((7,), 4))
+    assert histogram_divergence(collapsed, real) == pytest.approx(math.log(10))
+    assert histogram_divergence(real, real) == 0
+    uneven = label_histogram(torch.tensor([0, 0, 0, 1]), classes=2)
+    even = torch.tensor([0.5, 0.5], dtype=torch.float64)
+    expected = torch.distributions.kl_divergence(
+        torch.distributions.Categorical(uneven), torch.distributions.Categorical(even)
+    )
+    assert histogram_divergence(uneven, even) == pytest.approx(expected.item())
+    with pytest.raises(ValueError, match="every class"):
+        histogram_divergence(real, collapsed)
+
+
+def test_missing_classes_forgives_a_few_errors_of_the_classifier() -> None:
+    real = label_histogram(torch.arange(10).repeat(100))
+    labels = torch.arange(10).repeat(100)
+    assert missing_classes(real, real) == 0
+    labels[(labels == 3) | (labels == 8)] = 1
+    labels[:2] = 3  # two errors
+    assert missing_classes(label_histogram(labels), real) == 2
+
+
+def test_mean_confidence() -> None:
+    logits = torch.tensor([[0.0, 0.0], [math.log(3), 0.0]])
+    assert mean_confidence(logits) == pytest.approx((0.5 + 0.75) / 2)
+
+
+# -- intervals and bad input -----------------------------------------------------------------------
+
+
+def test_mean_interval_covers_its_share() -> None:
+    covered = 0
+    for i in range(300):
+        value, low, high = mean_interval(torch.rand(64, generator=generator("interval", i)))
+        assert low < value < high
+        covered += low <= 0.5 <= high
+    assert 0.91 < covered / 300 < 0.98
+    with pytest.raises(ValueError, match="n >= 2"):
+        mean_interval(torch.zeros(1))
+
+
+@pytest.mark.parametrize(
+    "distance",
+    [
+        frechet_distance,
+        kernel_distance,
+        precision_recall_density_coverage,
+        lambda real, fake: Coverage(real)(fake),
+    ],
+)
+def test_bad_features_are_refused(distance: Callable[[Tensor, Tensor], object]) -> None:
+    good = normal(10, 4, "good")
+    bad = good.clone()
+    bad[3, 2] = torch.nan
+    with pytest.raises(ValueError, match="finite"):
+        distance(good, bad)
+    with pytest.raises(ValueError, match=r"got \(10, 4\) and \(10, 3\)"):
+        distance(good, good[:, :3])
+    with pytest.raises(ValueError, match="rows are needed"):
+        distance(good, good[:1])
+    with pytest.raises(ValueError, match="k must be"):
+        precision_recall_density_coverage(good, good, k=0)
+    with pytest.raises(ValueError, match="k must be"):
+        Coverage(good, k=0)(good)

@@ -1,0 +1,111 @@
+"""Measures of images themselves, and the ceilings."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import laplace
+from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
+
+from gen_models.data.module import MNISTDataModule
+from gen_models.metrics.pixels import (
+    gaussian_images,
+    independent_pixels,
+    memorisation,
+    nearest,
+    principal_components,
+    sharpness,
+)
+from gen_models.seeding import generator
+
+
+def test_sharpness_against_scipy(digits: MNISTDataModule) -> None:
+    images = digits.splits["test"].images[:50].float() / 255
+    inner = [laplace(image[0].double().numpy())[1:-1, 1:-1] for image in images]
+    found = sharpness(images)
+    assert found.laplacian_variance == pytest.approx(np.mean([i.var() for i in inner]), rel=1e-5)
+    pixels = images.numpy()
+    assert found.grey_share == pytest.approx(((pixels > 0.1) & (pixels < 0.9)).mean())
+
+
+@pytest.mark.mnist
+def test_grey_share_of_mnist_is_the_known_one(mnist_root: str) -> None:
+    data = MNISTDataModule(root=mnist_root)
+    data.setup()
+    assert sharpness(data.splits["test"].images / 255).grey_share == pytest.approx(0.086, abs=0.001)
+
+
+@pytest.mark.parametrize("leave_one_out", [False, True])
+def test_nearest_is_scikit_learns(
+    digits: MNISTDataModule, leave_one_out: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference = digits.splits["train"].images[:300].float() / 255
+    images = reference if leave_one_out else digits.splits["test"].images[:70].float() / 255
+    monkeypatch.setattr("gen_models.metrics.pixels.CHUNK_BYTES", 4 * 300 * 64)
+    found = nearest(images, reference, leave_one_out=leave_one_out)
+    search = NearestNeighbors(n_neighbors=1).fit(reference.flatten(1).numpy())
+    query = None if leave_one_out else images.flatten(1).numpy()
+    distances, indices = search.kneighbors(query)
+    torch.testing.assert_close(found.distances, torch.from_numpy(distances[:, 0]).float())
+    assert found.indices.tolist() == indices[:, 0].tolist()
+
+
+def test_a_copy_is_at_distance_zero(digits: MNISTDataModule) -> None:
+    images = digits.splits["train"].images.float() / 255
+    assert nearest(images[100:110], images).distances.eq(0).all()
+    with pytest.raises(ValueError, match="other images"):
+        nearest(images[:1], images[:1], leave_one_out=True)
+
+
+def test_memorisation_tells_copies_from_new_images(digits: MNISTDataModule) -> None:
+    train, test, held_out = (
+        digits.splits[name].images.float() / 255 for name in ("train", "test", "validation")
+    )
+    reference = memorisation(test, train, test, leave_one_out=True).ratio
+    assert reference < 1  # more training images than test images
+    assert memorisation(held_out, train, test).ratio == pytest.approx(reference, rel=0.1)
+    noise = 0.02 * torch.randn(train.shape, generator=generator("noise"))
+    assert memorisation((train + noise)[:200], train, test).ratio < 0.5 * reference
+    assert memorisation(test[:20], train, test).ratio == float("inf")
+
+
+def test_principal_components_are_scikit_learns(digits: MNISTDataModule) -> None:
+    images = digits.splits["train"].images.float() / 255
+    found = principal_components(images, 10)
+    pca = PCA(10, svd_solver="full").fit(images.flatten(1).double().numpy())
+    variances = torch.from_numpy(pca.explained_variance_).float() * (1 - 1 / len(images))
+    torch.testing.assert_close(found.variances, variances)
+    cosines = (found.components @ torch.from_numpy(pca.components_).float().T).diagonal().abs()
+    torch.testing.assert_close(cosines, torch.ones(10), atol=1e-4, rtol=0)
+    with pytest.raises(ValueError, match="count must"):
+        principal_components(images, 785)
+
+
+def test_independent_pixels_have_the_pixels_distribution_and_no_correlation(
+    digits: MNISTDataModule,
+) -> None:
+    images = digits.splits["train"].images.float() / 255
+    noise = independent_pixels(images, 5000, generator=generator("noise"))
+    assert noise.shape == (5000, 1, 28, 28)
+    torch.testing.assert_close(noise.mean(0), images.mean(0), atol=0.03, rtol=0)
+    torch.testing.assert_close(noise.std(0), images.std(0), atol=0.03, rtol=0)
+    left, right = noise[:, 0, 14, 13], noise[:, 0, 14, 14]
+    assert abs(torch.stack([left, right]).corrcoef()[0, 1]) < 0.05
+    assert torch.stack([images[:, 0, 14, 13], images[:, 0, 14, 14]]).corrcoef()[0, 1] > 0.8
+
+
+def test_gaussian_images_have_the_fitted_moments(digits: MNISTDataModule) -> None:
+    images = 0.4 + digits.splits["train"].images.float() / 255 / 10  # far from where it is cut
+    fitted = principal_components(images, 784)
+    drawn = gaussian_images(fitted, 20_000, generator=generator("gauss"), shape=(1, 28, 28))
+    assert drawn.shape == (20_000, 1, 28, 28)
+    torch.testing.assert_close(drawn.mean(0), images.mean(0), atol=1e-3, rtol=0)
+    covariance = images.flatten(1).T.cov()
+    torch.testing.assert_close(drawn.flatten(1).T.cov(), covariance, atol=1e-4, rtol=0)
+    few = gaussian_images(
+        principal_components(digits.splits["train"].images.float() / 255, 64),
+        100,
+        generator=generator("gauss"),
+        shape=(1, 28, 28),
+    )
+    assert 0 == few.min() < few.max() == 1

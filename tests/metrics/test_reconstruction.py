@@ -1,0 +1,244 @@
+"""Errors of images, latent inversion and the baselines, against independent references."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from sklearn.decomposition import PCA
+from torch import Tensor, nn
+
+from gen_models.data.module import MNISTDataModule
+from gen_models.metrics.pixels import nearest, principal_components
+from gen_models.metrics.reconstruction import (
+    component_reconstruction,
+    error_intervals,
+    image_errors,
+    inversion_control,
+    invert,
+)
+from gen_models.models.gan import GAN
+from gen_models.models.interface import reconstruct
+from gen_models.models.vae import VAE
+from gen_models.seeding import generator
+
+
+class LinearModel(nn.Module):
+    """Images 0.5 + W z with orthogonal columns in W: every z has an image of its own."""
+
+    latent_dim = 5
+
+    def __init__(self, prior: str) -> None:
+        super().__init__()
+        self.uniform = prior == "uniform"
+        columns = torch.randn(784, self.latent_dim, generator=generator("W"))
+        self.weight = nn.Parameter(torch.linalg.qr(columns).Q)
+
+    def prior(
+        self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None
+    ) -> Tensor:
+        draw = torch.rand if self.uniform else torch.randn
+        z = draw(n, self.latent_dim, generator=generator)
+        return 2 * z - 1 if self.uniform else z
+
+    def decode(self, z: Tensor) -> Tensor:
+        return (0.5 + z @ self.weight.T).view(-1, 1, 28, 28)
+
+    def sample(
+        self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None
+    ) -> Tensor:
+        return self.decode(self.prior(n, generator, labels))
+
+
+class ConditionalModel(LinearModel):
+    """The first coordinate of z is the label, in tenths, and is drawn where it is not given."""
+
+    def prior(
+        self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None
+    ) -> Tensor:
+        z = super().prior(n, generator)
+        z[:, 0] = (torch.zeros(n) if labels is None else labels) / 10
+        return z
+
+
+def test_errors_against_numpy_and_scipy(digits: MNISTDataModule) -> None:
+    images = digits.splits["test"].images[:30].float() / 255
+    made = (images + 0.1 * torch.randn(images.shape, generator=generator("noise"))).clamp(0, 1)
+    found = image_errors(images, made)
+    for i in range(30):
+        x, y = images[i, 0].double().numpy(), made[i, 0].double().numpy()
+        mse = ((x - y) ** 2).mean()
+        assert found.mse[i].item() == pytest.approx(mse, rel=1e-4)
+        assert found.psnr[i].item() == pytest.approx(-10 * np.log10(mse), rel=1e-4)
+        assert found.ssim[i].item() == pytest.approx(ssim(x, y), abs=1e-4)
+
+
+def ssim(x: Any, y: Any) -> float:
+    """Wang et al. 2004, equation 13, with an 11 x 11 window and mirrored borders."""
+
+    def blur(image: Any) -> Any:
+        return gaussian_filter(image, 1.5, truncate=3.5, mode="mirror")
+
+    mx, my = blur(x), blur(y)
+    vx, vy, cov = blur(x * x) - mx**2, blur(y * y) - my**2, blur(x * y) - mx * my
+    c1, c2 = 0.01**2, 0.03**2
+    index = (2 * mx * my + c1) * (2 * cov + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
+    return float(index.mean())
+
+
+def test_perfect_images_have_finite_errors(
+    digits: MNISTDataModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gen_models.metrics.reconstruction.CHUNK", 7)  # chunks
+    images = digits.splits["test"].images[:20].float() / 255
+    intervals = error_intervals(image_errors(images, images))
+    assert {name: interval.value for name, interval in intervals.items()} == {
+        "mse": 0.0,
+        "psnr": 100.0,
+        "ssim": pytest.approx(1.0),
+    }
+    one_off = images.clone()
+    one_off[13] = 1 - one_off[13]
+    assert (image_errors(images, one_off).mse > 0).nonzero().tolist() == [[13]]
+
+
+def test_a_reconstruction_is_the_decoders_image_of_the_mean(digits: MNISTDataModule) -> None:
+    vae = VAE(latent_dim=8, encoder_dims=[16])
+    images = digits.splits["test"].images[:5].float() / 255
+    with torch.no_grad():
+        expected = vae.decode(vae.encode(images)[0])
+    torch.testing.assert_close(reconstruct(vae, images), expected)
+
+
+@pytest.mark.parametrize("prior", ["uniform", "normal"])
+def test_inversion_finds_back_the_z_of_a_linear_model(prior: str) -> None:
+    model = LinearModel(prior)
+    found, distance = inversion_control(model, 40, seed=1, steps=400)
+    assert distance.shape == (40,)
+    assert distance.max() < 0.02
+    assert found.mse.max() < 1e-6
+    torch.testing.assert_close(found.images, model.decode(found.z).detach())
+
+
+@pytest.mark.parametrize("model_class", [GAN, VAE])
+def test_inversion_finds_samples_of_an_untrained_model(model_class: Any) -> None:
+    torch.manual_seed(0)
+    sizes = {"generator_dims": [64]} if model_class is GAN else {"encoder_dims": [64]}
+    model = model_class(latent_dim=6, **sizes)
+    found, distance = inversion_control(model, 10, restarts=4, steps=300)
+    assert distance.median() < 0.05
+    other = model.sample(10, generator("other"))
+    assert found.mse.median() < 0.01 * (other - found.images).square().mean()
+
+
+@pytest.mark.parametrize(("prior", "limit"), [("uniform", 1.0), ("normal", 3.0)])
+def test_inversion_keeps_z_on_the_support(prior: str, limit: float) -> None:
+    model = LinearModel(prior)
+    z = torch.full((3, 5), 0.5)
+    z[:, 0] = limit + 0.7  # the prior never draws it
+    images = model.decode(z).detach()
+    held = invert(model, images, steps=400)
+    assert held.z.abs().max() <= limit
+    torch.testing.assert_close(held.z[:, 1:], z[:, 1:], atol=0.02, rtol=0)
+    if prior == "uniform":
+        torch.testing.assert_close(held.z[:, 0], torch.full((3,), limit))
+    free = invert(model, images, steps=400, on_support=False)
+    torch.testing.assert_close(free.z, z, atol=0.02, rtol=0)
+    assert (free.radius > held.radius).all()
+    assert (free.mse < held.mse).all()
+
+
+def test_radius_is_one_on_the_typical_set() -> None:
+    for prior in ("uniform", "normal"):
+        found, _ = inversion_control(LinearModel(prior), 200, restarts=1)
+        assert found.radius.square().mean().item() == pytest.approx(1.0, abs=0.1)
+
+
+def test_curve_falls_with_steps_and_with_restarts() -> None:
+    torch.manual_seed(0)
+    model = GAN(latent_dim=10, generator_dims=[32])
+    images = GAN(latent_dim=10, generator_dims=[32]).sample(20, generator("z")).detach()
+    found = invert(model, images, restarts=3, steps=50)
+    assert found.curve.shape == (51, 3)
+    assert (found.curve[:, 1:] <= found.curve[:, :-1]).all()
+    assert found.curve[-1, 0] < found.curve[10, 0] < found.curve[0, 0]
+    assert found.curve[-1, -1].item() == pytest.approx(found.mse.mean().item(), rel=1e-5)
+    expected = (found.images - images).square().mean((1, 2, 3))
+    torch.testing.assert_close(found.mse, expected)
+
+
+def test_inversion_leaves_the_model_and_the_global_generator_alone() -> None:
+    model = GAN(latent_dim=4, generator_dims=[8])
+    model.discriminator.requires_grad_(False)
+    model.generator.eval()
+    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    modes = [module.training for module in model.modules()]
+    before = torch.random.get_rng_state()
+    images = torch.rand(6, 1, 28, 28, generator=generator("images"))
+    with torch.no_grad():  # as a caller may be
+        first = invert(model, images, seed=3, steps=5)
+    assert torch.equal(first.z, invert(model, images, seed=3, steps=5).z)
+    assert not torch.equal(first.z, invert(model, images, seed=4, steps=5).z)
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert [module.training for module in model.modules()] == modes
+    assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
+    assert all(weight.requires_grad for weight in model.generator.parameters())
+    assert not any(weight.requires_grad for weight in model.discriminator.parameters())
+    assert all(weight.grad is None for weight in model.parameters())
+
+
+def test_an_images_inversion_does_not_depend_on_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = LinearModel("uniform")
+    images = model.decode(model.prior(9, generator("z"))).detach()
+    whole = invert(model, images, steps=20)
+    monkeypatch.setattr("gen_models.metrics.reconstruction.ROWS", 8)  # two images at once
+    torch.testing.assert_close(invert(model, images, steps=20).z, whole.z)
+
+
+def test_each_start_has_its_images_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With steps too short to move, what is found is a start."""
+    monkeypatch.setattr("gen_models.metrics.reconstruction.ROWS", 6)  # two images at once
+    model = ConditionalModel("uniform")
+    labels = torch.tensor([3, 1, 4, 1, 5])
+    images = torch.rand(5, 1, 28, 28, generator=generator("images"))
+    found = invert(model, images, labels, restarts=3, steps=1, lr=1e-12)
+    torch.testing.assert_close(found.z[:, 0], labels / 10)
+    control, distance = inversion_control(model, 5, labels, restarts=3, steps=1, lr=1e-12)
+    torch.testing.assert_close(control.z[:, 0], labels / 10)
+    assert distance.shape == (5,)
+
+
+@pytest.mark.parametrize("bad", [{"restarts": 0}, {"steps": 0}])
+def test_inversion_refuses_no_search(bad: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        invert(LinearModel("normal"), torch.zeros(1, 1, 28, 28), **bad)
+
+
+def test_component_reconstruction_is_scikit_learns(digits: MNISTDataModule) -> None:
+    train, test = (digits.splits[name].images.float() / 255 for name in ("train", "test"))
+    fitted = principal_components(train, 30)
+    pca = PCA(16, svd_solver="full").fit(train.flatten(1).double().numpy())
+    codes = pca.transform(test.flatten(1).double().numpy())
+    expected = torch.from_numpy(pca.inverse_transform(codes)).clamp(0, 1).float()
+    found = component_reconstruction(fitted, test, 16)
+    torch.testing.assert_close(found, expected.view_as(test), atol=1e-4, rtol=0)
+    with pytest.raises(ValueError, match="at most 30"):
+        component_reconstruction(fitted, test, 31)
+
+
+@pytest.mark.mnist
+@pytest.mark.slow
+def test_baselines_on_mnist_are_the_known_ones(mnist_root: str) -> None:
+    data = MNISTDataModule(root=mnist_root)
+    data.setup()
+    train, test = (data.splits[name].images.float() / 255 for name in ("train", "test"))
+    fitted = principal_components(train, 128)
+    for width, expected in {2: 0.0555, 16: 0.0254, 64: 0.00775, 128: 0.0034}.items():
+        made = component_reconstruction(fitted, test, width)
+        assert (made - test).square().mean().item() == pytest.approx(expected, rel=0.005)
+    assert (train.mean(0) - test).square().mean().item() == pytest.approx(0.0675, rel=0.002)
+    neighbours = train[nearest(test[:500], train).indices]
+    assert (neighbours - test[:500]).square().mean().item() == pytest.approx(0.0245, rel=0.02)

@@ -1,0 +1,74 @@
+"""The rooms of the package: each imports only those that stand before it, and some no torch."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+PACKAGE = ROOT / "gen_models"
+BASE = ["errors", "files", "checks", "seeding", "figures", "terminal"]
+ROOMS = ["data", "models", "metrics", "runs", "training", "evaluation", "comparison", "study"]
+ORDER = [*BASE, *ROOMS, "composition", "cli"]
+
+
+def room_of(file: Path) -> str:
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(file: Path) -> Iterator[str]:
+    """The rooms that a file imports, within functions too."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == "gen_models":
+            names = [f"gen_models.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        for name in names:
+            if name.startswith("gen_models."):
+                yield name.split(".")[1]
+
+
+FILES = [file for file in PACKAGE.rglob("*.py") if file != PACKAGE / "__init__.py"]
+
+
+def test_every_room_is_in_the_order() -> None:
+    assert {room_of(file) for file in FILES} == set(ORDER)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_a_room_imports_only_rooms_before_it(file: Path) -> None:
+    place = ORDER.index(room_of(file))
+    later = [room for room in imported(file) if ORDER.index(room) > place]
+    assert not later
+
+
+def test_models_do_not_import_one_another() -> None:
+    shared = {"interface", "layers", "losses"}
+    for file in (PACKAGE / "models").glob("[a-z]*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+                "gen_models.models"
+            ):
+                assert (node.module or "").rpartition(".")[2] in shared
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["cli", "composition", "figures", "runs.directory", "comparison.compare", "comparison.report",
+     "study.answer"],
+)  # fmt: skip
+def test_what_needs_no_torch_does_not_import_it(module: str) -> None:
+    program = f"import sys, gen_models.{module}; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_hydra_is_known_to_the_composition_alone() -> None:
+    for file in FILES:
+        text = file.read_text()
+        assert ("import hydra" in text or "from hydra" in text) == (file.stem == "composition")

@@ -1,0 +1,102 @@
+"""A third model is one .py and one .yaml: trained, evaluated and compared like the others."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT, small
+from toy import Toy
+
+from gen_models.data.loader import InMemoryLoader
+from gen_models.errors import UserError
+from gen_models.models.interface import Encoder, GenerativeModel, Likelihood
+
+HERE = Path(__file__).parent
+ENVIRONMENT = {
+    **os.environ,
+    "OMP_NUM_THREADS": "1",
+    "PYTHONPATH": str(HERE),
+    "GEN_MODELS_IMPORT": "toy",
+}
+CLI = ["-c", "from gen_models.cli import app; app()"]
+
+
+def call(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+
+
+def train(
+    *overrides: str, cwd: Path, flags: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    options = [text for text in small(Path("out")) if not text.startswith("evaluate")]
+    here = ["--config-dir", str(HERE / "conf"), "model=toy"]
+    return call(str(ROOT / "train.py"), *flags, *here, *options, *overrides, cwd=cwd)
+
+
+def test_it_has_the_interface_and_no_likelihood() -> None:
+    assert isinstance(Toy(), GenerativeModel)
+    assert isinstance(Toy(), Encoder)
+    assert not isinstance(Toy(), Likelihood)
+
+
+@pytest.mark.slow
+def test_it_is_trained_evaluated_and_compared(tmp_path: Path) -> None:
+    swept = train("seed=0,1", "evaluate=quick", cwd=tmp_path, flags=["-m"])
+    assert swept.returncode == 0, swept.stderr
+    runs = sorted(path.parent for path in tmp_path.rglob("status.json"))
+    assert [run.parent.name for run in runs] == ["toy_baseline"] * 2
+    assert "gen-models compare out/digits/toy_baseline" in swept.stdout
+    for run in runs:
+        evaluated = call(*CLI, "evaluate", str(run), cwd=tmp_path)
+        assert evaluated.returncode == 0, evaluated.stderr
+    metrics = json.loads((runs[0] / "metrics.json").read_text())
+    for key in ("test/loss", "fid_lenet", "coverage", "encoder/mse", "inversion/mse",
+                "active_units", "cost/flops_per_step"):  # fmt: skip
+        assert key in metrics
+    assert not any(key.startswith(("likelihood/", "grey_pixels/")) for key in metrics)
+    for picture in ("samples", "reconstructions", "recreated", "traversal", "latent_map"):
+        assert (runs[0] / "figures" / f"{picture}.png").exists()
+    compared = call(*CLI, "compare", "out/digits", "--output", "report", cwd=tmp_path)
+    assert compared.returncode == 0, compared.stderr
+    results = json.loads((tmp_path / "report/results.json").read_text())
+    (group,) = results["groups"].values()
+    assert group["metrics"]["encoder/mse"]["n"] == 2
+
+
+def test_an_option_that_it_does_not_take_is_refused(tmp_path: Path) -> None:
+    for option in ("hidden_dims=[64]", "activation=elu"):
+        refused = train(option, "evaluate=none", cwd=tmp_path)
+        assert refused.returncode == 1
+        assert option.partition("=")[0] in refused.stderr
+        assert "takes no" in refused.stderr
+        assert len(refused.stderr.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_batch_without_labels_is_refused_in_one_line() -> None:
+    images = torch.zeros(4, 1, 28, 28, dtype=torch.uint8)
+    (batch,) = InMemoryLoader(images, batch_size=4)
+    with pytest.raises(UserError, match="conditional model needs labels, and this data set has no"):
+        Toy().training_step(batch, 0)
+
+
+def test_a_module_that_is_not_allowed_is_not_imported(tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text('{"class": "toy.Toy", "arguments": {}}')
+    program = f"from gen_models.runs import load_model; load_model({str(tmp_path)!r})"
+    environment = {key: value for key, value in ENVIRONMENT.items() if key != "GEN_MODELS_IMPORT"}
+    refused = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "GEN_MODELS_IMPORT=toy allows its import" in refused.stderr
