@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from typer.main import get_command
 
 from gen_models.cli import app
 from gen_models.comparison.metrics import BOUNDS, metric
+from gen_models.study.load import load_study
 
 README = (ROOT / "README.md").read_text()
 LINES = [
@@ -58,11 +60,28 @@ def test_the_set_up_commands_are_read_by_ci() -> None:
 def test_pictures_and_files_that_are_shown_exist() -> None:
     for path in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README):
         assert (ROOT / path).is_file(), path
-    layout = README.split("## Layout", 1)[1]
-    named = set(re.findall(r"[a-z]+\.py", layout))
-    assert named - {"train.py"} == {
-        path.name for path in (ROOT / "gen_models").glob("[a-z]*.py")
-    }  # fmt: skip
+    layout = README.split("## Layout", 1)[1].split("```")[1]
+    top = [path for path in (ROOT / "gen_models").iterdir() if path.stem[0] not in "._"]
+    files = {path.name for path in top if path.suffix == ".py"}
+    assert set(re.findall(r"[a-z]+\.py", layout)) - {"train.py"} == files
+    rooms = {f"{path.name}/" for path in top if path.is_dir()}
+    assert rooms <= set(layout.split())
+
+
+def test_the_links_lead_somewhere() -> None:
+    for file in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for path in re.findall(r"\]\(([^)#:]+)\)", file.read_text()):
+            assert (file.parent / path).exists(), (file, path)
+
+
+def test_it_is_short() -> None:
+    assert len(README.splitlines()) < 200
+
+
+def test_the_study_that_it_shows_can_be_read(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "study.yaml").write_text(block)
+    assert [claim.name for claim in load_study(tmp_path / "study.yaml").claims] == ["D1"]
 
 
 def test_no_placeholder_is_left() -> None:
@@ -70,14 +89,14 @@ def test_no_placeholder_is_left() -> None:
 
 
 def test_every_group_in_the_table_lists_its_options() -> None:
-    for group in ("activation", "data", "sweep"):
+    for group in ("activation", "data", "learning_rate", "model", "phase", "sweep"):
         row = next(line for line in README.splitlines() if line.startswith(f"| `{group}=`"))
         for path in (ROOT / "conf" / group).glob("*.yaml"):
             assert path.stem in row
 
 
 RESULTS: dict[str, Any] = json.loads((ROOT / "docs" / "results.json").read_text())
-SECTION = README.split("## Results", 1)[1].split("\n## ", 1)[0]
+SECTION = (ROOT / "docs" / "results.md").read_text()
 ROWS = {
     cells[0].strip("*"): cells[1:]
     for line in SECTION.splitlines()
@@ -118,3 +137,13 @@ def test_the_verdicts_on_the_claims_are_those_of_the_comparison() -> None:
         assert line is not None
         assert claim["says"] in line.group()
         assert f"**{claim['summary']}**" in line.group()
+
+
+@pytest.mark.parametrize("label", list(RESULTS["groups"]))
+def test_the_readmes_table_has_the_seeds_of_the_comparison(label: str) -> None:
+    row = next(line for line in README.splitlines() if line.startswith(f"| {label} |"))
+    cells = [cell.strip() for cell in row.strip("| ").split("|")][1:]
+    metrics = RESULTS["groups"][label]["metrics"]
+    for key, cell in zip(("fid_lenet", "encoder/mse", "inversion/mse"), cells, strict=True):
+        values = metrics[key]["values"].values() if key in metrics else []
+        assert cell == (", ".join(map(metric(key).show, values)) or "-")
