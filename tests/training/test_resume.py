@@ -92,7 +92,9 @@ def overrides_of(model: str, by_steps: bool, folder: Path) -> list[str]:
     return [*overrides, "max_steps=10"] if by_steps else overrides
 
 
-@pytest.mark.parametrize(("model", "stop", "by_steps"), CASES)
+@pytest.mark.parametrize(
+    ("model", "stop", "by_steps"), CASES, ids=["-".join(map(str, (m, *s, n))) for m, s, n in CASES]
+)
 def test_a_stopped_run_ends_as_the_whole_one(
     model: str,
     stop: tuple[str, int, str],
