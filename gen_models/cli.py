@@ -115,7 +115,9 @@ def evaluate(
         from gen_models.evaluation.evaluate import evaluate_run
         from gen_models.evaluation.measure import Effort
         from gen_models.runs.directory import RunDirectory
+        from gen_models.terminal import quiet_libraries
 
+        quiet_libraries()
         try:
             effort = Effort(restarts, iterations, importance_samples)
         except ValueError as error:

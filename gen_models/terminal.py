@@ -29,7 +29,10 @@ def show(table: Table) -> None:
 
 
 def quiet_libraries() -> None:
-    """Called once, by each front door: no advice of libraries that does not hold here."""
+    """Silence advice of libraries that does not hold here.
+
+    Called once by each front door, after Lightning's import, which sets its own log level.
+    """
     for name in ("lightning.pytorch", "lightning.fabric"):  # no tips, no list of absent devices
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in NEEDLESS:

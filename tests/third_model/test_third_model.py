@@ -57,6 +57,7 @@ def test_it_is_trained_evaluated_and_compared(tmp_path: Path) -> None:
     for run in runs:
         evaluated = call(*CLI, "evaluate", str(run), cwd=tmp_path)
         assert evaluated.returncode == 0, evaluated.stderr
+        assert evaluated.stderr == ""  # no advice of libraries
     metrics = json.loads((runs[0] / "metrics.json").read_text())
     for key in ("test/loss", "fid_lenet", "coverage", "encoder/mse", "inversion/mse",
                 "active_units", "cost/flops_per_step"):  # fmt: skip
