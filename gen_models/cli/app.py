@@ -1,0 +1,56 @@
+"""The command line itself, and what its commands share."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from gen_models.errors import UserError
+
+
+class _OneLine(TyperGroup):
+    """Says in one line, without a frame and the usage, what is wrong."""
+
+    def main(self, *args: Any, **options: Any) -> NoReturn:
+        """Run the command and exit."""
+        try:
+            code = super().main(*args, **{**options, "standalone_mode": False})
+        except UserError as error:
+            typer.echo(str(error), err=True)
+            sys.exit(1)
+        except typer.Abort:
+            sys.exit(130)
+        except Exception as error:
+            if not hasattr(error, "format_message"):  # click's, wherever typer has click from
+                raise
+            typer.echo(error.format_message(), err=True)
+            sys.exit(2)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+app = typer.Typer(
+    cls=_OneLine,
+    help="Use what `python train.py` has trained.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Checkpoint(StrEnum):
+    """Which weights of a run."""
+
+    last = "last"
+    best = "best"
+
+
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)]
+Weights = Annotated[
+    Checkpoint, typer.Option("--checkpoint", help="The last epoch's weights, or best.ckpt's.")
+]
+DataRoot = Annotated[
+    Path | None, typer.Option(help="Folder of the data sets, if it is not the run's.")
+]

@@ -1,0 +1,86 @@
+"""`gen-models evaluate, compare, train-classifier`: what is measured."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gen_models.cli.app import DataRoot, Run, app
+from gen_models.errors import UserError
+
+
+@app.command()
+def evaluate(
+    run: Run,
+    data_root: DataRoot = None,
+    restarts: Annotated[int, typer.Option(help="Of the inversion of a test image.")] = 4,
+    iterations: Annotated[int, typer.Option(help="Of each restart; studies: 8 x 500.")] = 200,
+    importance_samples: Annotated[
+        int, typer.Option(help="Of the likelihood's bound, an image; studies: 5000.")
+    ] = 1000,
+) -> None:
+    """Measure a run: distance of new images to the test images, reconstruction, likelihood, cost.
+
+    Compare only runs measured with the same options, which stand among the metrics.
+    """
+    from gen_models.evaluation import reporting
+    from gen_models.evaluation.evaluate import evaluate_run
+    from gen_models.evaluation.measure import Effort
+    from gen_models.runs.directory import RunDirectory
+    from gen_models.terminal import quiet_libraries
+
+    quiet_libraries()
+    try:
+        effort = Effort(restarts, iterations, importance_samples)
+    except ValueError as error:
+        raise UserError(f"--{str(error).replace('_', '-', 1)}") from error
+    evaluation = evaluate_run(run, data_root=data_root, effort=effort, say=typer.echo)
+    reporting.show_evaluation(RunDirectory(run), evaluation.metrics)
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...", help="Run directories, or folders of them.", show_default=False
+        ),
+    ],
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="Draw metrics against this setting: lr, activation, ..."),
+    ] = None,
+    study: Annotated[
+        str, typer.Option(metavar="NAME", help="Of conf/study, or a YAML file: its claims.")
+    ] = "wanare",
+    output: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("comparison"),
+) -> None:
+    """Compare runs: means over seeds, verdicts, pictures, claims, in a report of one page."""
+    from gen_models.comparison import report, terminal
+    from gen_models.comparison.compare import compare as compare_runs
+    from gen_models.composition import compose_overrides
+    from gen_models.study.answer import answer
+    from gen_models.study.load import load_study
+
+    claims = load_study(study)
+    comparison = compare_runs(runs, by)
+    answers = answer(claims, comparison.groups, comparison.bounds, compose_overrides)
+    written = report.write_report(comparison, output, answers)
+    terminal.show(comparison, written, answers)
+
+
+@app.command()
+def train_classifier(
+    data: Annotated[str, typer.Option(help="mnist, fashion_mnist, kmnist or digits.")],
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder of the data sets; default GEN_MODELS_DATA or data.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Without ending; default: with the data set.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of weights, order and distortions.")] = 0,
+) -> None:
+    """Train the classifier whose features all distances use, and say how accurate it is."""
+    from gen_models.training.classifier import make_classifier
+
+    make_classifier(data, root=data_root, output=output, seed=seed, say=typer.echo)
