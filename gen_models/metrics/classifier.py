@@ -188,6 +188,14 @@ def train_classifier(
     return classifier
 
 
+def untrained_classifier(images: Tensor) -> Classifier:
+    """A LeNet of random weights, always the same, its features standardised by (n, 1, 28, 28)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed("untrained classifier"))
+        network = LeNet().eval()
+    return Classifier(network, _feature_statistics(network, images))
+
+
 def distorted(images: Tensor, own: torch.Generator) -> Tensor:
     """Each image turned, resized and shifted a little at random; (n, 1, 28, 28) in [0, 1]."""
     angle, size, x, y = (2 * torch.rand(4, len(images), generator=own) - 1).unbind()
@@ -234,17 +242,19 @@ def load_classifier(path: Path) -> Classifier:
     return Classifier(network, record)
 
 
-def classifier_path(data_name: str, root: Path) -> Path:
+def classifier_path(data_name: str, root: Path, seed: int = 0) -> Path:
     """Where the classifier of a data set is, or belongs, without its ending.
 
     Args:
         data_name: Name of the data set.
         root: Folder of the data sets; classifiers that do not come with the package lie there.
+        seed: Of its training; 0 is the one that every distance uses, others are other eyes.
     """
-    shipped = WEIGHTS / data_name
+    name = f"{data_name}_{seed}" if seed else data_name
+    shipped = WEIGHTS / name
     if shipped.with_suffix(".safetensors").is_file():
         return shipped
-    return root / "classifiers" / data_name
+    return root / "classifiers" / name
 
 
 def _convolution(width_in: int, width_out: int, size: int) -> list[nn.Module]:
