@@ -6,6 +6,7 @@ that metrics agree between machines. The features are no Inception features: no 
 them compares with a published one.
 """
 
+import copy
 import hashlib
 import platform
 from collections.abc import Callable
@@ -181,6 +182,7 @@ def train_classifier(
             "gen-models": version("gen-models"),
         },
     }
+    network.half().float()  # as it is kept, so that the record is of the very same weights
     record |= _feature_statistics(network.eval(), train.images)
     classifier = Classifier(network, record)
     for part in ("validation", "test"):
@@ -207,8 +209,11 @@ def distorted(images: Tensor, own: torch.Generator) -> Tensor:
 
 
 def save_classifier(classifier: Classifier, path: Path) -> None:
-    """Write the weights to PATH.safetensors and the record, with their SHA-256, to PATH.json."""
-    weights = classifier.network.state_dict().items()
+    """Write the weights to PATH.safetensors and the record, with their SHA-256, to PATH.json.
+
+    In float16, to which `train_classifier` has rounded them.
+    """
+    weights = copy.deepcopy(classifier.network).half().state_dict().items()
     content = to_bytes({name: tensor.contiguous() for name, tensor in weights})
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_suffix(".safetensors").write_bytes(content)
