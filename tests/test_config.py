@@ -30,6 +30,7 @@ CHOICES = [
         "trainer",
         "callbacks",
         "experiment",
+        "network",
         "sweep",
     )
     for option in options(group)
@@ -109,6 +110,8 @@ GRIDS = {
     "width": 3,
     "epochs": 3,
     "dropout": 2,
+    "loss": 5,
+    "network": 2,
     "phases": 4,
 }
 
