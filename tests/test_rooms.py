@@ -60,7 +60,7 @@ def test_models_do_not_import_one_another() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["cli", "composition", "figures", "runs.directory", "comparison.compare", "comparison.report",
+    ["cli", "composition", "figures", "runs.directory", "runs.listing", "comparison.compare", "comparison.report",
      "study.answer"],
 )  # fmt: skip
 def test_what_needs_no_torch_does_not_import_it(module: str) -> None:
