@@ -30,7 +30,7 @@ def show_evaluation(directory: RunDirectory, metrics: dict[str, float]) -> None:
         say(f"  {key} {metrics[key]:,.6g}")
     say(f"  {int(metrics['samples']):,} new images against as many test images")
     say(f"  {directory.metrics}")
-    for picture in sorted(directory.figures.glob("*.png")):
+    for picture in sorted(directory.figures.iterdir()):
         say(f"  {picture}")
 
 
