@@ -11,7 +11,7 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "gen_models"
 BASE = ["errors", "files", "checks", "seeding", "figures", "terminal"]
-ROOMS = ["data", "models", "metrics", "runs", "training", "evaluation", "comparison", "study"]
+ROOMS = ["data", "models", "metrics", "runs", "training", "evaluation", "comparison", "study", "explorer"]
 ORDER = [*BASE, *ROOMS, "composition", "cli"]
 
 

@@ -1,0 +1,197 @@
+"""Networks in the browser against torch; left out where there is no Chromium."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from browser import PAGE, Networks, chromium, rounded
+from conftest import CHROMIUM
+from torch import Tensor, nn
+from toy import Toy
+
+from gen_models.explorer.graph import OPERATIONS
+from gen_models.metrics.classifier import classifier_path, load_classifier
+from gen_models.models.gan import GAN
+from gen_models.models.layers import ACTIVATIONS, Activation
+from gen_models.models.vae import VAE
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+
+
+@pytest.fixture(scope="module")
+def networks() -> Iterator[Networks]:
+    with chromium() as browser:
+        yield Networks(browser)
+
+
+class Function(nn.Module):
+    """A function of one tensor as a module."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+def cut(x: Tensor) -> Tensor:
+    """Every way to take a part of (n, 3, 6, 5), joined to (n, 3, 6, 4)."""
+    parts = [x.split([2, 4], -2)[1], x.chunk(3, 2)[1]]
+    return torch.cat(parts, 2)[..., 1:] * x[:, :, :, -4:]
+
+
+def normalised(norm: nn.Module) -> nn.Module:
+    """A normalisation whose weights and statistics are not those of a fresh one."""
+    for name, tensor in (*norm.named_parameters(), *norm.named_buffers()):
+        if tensor.is_floating_point():
+            tensor.data = torch.rand_like(tensor) + (0.5 if "var" in name else 0)
+    return norm
+
+
+IMAGE = (3, 6, 5)
+CASES: dict[str, tuple[tuple[int, ...], Callable[[], nn.Module]]] = {
+    **{name: ((7,), lambda name=name: Activation(name)) for name in ACTIVATIONS},
+    "sigmoid": ((7,), nn.Sigmoid),
+    "linear": ((7,), lambda: nn.Linear(7, 5)),
+    "linear without bias": ((7,), lambda: nn.Linear(7, 5, bias=False)),
+    "linear on the last of two": ((2, 7), lambda: nn.Linear(7, 5)),
+    "conv2d": (IMAGE, lambda: nn.Conv2d(3, 4, 3, padding=1)),
+    "conv2d with stride": (IMAGE, lambda: nn.Conv2d(3, 4, (4, 3), stride=2, padding=(1, 2))),
+    "conv_transpose2d": (IMAGE, lambda: nn.ConvTranspose2d(3, 4, 4, stride=2, padding=1)),
+    "conv_transpose2d, output_padding": (
+        IMAGE, lambda: nn.ConvTranspose2d(3, 4, 3, stride=2, padding=1, output_padding=1)
+    ),
+    "max_pool2d": (IMAGE, lambda: nn.MaxPool2d(2)),
+    "upsample_nearest2d": (IMAGE, lambda: nn.Upsample(scale_factor=2)),
+    "batch_norm": (IMAGE, lambda: normalised(nn.BatchNorm2d(3))),
+    "group_norm": ((6, 4, 3), lambda: normalised(nn.GroupNorm(2, 6))),
+    "add": ((7,), lambda: Function(lambda x: (x + 2) + x)),
+    "sub": ((7,), lambda: Function(lambda x: (x - 2) - x.tanh())),
+    "mul": ((7,), lambda: Function(lambda x: (x * 3) * x)),
+    "div": ((7,), lambda: Function(lambda x: (x / 3) / (x.sigmoid() + 1))),
+    "slice": (IMAGE, lambda: Function(cut)),
+    "cat": (IMAGE, lambda: Function(lambda x: torch.cat([x, x.tanh(), x[:, :] * 2], -1))),
+    "shapes": (IMAGE, lambda: Function(lambda x: x.flatten(1).unflatten(1, (3, 30)).view(-1, 90))),
+}  # fmt: skip
+
+
+def test_every_operation_is_known_to_both_and_tested() -> None:
+    text = "".join((PAGE / name).read_text() for name in ("ops.js", "ops_images.js"))
+    tables = re.findall(r"(?:const OPS = |Object.assign\(OPS, )\{\n(.*?)\n\}", text, re.DOTALL)
+    known = {name for table in tables for name in re.findall(r"^  (\w+):", table, re.MULTILINE)}
+    ours = {operation.name for operation in OPERATIONS.values()} | {"slice"}
+    assert known == ours
+    assert ours - set(CASES) == {"one_hot"}  # of whole numbers: by the conditional model below
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_operation_and_its_gradient(networks: Networks, name: str) -> None:
+    shape, build = CASES[name]
+    torch.manual_seed(0)
+    model = rounded(build())
+    x = torch.randn(6, *shape, requires_grad=True)  # four rows are done at once: not a multiple
+    expected = model(x)
+    slopes = torch.randn_like(expected)
+    (gradient,) = torch.autograd.grad(expected, x, slopes)
+    networks.load(model, model.forward, x)
+    assert torch.allclose(networks.forward(x), expected.detach().flatten(1), atol=1e-5)
+    assert torch.allclose(networks.backward(slopes, x), gradient, atol=1e-5)
+
+
+@pytest.mark.parametrize("build", [GAN, VAE])
+def test_new_images_are_torchs(networks: Networks, build: Any) -> None:
+    """With the weights as they were trained: rounding them to 16 bits is part of the difference."""
+    torch.manual_seed(1)
+    model = build().eval()
+    z = model.prior(20)
+    networks.load(model, model.decode, z)
+    with torch.no_grad():
+        expected = model.decode(z)
+    assert expected.std() > 0.01
+    assert (networks.forward(z) - expected.flatten(1)).abs().max() < 1 / 255
+
+
+def test_the_gradient_of_a_gans_z_is_autograds(networks: Networks) -> None:
+    torch.manual_seed(2)
+    model = GAN().eval()
+    rounded(model)
+    z, target = model.prior(4).requires_grad_(), torch.rand(784)
+    errors = (model.decode(z).flatten(1) - target).square().mean(1)
+    (expected,) = torch.autograd.grad(errors.sum(), z)
+    networks.load(model, model.decode, z)
+    script = """([z, target]) => {
+        const found = gradient(program, Float32Array.from(z), Float32Array.from(target), 4);
+        return [Array.from(found.dz), Array.from(found.errors)]; }"""
+    given = [z.flatten().tolist(), target.tolist()]
+    found, mse = (torch.tensor(part) for part in networks.page.evaluate(script, given))
+    assert torch.allclose(found.view_as(z), expected, rtol=1e-3, atol=1e-4 * expected.abs().max())
+    assert torch.allclose(mse, errors.detach(), rtol=1e-4)
+
+
+def test_the_search_is_adams(networks: Networks) -> None:
+    """Each step against torch.optim.Adam with the same cosine, and z held in [-1, 1]."""
+    torch.manual_seed(3)
+    model = GAN(generator_dims=[32]).eval()
+    rounded(model)
+    with torch.no_grad():
+        starts, target = model.prior(2), model.decode(model.prior(1)).flatten()
+    z = starts.clone().requires_grad_()
+    optimizer = torch.optim.Adam([z], lr=0.05)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=20)
+    for _ in range(20):
+        optimizer.zero_grad()
+        F.mse_loss(model.decode(z).flatten(1), target.expand(2, -1), reduction="sum").div(
+            784
+        ).backward()
+        optimizer.step()
+        schedule.step()
+        z.data.clamp_(-1, 1)
+    errors = (model.decode(z).flatten(1) - target).square().mean(1)
+    networks.load(model, model.decode, z)
+    script = """async ([starts, target]) => {
+        const steps = [];
+        const found = await invert({ program, target: Float32Array.from(target), n: 2, fixed: 0,
+            starts, steps: 20, rate: 0.05, limit: 1, redraw: false },
+            async ({ step }) => steps.push(step));
+        return [Array.from(found.z), found.mse, steps]; }"""
+    found, mse, steps = networks.page.evaluate(script, [starts.flatten().tolist(), target.tolist()])
+    assert steps == list(range(20))
+    assert mse == pytest.approx(errors.min().item(), rel=1e-2)
+    assert torch.allclose(torch.tensor(found), z[errors.argmin()].detach(), atol=1e-2)
+
+
+def test_the_encoder_is_torchs(networks: Networks) -> None:
+    torch.manual_seed(4)
+    model = VAE().eval()
+    images = torch.rand(5, 1, 28, 28)
+    networks.load(model, lambda x: model.encode(x)[0], images)
+    assert torch.allclose(networks.forward(images), model.encode(images)[0], atol=5e-3)
+    rounded(model)
+    assert torch.allclose(networks.forward(images), model.encode(images)[0], atol=1e-5)
+
+
+def test_a_conditional_encoder_is_torchs(networks: Networks) -> None:
+    torch.manual_seed(5)
+    model = Toy()
+    rounded(model)
+    images, labels = torch.rand(6, 1, 28, 28), torch.tensor([3, 1, 4, 1, 5, 9])
+    networks.load(model, lambda x, label: model.encode(x, label)[0], images, labels)
+    expected = model.encode(images, labels)[0]
+    assert torch.allclose(networks.forward(images, labels), expected, atol=1e-5)
+
+
+def test_the_classifier_is_torchs(networks: Networks) -> None:
+    """The real one: what it sees is the same, whatever the rounding."""
+    from gen_models.data.module import MNISTDataModule
+
+    data = MNISTDataModule(name="digits")
+    data.setup()
+    classifier = load_classifier(classifier_path("digits", data.root))
+    images = data.splits["test"].images[:20].float() / 255
+    networks.load(classifier.network, classifier.network, images)
+    expected = classifier.network(images).softmax(1)
+    assert (networks.forward(images).softmax(1) - expected).abs().max() < 0.005
