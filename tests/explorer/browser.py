@@ -34,7 +34,7 @@ class Networks:
 
     def __init__(self, browser: Any) -> None:
         self.page = browser.new_page()
-        for name in ("ops.js", "ops_images.js", "worker.js"):
+        for name in ("ops.js", "ops_images.js", "latent.js", "worker.js"):
             self.page.add_script_tag(path=PAGE / name)
 
     def load(self, model: nn.Module, function: Callable[..., Tensor], *inputs: Tensor) -> None:

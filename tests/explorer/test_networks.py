@@ -9,11 +9,13 @@ import torch
 import torch.nn.functional as F
 from browser import PAGE, Networks, chromium, rounded
 from conftest import CHROMIUM
+from scipy.stats import kstest
 from torch import Tensor, nn
 from toy import Toy
 
 from gen_models.explorer.graph import OPERATIONS
 from gen_models.metrics.classifier import classifier_path, load_classifier
+from gen_models.metrics.latent import spherical, straight
 from gen_models.models.gan import GAN
 from gen_models.models.layers import ACTIVATIONS, Activation
 from gen_models.models.vae import VAE
@@ -195,3 +197,23 @@ def test_the_classifier_is_torchs(networks: Networks) -> None:
     networks.load(classifier.network, classifier.network, images)
     expected = classifier.network(images).softmax(1)
     assert (networks.forward(images).softmax(1) - expected).abs().max() < 0.005
+
+
+def test_latents_are_the_priors(networks: Networks) -> None:
+    script = """(kind) => Array.from(
+        prior({ prior: kind, latent: 12, classes: 10 }, uniforms(3), 5000, 7))"""
+    for kind, name, arguments in (("normal", "norm", (0, 1)), ("uniform", "uniform", (-1, 2))):
+        z = torch.tensor(networks.page.evaluate(script, kind)).view(5000, 12)
+        assert kstest(z[:, :2].flatten().numpy(), name, arguments).pvalue > 0.001
+        assert z[:, :2].T.corrcoef()[0, 1].abs() < 0.05
+        assert (z[:, 2:] == F.one_hot(torch.tensor(7), 10)).all()
+
+
+def test_paths_are_those_of_evaluation(networks: Networks) -> None:
+    start, end = torch.randn(2, 1, 5, generator=torch.manual_seed(6)).unbind()
+    script = """([from, to, sphere]) => [0, 0.25, 0.5, 0.75, 1].map(
+        (share) => Array.from(pathPoint(from, to, share, sphere)))"""
+    for sphere, path in ((False, straight), (True, spherical)):
+        given = [start[0].tolist(), end[0].tolist(), sphere]
+        found = torch.tensor(networks.page.evaluate(script, given))
+        assert torch.allclose(found, path(start, end, 5)[0], atol=1e-5)

@@ -4,16 +4,6 @@ const STATIONS = 11;
 const ends = [null, null]; // images
 let endsNumber = 0;
 
-/* A point of the path from z to z, by line or by sphere (Shoemake 1985; White 2016). */
-function pathPoint(from, to, share, sphere) {
-  const product = (a, b) => a.reduce((sum, v, i) => sum + v * b[i], 0);
-  const cosine = product(from, to) / Math.sqrt(product(from, from) * product(to, to));
-  const angle = Math.acos(Math.max(-1, Math.min(1, cosine))), sine = Math.sin(angle);
-  let weights = [1 - share, share];
-  if (sphere && sine > 1e-6) weights = weights.map((weight) => Math.sin(weight * angle) / sine);
-  return from.map((v, i) => weights[0] * v + weights[1] * to[i]);
-}
-
 const paths = columns($("paths")).map((column, index) => {
   const strip = make("div", { className: "strip" });
   const stations = Array.from({ length: STATIONS }, () => picture("tile", ""));

@@ -141,32 +141,6 @@ function latest(action) {
   };
 }
 
-/* Uniform numbers in [0, 1) of a seed (mulberry32). */
-function uniforms(seed) {
-  let state = (seed * 2654435761) >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
-
-/* n latents of a model's prior from uniform numbers; a label is appended to a conditional one's. */
-function prior(model, uniform, n, label = null) {
-  const rows = [];
-  for (let i = 0; i < n; i++) {
-    for (let k = 0; k < model.latent - model.classes; k++) {
-      const radius = () => Math.sqrt(-2 * Math.log(1 - uniform()));
-      rows.push(model.prior === "normal" ? radius() * Math.cos(2 * Math.PI * uniform())
-        : 2 * uniform() - 1);
-    }
-    const digit = label ?? Math.floor(uniform() * model.classes);
-    for (let k = 0; k < model.classes; k++) rows.push(Number(k === digit));
-  }
-  return Float32Array.from(rows);
-}
-
 /* A column for each model, with its title. */
 function columns(parent) {
   parent.classList.add(models.length === 1 ? "one" : "two");

@@ -80,11 +80,6 @@ async function invert({ program, target, starts, n, steps, rate, limit, redraw, 
   }
 }
 
-/* A number of the standard normal distribution from two uniform ones (Box & Muller 1958). */
-function gaussian(uniform) {
-  return Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
-}
-
 /* 16-bit floats, in base64, as 32-bit ones. */
 function unpack(base64) {
   const text = atob(base64), numbers = new Float32Array(text.length / 2);
