@@ -10,8 +10,10 @@ import pytest
 from conftest import ROOT
 
 PACKAGE = ROOT / "gen_models"
-BASE = ["errors", "files", "checks", "seeding", "figures", "terminal"]
-ROOMS = ["data", "models", "metrics", "runs", "training", "evaluation", "comparison", "study", "explorer"]
+BASE = ["errors", "files", "checks", "seeding", "figures", "terminal", "threads"]
+ROOMS = [
+    "data", "models", "metrics", "runs", "training", "evaluation", "comparison", "study", "explorer"
+]  # fmt: skip
 ORDER = [*BASE, *ROOMS, "composition", "cli"]
 
 

@@ -20,7 +20,7 @@ from gen_models.explorer.directions import Prior, principal_directions, prior_of
 from gen_models.explorer.graph import Weights, lower
 from gen_models.metrics.classifier import Classifier, classifier_path, load_classifier
 from gen_models.metrics.latent import latent_map
-from gen_models.metrics.reconstruction import prior_limit
+from gen_models.metrics.reconstruction import prior_reach
 from gen_models.models.interface import (
     Encoder,
     GenerativeModel,
@@ -148,7 +148,8 @@ def _content(
         differences.append(rounding_difference(run.model, shown, labels[:SHOWN]))
         models.append(
             {"title": run.title, "run": str(run.path), "latent": run.model.latent_dim}
-            | {"prior": prior.kind, "classes": prior.classes, "limit": prior_limit(run.model)}
+            | {"prior": prior.kind, "classes": prior.classes}
+            | {"reach": _reach(run.model, prior)}
             | _networks(run.model, prior, weights, networks)
             | _directions(run.model, prior, images, labels)
         )
@@ -181,6 +182,15 @@ def _networks(
         networks.append(lower(model, means, tuple(inputs), weights))
         places["encode"] = len(networks) - 1
     return places
+
+
+def _reach(model: GenerativeModel, prior: Prior) -> dict[str, float]:
+    """How far z goes without its label, whose length is 1."""
+    reach = prior_reach(model)
+    return {
+        "radius": (reach.radius**2 - (1 if prior.classes else 0)) ** 0.5,
+        "coordinate": reach.coordinate,
+    }
 
 
 def _directions(

@@ -16,6 +16,7 @@ from toy import Toy
 from gen_models.explorer.graph import OPERATIONS
 from gen_models.metrics.classifier import classifier_path, load_classifier
 from gen_models.metrics.latent import spherical, straight
+from gen_models.metrics.reconstruction import Reach, _descend
 from gen_models.models.gan import GAN
 from gen_models.models.layers import ACTIVATIONS, Activation
 from gen_models.models.vae import VAE
@@ -134,36 +135,48 @@ def test_the_gradient_of_a_gans_z_is_autograds(networks: Networks) -> None:
     assert torch.allclose(mse, errors.detach(), rtol=1e-4)
 
 
-def test_the_search_is_adams(networks: Networks) -> None:
-    """Each step against torch.optim.Adam with the same cosine, and z held in [-1, 1]."""
+@pytest.mark.parametrize(("radius", "coordinate"), [(9.0, 0.3), (1.5, 1.0)])
+def test_the_search_is_that_of_evaluation(
+    networks: Networks, radius: float, coordinate: float
+) -> None:
+    """Adam with a cosine, z held in the prior's reach: in the box, and on the ball's surface."""
     torch.manual_seed(3)
-    model = GAN(generator_dims=[32]).eval()
+    model = GAN(latent_dim=20, generator_dims=[32]).eval()
     rounded(model)
+    reach = Reach(radius=radius, coordinate=coordinate, typical=0.0)
     with torch.no_grad():
-        starts, target = model.prior(2), model.decode(model.prior(1)).flatten()
-    z = starts.clone().requires_grad_()
-    optimizer = torch.optim.Adam([z], lr=0.05)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=20)
-    for _ in range(20):
-        optimizer.zero_grad()
-        F.mse_loss(model.decode(z).flatten(1), target.expand(2, -1), reduction="sum").div(
-            784
-        ).backward()
-        optimizer.step()
-        schedule.step()
-        z.data.clamp_(-1, 1)
-    errors = (model.decode(z).flatten(1) - target).square().mean(1)
-    networks.load(model, model.decode, z)
-    script = """async ([starts, target]) => {
+        starts, target = reach.hold(model.prior(2)), model.decode(model.prior(1)).flatten(1)
+    z, errors = _descend(model, target, starts.unsqueeze(0), reach, steps=30, lr=0.05)
+    networks.load(model, model.decode, starts)
+    script = """async ([starts, target, reach]) => {
         const steps = [];
         const found = await invert({ program, target: Float32Array.from(target), n: 2, fixed: 0,
-            starts, steps: 20, rate: 0.05, limit: 1, redraw: false },
-            async ({ step }) => steps.push(step));
+            starts, steps: 30, rate: 0.05, reach }, async ({ step }) => steps.push(step));
         return [Array.from(found.z), found.mse, steps]; }"""
-    found, mse, steps = networks.page.evaluate(script, [starts.flatten().tolist(), target.tolist()])
-    assert steps == list(range(20))
-    assert mse == pytest.approx(errors.min().item(), rel=1e-2)
-    assert torch.allclose(torch.tensor(found), z[errors.argmin()].detach(), atol=1e-2)
+    given = [starts.flatten().tolist(), target.flatten().tolist(), reach._asdict()]
+    found, mse, steps = networks.page.evaluate(script, given)
+    best = z[0, errors[-1, 0].argmin()]
+    assert steps == list(range(30))
+    assert mse == pytest.approx(errors[-1].min().item(), rel=1e-2)
+    assert torch.allclose(torch.tensor(found), best, atol=1e-2)
+    limits = torch.tensor([best.norm() / radius, best.abs().max() / coordinate])
+    assert limits.max() == pytest.approx(1, abs=1e-3)  # the limit is reached, so it was tested
+
+
+def test_a_search_starts_from_the_nearest_draws(networks: Networks) -> None:
+    torch.manual_seed(4)
+    model = VAE(latent_dim=3).eval()
+    target = model.decode(model.prior(1)).detach().flatten()
+    networks.load(model, model.decode, model.prior(1))
+    script = """async (target) => {
+        const known = { prior: "normal", latent: 3, classes: 0 };
+        const draws = await candidates(program, known, null, 40);
+        return [Array.from(draws.z), nearestDraws(draws, Float32Array.from(target), 4, 3)]; }"""
+    draws, starts = networks.page.evaluate(script, target.tolist())
+    z = torch.tensor(draws).view(40, 3)
+    distances = (model.decode(z).flatten(1) - target).square().sum(1)
+    nearest = z[distances.topk(4, largest=False).indices]
+    assert torch.allclose(torch.tensor(starts).view(4, 3), nearest)
 
 
 def test_the_encoder_is_torchs(networks: Networks) -> None:

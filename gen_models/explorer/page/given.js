@@ -1,6 +1,6 @@
 /* A given digit, drawn or from the map, and what each model makes of it. */
 
-const RESTARTS = 4, STEPS = 200, RATE = 0.05;
+const CANDIDATES = 400, RESTARTS = 4, STEPS = 200, RATE = 0.05;
 let given = null; // 784 numbers in [0, 1]
 let giveNumber = 0; // counts them, so that a late answer is dropped
 
@@ -24,9 +24,8 @@ function latentOf(model, image, watch) {
     await before;
     if (stopped) return null;
     search = ask("invert", {
-      network: model.decode, target: image, n: RESTARTS, steps: STEPS, rate: RATE,
-      starts: prior(model, uniforms(1), RESTARTS, label), limit: model.limit,
-      redraw: model.prior === "normal", fixed: model.classes,
+      network: model.decode, model, label, target: image, n: RESTARTS, count: CANDIDATES,
+      steps: STEPS, rate: RATE,
     }, watch);
     return (await search).z;
   })().finally(() => finish());

@@ -49,14 +49,28 @@ function gradient(program, z, target, n) {
   return { made, errors, dz: backward(program, values, dy, n) };
 }
 
+/* Puts one z back into its prior's reach: into the box, then into the ball. */
+function hold(z, { radius, coordinate }) {
+  const inside = z.map((v) => Math.max(-coordinate, Math.min(coordinate, v)));
+  const share = Math.min(1, radius / Math.hypot(...inside));
+  return inside.map((v) => v * share);
+}
+
+/* The gradient at z without what would lead out of the ball. */
+function tangent(z, slope, { radius }) {
+  const length = Math.hypot(...z), along = z.reduce((sum, v, i) => sum + v * slope[i], 0);
+  if (along >= 0 || length <= 0.999 * radius) return slope;
+  return slope.map((v, i) => v - along / length ** 2 * z[i]);
+}
+
 /* Adam (Kingma & Ba 2015) on z from several starts, its rate falling to 0 along a cosine.
 
-   z is held where the prior has its mass. Of a normal prior, coordinates beyond the limit are
-   drawn anew in the first half; the last `fixed` coordinates, a label, stay. As `invert` of
-   gen_models/metrics/reconstruction.py. `watch` gets each step's best image. */
-async function invert({ program, target, starts, n, steps, rate, limit, redraw, fixed }, watch) {
-  const z = Float32Array.from(starts), width = z.length / n, pixels = target.length;
+   As `invert` of gen_models/metrics/reconstruction.py: z is held within the prior's `reach`; its
+   last `fixed` coordinates, a label, stay. `watch` gets each step's best image, and may stop it. */
+async function invert({ program, target, starts, n, steps, rate, reach, fixed }, watch) {
+  const z = Float32Array.from(starts), width = z.length / n, free = width - fixed;
   const mean = new Float64Array(z.length), square = new Float64Array(z.length);
+  const pixels = target.length;
   for (let step = 0; ; step++) {
     const { made, errors, dz } = gradient(program, z, target, n);
     const best = errors.indexOf(Math.min(...errors));
@@ -67,17 +81,42 @@ async function invert({ program, target, starts, n, steps, rate, limit, redraw, 
     };
     if (step === steps || !await watch(found)) return found;
     const share = 0.5 * (1 + Math.cos(Math.PI * step / steps));
-    for (let i = 0; i < z.length; i++) {
-      if (i % width >= width - fixed) continue;
-      mean[i] = 0.9 * mean[i] + 0.1 * dz[i];
-      square[i] = 0.999 * square[i] + 0.001 * dz[i] * dz[i];
-      const first = mean[i] / (1 - 0.9 ** (step + 1));
-      const second = square[i] / (1 - 0.999 ** (step + 1));
-      z[i] -= share * rate * first / (Math.sqrt(second) + 1e-8);
-      if (redraw && share > 0.5 && Math.abs(z[i]) > limit) z[i] = gaussian(Math.random);
-      z[i] = Math.max(-limit, Math.min(limit, z[i]));
+    for (let start = 0; start < z.length; start += width) {
+      const row = z.subarray(start, start + free);
+      tangent(row, dz.subarray(start, start + free), reach).forEach((slope, k) => {
+        const i = start + k;
+        mean[i] = 0.9 * mean[i] + 0.1 * slope;
+        square[i] = 0.999 * square[i] + 0.001 * slope * slope;
+        const first = mean[i] / (1 - 0.9 ** (step + 1));
+        const second = square[i] / (1 - 0.999 ** (step + 1));
+        z[i] -= share * rate * first / (Math.sqrt(second) + 1e-8);
+      });
+      row.set(hold(row, reach));
     }
   }
+}
+
+/* Lets other questions in. */
+const pause = () => new Promise((resume) => { setTimeout(resume); });
+
+/* `count` draws of a model's prior and their images. */
+async function candidates(program, model, label, count) {
+  const z = prior(model, uniforms(1), count, label), images = [], step = 20;
+  for (let start = 0; start < count; start += step) {
+    const rows = z.subarray(start * model.latent, (start + step) * model.latent);
+    images.push(...forward(program, [rows], step)[program.output]);
+    await pause();
+  }
+  return { z, images };
+}
+
+/* The z of the `n` draws whose images are nearest to the target, one after the other. */
+function nearestDraws({ z, images }, target, n, latent) {
+  const pixels = target.length;
+  const distances = Array.from({ length: z.length / latent }, (_, row) =>
+    target.reduce((sum, v, i) => sum + (v - images[row * pixels + i]) ** 2, 0));
+  const order = [...distances.keys()].sort((a, b) => distances[a] - distances[b]).slice(0, n);
+  return order.flatMap((row) => [...z.subarray(row * latent, (row + 1) * latent)]);
 }
 
 /* 16-bit floats, in base64, as 32-bit ones. */
@@ -98,7 +137,7 @@ function unpack(base64) {
 /* What the page may ask for; each answer carries the number of its question. */
 function answer() {
   let programs = [];
-  const stopped = new Set();
+  const stopped = new Set(), drawn = new Map();
   const tasks = {
     load(id, { networks, base64 }) {
       const weights = unpack(base64);
@@ -109,10 +148,14 @@ function answer() {
       const output = forward(program, inputs, n)[program.output];
       return { output, milliseconds: performance.now() - start };
     },
-    invert(id, { network, ...search }) {
-      return invert({ program: programs[network], ...search }, async (found) => {
+    async invert(id, { network, model, label, target, n, count, steps, rate }) {
+      const program = programs[network], key = `${network} ${label}`;
+      if (!drawn.has(key)) drawn.set(key, candidates(program, model, label, count));
+      const starts = nearestDraws(await drawn.get(key), target, n, model.latent);
+      const search = { program, target, starts, n, steps, rate, reach: model.reach };
+      return invert({ ...search, fixed: model.classes }, async (found) => {
         postMessage({ id, found });
-        await new Promise((resume) => { setTimeout(resume); }); // lets other questions in
+        await pause();
         return !stopped.delete(id);
       });
     },
