@@ -90,6 +90,13 @@ def test_a_given_digit(seen: Seen) -> None:
     page.mouse.down()
     for x, y in ((200, 40), (120, 240)):
         page.mouse.move(box["x"] + x, box["y"] + y, steps=10)
+    page.locator("#clear").dispatch_event("click")  # in the middle of a stroke, which it ends
+    page.mouse.move(box["x"] + 150, box["y"] + 150)
+    page.mouse.up()
+    seen.becomes("#pad", clean)
+    page.mouse.move(box["x"] + 60, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 120, box["y"] + 240, steps=10)
     given = seen.look(f"{recreated[0]} canvas")
     page.mouse.up()
     seen.changes(f"{recreated[0]} canvas", given)

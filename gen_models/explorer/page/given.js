@@ -32,7 +32,7 @@ function latentOf(model, image, watch) {
   return { found, stop: () => { stopped = true; search?.stop(); } };
 }
 
-const input = make("div", {}, make("h3", {}, "The given digit, as the models see it"));
+const input = make("div", {}, make("h3", {}, "The given digit"));
 $("recreated").append(input);
 const showGiven = viewer(input, "The given digit");
 const recreations = columns($("recreated")).map((column, index) => {
@@ -47,6 +47,7 @@ const recreations = columns($("recreated")).map((column, index) => {
 async function recreate(index, number) {
   const model = models[index], part = recreations[index], image = given;
   part.job?.stop();
+  if (model.encode === null) part.status.textContent = "drawing images to start from";
   part.job = latentOf(model, image, ({ step, mse, image: made }) => {
     if (number !== giveNumber) return;
     part.display(made, step % 10 === 0);
@@ -71,13 +72,17 @@ function give(image) {
 }
 
 async function giveTest(index) {
+  const image = (await testImages)[index];
   clearPad();
   mark(index);
-  give((await testImages)[index]);
+  give(image);
 }
 
 watchPad((image) => { mark(null); give(image); });
 watchMap(giveTest);
 $("clear").onclick = () => { clearPad(); };
 $("random").onclick = () => giveTest(Math.floor(Math.random() * content.labels.length));
-whenSeen($("given"), () => { if (!given) giveTest(0); });
+whenSeen($("given"), async () => {
+  await testImages;
+  if (!given && !strokes.length) giveTest(0);
+});

@@ -1,45 +1,61 @@
 /* Operations on images, (channels, height, width) each, for ops.js. */
 
-/* Every use of every weight of a convolution, as runs along a row: `big` is the side before a
-   convolution, `small` the one after; of a transposed convolution the other way round. */
-function eachTap(node, big, small, n, visit) {
-  const [channels, height, width] = big, [filters, rows, columns] = small;
+/* For each position of a convolution's result, the places in the image that its kernel covers; -1
+   beyond the edge. `big` is the side before a convolution, `small` the one after; of a transposed
+   convolution the other way round. */
+const patches = new WeakMap();
+function patchesOf(node, big, small) {
+  if (patches.has(node)) return patches.get(node);
+  const [channels, height, width] = big, [, rows, columns] = small;
   const [kernelHeight, kernelWidth] = node.kernel.slice(2);
-  const [strideY, strideX] = node.stride, [padY, padX] = node.padding;
-  let tap = 0;
-  for (let f = 0; f < filters; f++) for (let c = 0; c < channels; c++) {
-    for (let i = 0; i < kernelHeight; i++) for (let j = 0; j < kernelWidth; j++, tap++) {
-      const first = Math.max(0, Math.ceil((padX - j) / strideX));
-      const last = Math.min(columns - 1, Math.floor((width - 1 + padX - j) / strideX));
-      if (last < first) continue;
-      for (let row = 0; row < rows; row++) {
-        const y = row * strideY + i - padY;
-        if (y < 0 || y >= height) continue;
-        for (let image = 0; image < n; image++) {
-          const before = ((image * channels + c) * height + y) * width + first * strideX + j - padX;
-          const after = ((image * filters + f) * rows + row) * columns + first;
-          visit(node.weight[tap], before, after, last - first + 1);
-        }
+  const found = [];
+  for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++) {
+    for (let c = 0; c < channels; c++) {
+      for (let i = 0; i < kernelHeight; i++) for (let j = 0; j < kernelWidth; j++) {
+        const y = row * node.stride[0] + i - node.padding[0];
+        const x = column * node.stride[1] + j - node.padding[1];
+        const inside = y >= 0 && y < height && x >= 0 && x < width;
+        found.push(inside ? (c * height + y) * width + x : -1);
       }
     }
   }
+  patches.set(node, Int32Array.from(found));
+  return patches.get(node);
 }
 
-/* From the big side to the small one: what a convolution does. */
-function gather(node, x, big, small, n) {
-  const y = new Float32Array(n * size(small)), stride = node.stride[1];
-  eachTap(node, big, small, n, (weight, from, to, length) => {
-    for (let k = 0; k < length; k++) y[to + k] += weight * x[from + k * stride];
-  });
+/* Each image's matrix of `rows` and `columns`, on its side. */
+function turned(x, rows, columns) {
+  const y = new Float32Array(x.length), length = rows * columns;
+  for (let start = 0; start < x.length; start += length) {
+    for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) {
+      y[start + c * rows + r] = x[start + r * columns + c];
+    }
+  }
   return y;
 }
 
-/* From the small side to the big one: what a transposed convolution does. */
+/* From the big side to the small one, what a convolution does: the kernels times all patches. */
+function gather(node, x, big, small, n) {
+  const places = patchesOf(node, big, small), length = size(big), [filters] = small;
+  const covered = new Float32Array(n * places.length);
+  for (let image = 0; image < n; image++) for (let i = 0; i < places.length; i++) {
+    const place = places[i];
+    if (place >= 0) covered[image * places.length + i] = x[image * length + place];
+  }
+  const y = multiply(node.weight, covered, filters, size(node.kernel.slice(1)));
+  return turned(y, size(small.slice(1)), filters);
+}
+
+/* From the small side to the big one, what a transposed convolution does: the reverse. */
 function scatter(node, x, big, small, n) {
-  const y = new Float32Array(n * size(big)), stride = node.stride[1];
-  eachTap(node, big, small, n, (weight, to, from, length) => {
-    for (let k = 0; k < length; k++) y[to + k * stride] += weight * x[from + k];
-  });
+  const places = patchesOf(node, big, small), length = size(big), [filters] = small;
+  const covers = size(node.kernel.slice(1)), weight = transposed(node.weight, filters, covers);
+  const covered = multiply(weight, turned(x, filters, size(small.slice(1))), covers, filters);
+  const y = new Float32Array(n * length);
+  for (let image = 0; image < n; image++) for (let i = 0; i < places.length; i++) {
+    const place = places[i];
+    if (place >= 0) y[image * length + place] += covered[image * places.length + i];
+  }
   return y;
 }
 
@@ -99,7 +115,9 @@ Object.assign(OPS, {
       return found;
     },
     forward(node, [x], n) {
-      return Float32Array.from(this.places(node, x, n), (place) => x[place]);
+      const places = this.places(node, x, n), y = new Float32Array(places.length);
+      for (let i = 0; i < y.length; i++) y[i] = x[places[i]];
+      return y;
     },
     backward(node, [x], y, dy, n) {
       const dx = new Float32Array(x.length);
@@ -131,11 +149,12 @@ Object.assign(OPS, {
       return { scale, shift, area: size(shape.slice(1)) };
     },
     forward(node, [x]) {
-      const { scale, shift, area } = this.channels(node);
-      return x.map((v, i) => {
-        const channel = Math.floor(i / area) % scale.length;
-        return scale[channel] * v + shift[channel];
-      });
+      const { scale, shift, area } = this.channels(node), y = new Float32Array(x.length);
+      for (let start = 0, plane = 0; start < x.length; start += area, plane++) {
+        const channel = plane % scale.length;
+        for (let i = start; i < start + area; i++) y[i] = scale[channel] * x[i] + shift[channel];
+      }
+      return y;
     },
     backward(node, [x], y, dy) {
       const { scale, area } = this.channels(node);

@@ -5,6 +5,7 @@ const BOX = 20;
 const PEN = 2.4; // pixels of 28, about the width of MNIST's strokes
 const FINE = 8; // drawn so many times larger, then averaged, for grey edges
 const strokes = []; // each a list of [x, y] in [0, 1]
+let pen = null; // the id of the pointer that draws
 
 function drawStrokes(context, place, width) {
   Object.assign(context, { lineWidth: width, lineCap: "round", lineJoin: "round" });
@@ -63,7 +64,6 @@ function penAt(event) {
 
 /* Calls `drawn` with the image after each stroke. */
 function watchPad(drawn) {
-  let pen = null; // the id of the pointer that draws
   pad.onpointerdown = (event) => {
     if (pen !== null) return;
     pen = event.pointerId;
@@ -85,5 +85,6 @@ function watchPad(drawn) {
 
 function clearPad() {
   strokes.length = 0;
+  pen = null; // a stroke that has begun ends
   redrawPad();
 }
