@@ -1,5 +1,6 @@
 """`gen-models`: what comes after training. Torch is imported by the commands that need it."""
 
+from gen_models.cli import explore as explore
 from gen_models.cli import export as export
 from gen_models.cli import images as images
 from gen_models.cli import measure as measure
