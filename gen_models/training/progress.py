@@ -8,7 +8,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import RichProgressBar
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn
 
-from gen_models.training.callbacks import RunLog, find_callback
+from gen_models.training.callbacks import RunLog
 
 
 class ProgressBar(RichProgressBar):
@@ -29,9 +29,7 @@ class ProgressBar(RichProgressBar):
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         """The last logged losses, and the time left."""
-        run_log = find_callback(trainer, RunLog)
-        if run_log is None:
-            return {}
+        run_log = RunLog.find(trainer)
         shown: dict[str, Any] = {
             name.removeprefix("train/"): value
             for name, value in run_log.latest.items()

@@ -18,7 +18,7 @@ from gen_models.runs.identity import identity
 from gen_models.runs.weights import save_model
 from gen_models.terminal import say
 from gen_models.training import reporting
-from gen_models.training.callbacks import RunLog, find_callback
+from gen_models.training.callbacks import RunLog
 from gen_models.training.experiment import Build, Experiment, assemble
 from gen_models.training.stopping import exit_if_stopped
 from gen_models.training.validation import OBJECTIVE
@@ -117,8 +117,7 @@ def _train(config: dict[str, Any], experiment: Experiment) -> None:
         reporting.warn_of_slow_precision(trainer)
         metrics = _fit_and_measure(experiment)
         peak = reporting.peak_memory()  # of training, before pictures are drawn
-        run_log = find_callback(trainer, RunLog)
-        assert run_log is not None
+        seconds = RunLog.find(trainer).seconds
         save_model(directory, model)
         write_json(directory.metrics, metrics)
         reporting.record(config, experiment, metrics)
@@ -128,11 +127,11 @@ def _train(config: dict[str, Any], experiment: Experiment) -> None:
             objective=metrics.get(OBJECTIVE),
             finished=_now(),
             steps=trainer.global_step,
-            seconds=round(run_log.seconds, 3),
-            images_per_second=round(images / run_log.seconds, 1) if run_log.seconds else None,
+            seconds=round(seconds, 3),
+            images_per_second=round(images / seconds, 1) if seconds else None,
             **peak,
         )
-        reporting.summarise(directory, metrics, run_log.seconds)
+        reporting.summarise(directory, metrics, seconds)
 
 
 def _fit_and_measure(experiment: Experiment) -> dict[str, float]:
