@@ -1,11 +1,11 @@
 """The progress bar: Lightning's, with our metrics and the time that the whole run has left."""
 
-import sys
 from datetime import timedelta
 from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import RichProgressBar
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn
 
 from gen_models.training.callbacks import RunLog
@@ -20,7 +20,7 @@ class ProgressBar(RichProgressBar):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Stay silent where the output is a file, and after training."""
         super().setup(trainer, pl_module, stage)
-        if stage != "fit" or not sys.stdout.isatty():
+        if stage != "fit" or not Console().is_interactive:
             self.disable()
 
     def configure_columns(self, trainer: pl.Trainer) -> list[ProgressColumn]:
