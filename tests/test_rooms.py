@@ -11,7 +11,8 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "gen_models"
 BASE = ["errors", "files", "checks", "seeding", "figures", "terminal"]
-ROOMS = ["data", "models", "metrics", "runs", "training", "evaluation", "comparison", "study"]
+ROOMS = ["data", "models", "metrics", "runs", "training", "evaluation"]
+ROOMS += ["comparison", "study", "search"]
 ORDER = [*BASE, *ROOMS, "composition", "cli"]
 
 

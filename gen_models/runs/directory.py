@@ -15,7 +15,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from gen_models.errors import UserError
+from gen_models.errors import BusyError, UserError
 from gen_models.files import other_version, read_json, write_json
 from gen_models.runs.identity import identity
 
@@ -71,12 +71,24 @@ class RunDirectory:
             elif path.name != ".lock":
                 path.unlink()
 
+    def is_locked(self) -> bool:
+        """Whether a process is at work here."""
+        try:
+            with (self.path / ".lock").open("r+") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Make the directory and keep other processes out of it; a kill -9 frees it.
 
         Raises:
-            UserError: Another process trains here, or the directory cannot be written.
+            BusyError: Another process trains here.
+            UserError: The directory cannot be written.
         """
         made = not os.path.exists(self.path)
         try:
@@ -90,7 +102,7 @@ class RunDirectory:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UserError(
+                raise BusyError(
                     f"{self.path}: another process is at work on this run: wait for it, or change "
                     "seed or output_dir"
                 ) from None

@@ -1,10 +1,11 @@
 """From a plain configuration to what trains: model, data, callbacks, trainer, run directory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
 
 from gen_models.checks import check_bool, check_dims, check_number, check_whole
 from gen_models.data.module import MNISTDataModule
@@ -31,8 +32,16 @@ class Experiment(NamedTuple):
     checkpoint: Path | None  # from which to go on
 
 
-def assemble(config: dict[str, Any], *, defaults: dict[str, Any], build: Build) -> Experiment:
+def assemble(
+    config: dict[str, Any],
+    *,
+    defaults: dict[str, Any],
+    build: Build,
+    watchers: Sequence[Callback] = (),
+) -> Experiment:
     """Check the configuration and build everything; no data is read and nothing is written.
+
+    The arguments are those of `train`.
 
     Raises:
         UserError: A value is out of its range or a key unknown; the line names it.
@@ -41,7 +50,7 @@ def assemble(config: dict[str, Any], *, defaults: dict[str, Any], build: Build) 
     seed_weights(config["seed"])
     model = _build(build, config["model"], "model")
     datamodule = _build(build, config["data"], "data")
-    watchers = [
+    callbacks = [
         _build(build, node, f"callbacks.{name}") for name, node in config["callbacks"].items()
     ]
     for key in PASSED_ON:
@@ -55,7 +64,7 @@ def assemble(config: dict[str, Any], *, defaults: dict[str, Any], build: Build) 
     ended = directory.read_status().get("status") in (None, "done", "diverged")
     fresh = config["overwrite"] or ended
     checkpoint = None if fresh else newest_readable(directory.checkpoints)
-    trainer = build_trainer(config, directory, checkpoint, watchers)
+    trainer = build_trainer(config, directory, checkpoint, [*callbacks, *watchers])
     return Experiment(model, datamodule, trainer, directory, checkpoint)
 
 
