@@ -6,6 +6,7 @@ import numpy as np
 import optuna
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from optuna.trial import TrialState
 
 from gen_models import figures
@@ -42,6 +43,9 @@ def _history(study: optuna.Study) -> Figure:
         numbers, values = np.array(ended).T
         axes.scatter(numbers, values, s=18, marker="x", color=COLORS[1], label="pruned")
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("trial", fontsize=8)
     axes.set_ylabel(OBJECTIVE, fontsize=8)
     axes.legend(fontsize=7)
@@ -61,6 +65,7 @@ def _axes(title: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(5, 3), layout="constrained")
     axes = figure.subplots()
     axes.set_title(title, fontsize=9)
-    axes.tick_params(labelsize=7)
+    axes.tick_params(labelsize=7, which="both")
+    axes.set_axisbelow(True)
     axes.grid(alpha=0.25)
     return figure, axes

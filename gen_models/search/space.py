@@ -81,9 +81,7 @@ def read_space(file: Path) -> Space:
         content: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
     except FileNotFoundError as error:
         known = ", ".join(sorted(path.stem for path in FOLDER.glob("*.yaml")))
-        raise UserError(
-            f"{file}: there is no such space (there are {known}): --space FILE"
-        ) from error
+        raise UserError(f"{file}: no such space: --space FILE, or one for {known}") from error
     except Exception as error:  # of the system, of YAML, of OmegaConf
         raise UserError(
             f"{file}: cannot be read as YAML: {' '.join(str(error).split())}"

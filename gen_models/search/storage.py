@@ -53,14 +53,14 @@ def open_study(url: str, settings: dict[str, Any], space: Space) -> optuna.Study
             f"--storage {url}: cannot be opened ({first_line(error)}): name a database, "
             "e.g. sqlite:///search.db"
         ) from error
-    for what, remedy in (("settings", "choose another storage"), ("space", "give it that space")):
+    for what, remedy in (("space", "give it that space"), ("settings", "choose another storage")):
         kept = study.user_attrs.get("search", {}).get(what, {})
         for key in [*kept, *ours[what]]:
             there, here = (some.get(key, "nothing") for some in (kept, ours[what]))
             if there != here:
                 raise UserError(
-                    f"--storage {url}: is of another search: its {what} has {key}={there}, "
-                    f"this one {here}: {remedy}"
+                    f"--storage {url}: is of another search: in its {what}, {key} is {there}, "
+                    f"here it is {here}: {remedy}"
                 )
     return study
 
