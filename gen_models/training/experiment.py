@@ -1,10 +1,12 @@
 """From a plain configuration to what trains: model, data, callbacks, trainer, run directory."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import Callback
 
 from gen_models.checks import check_bool, check_dims, check_number, check_whole
@@ -65,6 +67,11 @@ def assemble(
     fresh = config["overwrite"] or ended
     checkpoint = None if fresh else newest_readable(directory.checkpoints)
     trainer = build_trainer(config, directory, checkpoint, [*callbacks, *watchers])
+    cores = os.cpu_count() or 1
+    if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > cores:
+        raise UserError(
+            f"trainer.devices={trainer.num_devices}: this machine has {cores} cores: choose fewer"
+        )
     return Experiment(model, datamodule, trainer, directory, checkpoint)
 
 
