@@ -75,17 +75,6 @@ class RunDirectory:
             elif path.name != ".lock":
                 path.unlink()
 
-    def is_locked(self) -> bool:
-        """Whether a process is at work here."""
-        try:
-            with (self.path / ".lock").open("r+") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except BlockingIOError:
-            return True
-        return False
-
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Make the directory and keep other processes out of it; a kill -9 frees it.

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial, TrialState
 
 from gen_models.errors import BusyError, DivergedError, StoppedEarly, UserError
 from gen_models.files import read_json
-from gen_models.runs.directory import RunDirectory
-from gen_models.runs.identity import identity, run_path
+from gen_models.runs.identity import identity
 from gen_models.search.space import Space, overrides
-from gen_models.search.storage import next_trial, open_study, report
+from gen_models.search.storage import open_study, report, take_trial
 from gen_models.terminal import say
 from gen_models.training.experiment import Build, assemble
 from gen_models.training.run import train
@@ -51,10 +50,6 @@ class Search(NamedTuple):
         config, defaults = self.compose([EVERY_EPOCH, *self.command(parameters), "evaluate=none"])
         return config, defaults
 
-    def run(self, parameters: dict[str, Any]) -> RunDirectory:
-        """Where a trial trains."""
-        return RunDirectory(run_path(*self.composed(parameters)))
-
     def check(self) -> dict[str, Any]:
         """See that every value of the space can be trained; returns what all trials share.
 
@@ -85,18 +80,13 @@ def search(search: Search, *, storage: str, count: int, seed: int) -> optuna.Stu
         UserError: Bad input; one line.
     """
     study = open_study(storage, search.check(), search.space)
-    tried: set[int] = set()  # by others at the same moment
-
-    def at_work(trial: FrozenTrial) -> bool:
-        complete = search.space.distributions.keys() <= trial.params.keys()
-        return trial.number in tried or (complete and search.run(trial.params).is_locked())
-
-    while (trial := next_trial(study, count, seed, at_work)) is not None:
-        try:
+    config, _ = search.composed(search.space.corners()[0])
+    locks = Path(config["output_dir"]) / ".search"
+    while True:
+        with take_trial(study, count=count, seed=seed, locks=locks) as trial:
+            if trial is None:
+                return study
             _train(search, trial, count)
-        except BusyError:
-            tried.add(trial.number)
-    return study
 
 
 def _train(search: Search, trial: Trial, count: int) -> None:
@@ -122,7 +112,7 @@ def _train(search: Search, trial: Trial, count: int) -> None:
             trial.set_user_attr(ENDING, ending)
         study.tell(trial, value)
         said = f"{OBJECTIVE} {value:.4g}" + (f" ({ending})" if ending else "")
-    except BusyError:
+    except BusyError:  # trained by hand at the same time: the trial is taken up again later
         raise
     except (StoppedEarly, DivergedError) as error:
         said = str(error)

@@ -1,12 +1,15 @@
 """The trials of a search in Optuna's storage: one search each, shared by all its workers."""
 
+import fcntl
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage, get_storage
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial, TrialState
 
 from gen_models.errors import UserError, first_line
 from gen_models.search.space import Space
@@ -65,30 +68,60 @@ def open_study(url: str, settings: dict[str, Any], space: Space) -> optuna.Study
     return study
 
 
-def next_trial(
-    study: optuna.Study, count: int, seed: int, at_work: Callable[[FrozenTrial], bool]
-) -> Trial | None:
-    """A trial whose worker is no more or, until there are `count`, a new one.
+@contextmanager
+def take_trial(
+    study: optuna.Study, *, count: int, seed: int, locks: Path
+) -> Iterator[Trial | None]:
+    """A trial whose worker is no more or, until there are `count`, a new one; None after that.
 
     Args:
         study: The search.
         count: Trials in all.
         seed: Of the sampler. Each trial has a stream of its own, so that a search that was
             stopped goes on as if it had not been.
-        at_work: Whether another worker trains a trial, or is about to.
+        locks: Folder of a file for each trial at work, which its worker holds; a kill -9 frees it.
     """
-    trials = study.get_trials(deepcopy=False)
-    left = [t for t in trials if t.state == TrialState.RUNNING and not at_work(t)]
-    if left:
-        trial = Trial(study, left[0]._trial_id)
-    elif len(trials) < count:
-        trial = study.ask()
-    else:
-        return None
-    study.sampler = optuna.samplers.TPESampler(
-        seed=derive_seed("search", seed, trial.number), n_startup_trials=STARTUP, multivariate=False
-    )
-    return trial
+    tried: set[int] = set()  # and found to be another worker's
+    while True:
+        trials = study.get_trials(deepcopy=False)
+        left = [t for t in trials if t.state == TrialState.RUNNING and t.number not in tried]
+        if left:
+            trial = Trial(study, left[0]._trial_id)
+        elif len(trials) < count:
+            trial = study.ask()
+        else:
+            yield None
+            return
+        tried.add(trial.number)
+        with lock_trial(locks, trial) as free:
+            if free and _state(trial) == TrialState.RUNNING:
+                study.sampler = optuna.samplers.TPESampler(
+                    seed=derive_seed("search", seed, trial.number),
+                    n_startup_trials=STARTUP,
+                    multivariate=False,
+                )
+                yield trial
+                return
+
+
+@contextmanager
+def lock_trial(folder: Path, trial: Trial) -> Iterator[bool]:
+    """Hold a trial; False where another worker does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{trial.number}-{trial.datetime_start:%Y%m%dT%H%M%S%f}.lock"
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+        path.unlink()
+
+
+def _state(trial: Trial) -> TrialState:
+    state: TrialState = trial.study._storage.get_trial(trial._trial_id).state
+    return state
 
 
 def report(trial: Trial, epoch: int, value: float) -> bool:

@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,14 @@ from typer.testing import CliRunner
 
 from gen_models.cli import app
 from gen_models.composition import compose_job, instantiate
-from gen_models.errors import BusyError, DivergedError
+from gen_models.errors import DivergedError
 from gen_models.files import write_json
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import run_path
 from gen_models.search import search as engine
+from gen_models.search import storage
 from gen_models.search.space import FOLDER, overrides, read_space
-from gen_models.search.storage import NAME, PRUNE_AFTER
+from gen_models.search.storage import NAME, PRUNE_AFTER, lock_trial
 
 SPACE = """
 lr: {low: 1e-4, high: 1e-2, log: true}
@@ -145,36 +147,43 @@ def test_a_trial_is_told_as_what_it_is(
     assert "val/fid_lenet 200 (3 digits missing); best so far 0, trial 1" in capsys.readouterr().out
 
 
-def test_a_trial_of_another_worker_is_left_to_it(searching: Searching) -> None:
+def test_a_trial_of_another_worker_is_left_to_it(searching: Searching, tmp_path: Path) -> None:
     def stopped(config: dict[str, Any], tell: Any) -> float:
         raise SystemExit
 
-    def busy(config: dict[str, Any], tell: Any) -> float:
-        nonlocal taken
-        if taken is None:
-            taken = config["lr"]
-            raise BusyError
-        assert config["lr"] != taken
-        return value(config)
-
-    taken: float | None = None
     with pytest.raises(SystemExit):
         searching("shared", stopped)
-    study = searching("shared", busy, count=3)
-    assert [trial.state for trial in study.trials] == [TrialState.RUNNING] + [
-        TrialState.COMPLETE
-    ] * 2
+    study = optuna.load_study(study_name=NAME, storage=f"sqlite:///{tmp_path}/shared.db")
+    (first,) = study.trials
+    locks = tmp_path / "shared" / ".search"
+    running, complete = TrialState.RUNNING, TrialState.COMPLETE
+    with lock_trial(locks, optuna.trial.Trial(study, first._trial_id)) as free:
+        assert free
+        study = searching("shared", lambda config, tell: value(config), count=3)
+        assert [trial.state for trial in study.trials] == [running, complete, complete]
+    study = searching("shared", lambda config, tell: value(config), count=3)
+    assert [trial.state for trial in study.trials] == [complete] * 3
+    assert list(locks.iterdir()) == []
 
 
-def test_who_holds_a_run_is_seen_and_not_disturbed(tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path / "run")
-    assert not run.is_locked()
-    with run.lock():
-        assert run.is_locked()
-        run.path.joinpath("status.json").write_text("{}")
-        with pytest.raises(BusyError, match="another process"), run.lock():
-            pass
-    assert not run.is_locked()
+def test_a_trial_that_another_worker_has_just_finished_is_not_taken_up(
+    searching: Searching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(config: dict[str, Any], tell: Any) -> float:
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        searching("late", stopped)
+
+    @contextmanager
+    def finished_meanwhile(folder: Path, trial: optuna.Trial) -> Iterator[bool]:
+        if trial.number == 0:
+            trial.study.tell(0, 1.0)
+        yield True
+
+    monkeypatch.setattr(storage, "lock_trial", finished_meanwhile)
+    study = searching("late", lambda config, tell: 2.0, count=2)
+    assert [trial.value for trial in study.trials] == [1.0, 2.0]
 
 
 PROGRAM = "from gen_models.cli import app; app()"
