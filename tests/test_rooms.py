@@ -13,7 +13,7 @@ PACKAGE = ROOT / "gen_models"
 MODELS = "gen_models.models"
 BASE = ["errors", "files", "checks", "seeding", "figures", "terminal", "threads"]
 ROOMS = ["data", "models", "metrics", "runs", "training", "evaluation", "comparison", "study"]
-ROOMS += ["explorer", "export"]
+ROOMS += ["search", "explorer", "export"]
 ORDER = [*BASE, *ROOMS, "composition", "cli"]
 
 
