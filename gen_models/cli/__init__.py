@@ -2,4 +2,5 @@
 
 from gen_models.cli import images as images
 from gen_models.cli import measure as measure
+from gen_models.cli import study as study
 from gen_models.cli.app import app as app

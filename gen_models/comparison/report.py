@@ -25,7 +25,6 @@ from gen_models.comparison.metrics import (
 )
 from gen_models.comparison.statistics import Estimate
 from gen_models.comparison.table import Group, measured, show_mean
-from gen_models.comparison.verdicts import Answer, Answers
 from gen_models.errors import UserError
 
 COLUMNS = ("run", "group", "seed", "metric", "value")
@@ -41,15 +40,12 @@ class Cell(NamedTuple):
     sort: str = ""  # the number in full
 
 
-def write_report(
-    comparison: Comparison, output: Path, answers: Answers | None = None
-) -> list[Path]:
+def write_report(comparison: Comparison, output: Path) -> list[Path]:
     """Write the four files; returns their paths.
 
     Args:
         comparison: Of the runs.
         output: The folder, made if need be.
-        answers: To the claims of a study, if one was asked.
 
     Raises:
         UserError: The folder cannot be written, or a run's pictures are not ours.
@@ -62,13 +58,13 @@ def write_report(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    known = _page(comparison) | {"answers": answers}
+    known = _page(comparison)
     written = {
         f"report.{kind}": environment.get_template(f"report.{kind}.j2").render(known)
         for kind in ("html", "md")
     }
     written["results.csv"] = to_csv(comparison.groups)
-    written["results.json"] = to_json(comparison, answers.answers if answers else [])
+    written["results.json"] = to_json(comparison)
     try:
         output.mkdir(parents=True, exist_ok=True)
         for name, text in written.items():
@@ -150,8 +146,8 @@ def to_csv(groups: Sequence[Group]) -> str:
     return file.getvalue()
 
 
-def to_json(comparison: Comparison, answers: Sequence[Answer]) -> str:
-    """Groups, verdicts, answers and sweeps; what is not finite is null."""
+def to_json(comparison: Comparison) -> str:
+    """Groups, verdicts and sweeps; what is not finite is null."""
     content = {
         "data": comparison.data,
         "groups": {group.label: _group(group) for group in comparison.groups},
@@ -162,16 +158,6 @@ def to_json(comparison: Comparison, answers: Sequence[Answer]) -> str:
             | {"difference": _estimate(verdict.difference), "better": verdict.better or None}
             for pair in comparison.verdicts
             for verdict in pair.verdicts
-        ],
-        "claims": [
-            answer._asdict()
-            | {
-                "parts": [
-                    part._asdict() | {"difference": _estimate(part.difference)}
-                    for part in answer.parts
-                ]
-            }
-            for answer in answers
         ],
         "sweeps": [
             {

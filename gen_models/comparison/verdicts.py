@@ -1,15 +1,13 @@
-"""Which of two groups is better at what, in plain words; answers to the claims of a study."""
+"""Which of two groups is better at what, in plain words."""
 
 import itertools
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from gen_models.comparison import metrics
 from gen_models.comparison.metrics import HEADLINES, Metric
 from gen_models.comparison.statistics import Estimate, welch
 from gen_models.comparison.table import Group, Summary
-
-Outcome = Literal["supported", "contradicted", "not distinguishable", "not answered"]
 
 
 class Verdict(NamedTuple):
@@ -34,38 +32,6 @@ class Pair(NamedTuple):
     one: Group
     other: Group
     verdicts: list[Verdict]
-
-
-class Part(NamedTuple):
-    """One contrast of a claim by one metric."""
-
-    contrast: str
-    key: str
-    outcome: Outcome
-    text: str
-    difference: Estimate | None = None
-    stands_on: str = ""  # on how many seeds or images it stands
-    decides: bool = True  # False: told, but does not decide
-
-
-class Answer(NamedTuple):
-    """What the given runs say of a claim."""
-
-    claim: str  # "C1"
-    says: str
-    outcome: Outcome
-    summary: str  # the outcome in words, with the number of seeds
-    parts: list[Part]
-    missing: list[str]  # what the claim needs and is not there
-    commands: list[str]  # that train it
-
-
-class Answers(NamedTuple):
-    """The claims of one study with their answers, as `report.write_report` takes them."""
-
-    title: str  # the heading, e.g. "The report's claims"
-    intro: str  # in a sentence or two: whose claims they are, and by what rule they are decided
-    answers: list[Answer]
 
 
 def judge(groups: Sequence[Group], keys: Sequence[str], bounds: dict[str, float]) -> list[Pair]:
