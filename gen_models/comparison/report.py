@@ -23,8 +23,7 @@ from gen_models.comparison.metrics import (
     metric,
     order,
 )
-from gen_models.comparison.statistics import Estimate
-from gen_models.comparison.table import Group, measured, show_mean
+from gen_models.comparison.table import Group, measured, show_median
 from gen_models.errors import UserError
 
 COLUMNS = ("run", "group", "seed", "metric", "value")
@@ -35,8 +34,7 @@ class Cell(NamedTuple):
     """One number of a table."""
 
     text: str
-    ends: str = ""  # of its interval, "8.10 to 16.50"
-    half: str = ""  # half the interval's width
+    ends: str = ""  # least and most of the runs, "8.10 to 16.50"
     sort: str = ""  # the number in full
 
 
@@ -109,18 +107,13 @@ def _page(comparison: Comparison) -> dict[str, Any]:
 
 
 def cell(group: Group, key: str) -> Cell:
-    """Mean and interval of a metric, marked where runs diverged."""
+    """Median and ends of a metric, marked where runs failed."""
     known, found = metric(key), group.summary(key)
-    if found is None:
-        return Cell(known.show(None))
-    text = show_mean(known, found)
-    if found.estimate is None:
-        return Cell(text)
-    value, low, high = found.estimate
-    if low is None or high is None:
-        return Cell(text, sort=repr(value))
-    ends = f"{known.show(low)} to {known.show(high)}"
-    return Cell(text, ends, known.show((high - low) / 2), repr(value))
+    if found is None or found.median is None:
+        return Cell(known.show(None if found is None else math.nan))
+    least, most = (known.show(end(found.finite)) for end in (min, max))
+    ends = f"{least} to {most}" if least != most else ""
+    return Cell(show_median(known, found), ends, repr(found.median))
 
 
 def references(comparison: Comparison) -> list[tuple[str, list[str]]]:
@@ -155,7 +148,7 @@ def to_json(comparison: Comparison) -> str:
         "recreated_without_a_model": comparison.recreations,
         "verdicts": [
             verdict._asdict()
-            | {"difference": _estimate(verdict.difference), "better": verdict.better or None}
+            | {"found": verdict.found and verdict.found._asdict(), "better": verdict.better or None}
             for pair in comparison.verdicts
             for verdict in pair.verdicts
         ],
@@ -179,9 +172,9 @@ def _group(group: Group) -> dict[str, Any]:
     metrics = {}
     for key in measured([group]):
         found = group.summaries[key]
-        metrics[key] = (_estimate(found.estimate) or {"mean": None, "low": None, "high": None}) | {
-            "n": len(found.finite),
-            "diverged": found.diverged,
+        metrics[key] = {
+            "median": found.median,
+            "failed": sorted(found.failed),
             "values": {str(seed): _finite(value) for seed, value in found.values.items()},
         }
     return {
@@ -194,10 +187,6 @@ def _group(group: Group) -> dict[str, Any]:
 
 def _bounds(comparison: Comparison, key: str) -> list[str]:
     return [metric(key).show(comparison.bounds.get(f"{name}/{key}")) for name in BOUNDS]
-
-
-def _estimate(estimate: Estimate | None) -> dict[str, float | None] | None:
-    return dict(zip(("mean", "low", "high"), estimate, strict=True)) if estimate else None
 
 
 def _finite(value: float) -> float | None:

@@ -48,7 +48,7 @@ def _main_table(comparison: Comparison) -> Table:
     table = Table("", "seeds", *heads, box=SIMPLE, pad_edge=False)
     for group in comparison.groups:
         cells = [cell(group, keys[index]) for index in shown]
-        numbers = (f"{each.text}\n± {each.half}" if each.half else each.text for each in cells)
+        numbers = (f"{each.text}\n{each.ends}" if each.ends else each.text for each in cells)
         table.add_row(group.label, str(len(group.runs)), *numbers)
     table.add_section()
     for words, texts in references(comparison):

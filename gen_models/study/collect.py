@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gen_models.comparison.collect import COLLAPSED, FINISHED, Run, read_run
+from gen_models.comparison.collect import FINISHED, Run, has_failed, read_run
 from gen_models.comparison.metrics import FID, order
 from gen_models.errors import UserError, first_line
 from gen_models.study.definition import Study
@@ -44,11 +44,8 @@ class Row(NamedTuple):
 
     @property
     def failed(self) -> bool:
-        """Not finite, half of the digits missing, or new images no better than a Gaussian's."""
-        distance, missing = (self.metrics.get(key, 0.0) for key in (FID, "missing_digits"))
-        if self.made["status"] == "diverged" or not math.isfinite(distance):
-            return True
-        return missing >= COLLAPSED or distance >= self.metrics.get(f"gaussian/{FID}", math.inf)
+        """As `has_failed` says."""
+        return self.made["status"] == "diverged" or has_failed(self.metrics)
 
 
 class Table(NamedTuple):

@@ -1,0 +1,133 @@
+"""What the runs of a study say of its claims.
+
+A claim of several parts is supported by the largest p of its parts, and contradicted by its
+smallest times their number; p is Holm's over all claims of the study.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from gen_models.comparison.statistics import LEVEL, holm
+from gen_models.errors import UserError
+from gen_models.study.collect import Table
+from gen_models.study.definition import Claim, Study
+from gen_models.study.kinds import LIKELY, RULES, UNLIKELY, Evidence, Missing, Part
+
+Outcome = Literal["supported", "contradicted", "not decided", "not answered"]
+
+
+class Answer(NamedTuple):
+    """What the runs say of a claim."""
+
+    claim: Claim
+    outcome: Outcome
+    p: float | None  # after Holm; None where no test decides
+    parts: list[Part]  # that decide
+    others: list[Part]  # that are only told
+    missing: list[str]  # what is not there, a line each
+
+    @property
+    def interim(self) -> bool:
+        """Whether runs that decide are still missing."""
+        return any(part.interim for part in self.parts)
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether every part is as much better as the claim's word says; None: no word."""
+        found = [part.fits for part in self.parts if part.fits is not None]
+        return all(found) if found else None
+
+
+def answers(study: Study, table: Table) -> list[Answer]:
+    """Decide every claim.
+
+    Args:
+        study: As `load_study` reads it.
+        table: Its runs, as `collect` gives them.
+
+    Raises:
+        UserError: No run is there; runs of an arm are of two codes or precisions; no run has a
+            metric that the study names.
+    """
+    _check(study, table)
+    evidence = Evidence(study, table)
+    found = [_gather(claim, evidence) for claim in study.claims]
+    undecided = [answer.p if answer.p is not None else 1.0 for answer in found]
+    decided = []
+    for answer, p in zip(found, holm(undecided), strict=True):
+        if answer.p is None:
+            decided.append(answer)
+        else:
+            outcome = answer.outcome if p < LEVEL else "not decided"
+            decided.append(answer._replace(p=p, outcome=outcome))
+    return decided
+
+
+def _gather(claim: Claim, evidence: Evidence) -> Answer:
+    """The parts of a claim, and its p before Holm with the outcome that it would have."""
+    deciding: list[Part] = []
+    others: list[Part] = []
+    missing: list[str] = []
+    complete = True
+    for contrast in claim.contrasts:
+        for key in contrast.metrics:
+            try:
+                parts = RULES[contrast.kind](contrast, key, evidence)
+            except Missing as lack:
+                missing.append(str(lack))
+                complete = complete and not contrast.decides
+            else:
+                (deciding if contrast.decides else others).extend(parts)
+    missing = list(dict.fromkeys(missing))
+    if not complete:
+        return Answer(claim, "not answered", None, deciding, others, missing)
+    probabilities = [part.best for part in deciding if part.best is not None]
+    if probabilities:
+        return Answer(claim, _by_probability(probabilities), None, deciding, others, missing)
+    outcome, p = combine([(part.found.p, part.toward) for part in deciding])
+    return Answer(claim, outcome, p, deciding, others, missing)
+
+
+def combine(parts: Sequence[tuple[float, bool]]) -> tuple[Outcome, float]:
+    """The outcome of several parts that p would decide, and p.
+
+    Args:
+        parts: p of each, and whether it is on the claim's side.
+    """
+    if all(toward for _, toward in parts):
+        return "supported", max(p for p, _ in parts)
+    against = min(p for p, toward in parts if not toward)
+    return "contradicted", min(1.0, against * len(parts))
+
+
+def _by_probability(probabilities: Sequence[float]) -> Outcome:
+    if min(probabilities) >= LIKELY:
+        return "supported"
+    return "contradicted" if min(probabilities) <= UNLIKELY else "not decided"
+
+
+def _check(study: Study, table: Table) -> None:
+    """Make sure that the runs can stand in one study."""
+    if not table.rows:
+        raise UserError(f"{study.file}: no run is there yet: --train trains them")
+    for name in study.arms:
+        rows = [row for row in table.rows if row.run[0] == name]
+        for column in ("code", "precision"):
+            count = Counter(row.made[column] for row in rows)
+            if len(count) > 1:
+                odd = min(rows, key=lambda row: count[row.made[column]])
+                raise UserError(
+                    f"{study.file}: arms.{name}: runs of more than one {column} "
+                    f"({', '.join(sorted(count))}; seed {odd.run[1]} is one): overwrite=true "
+                    "trains a run again"
+                )
+    known = {key for row in table.rows for key in row.metrics}
+    for claim in study.claims:
+        for contrast in claim.contrasts:
+            for key in filter(None, (*contrast.metrics, contrast.other_metric)):
+                arms = set(contrast.arms) & {row.run[0] for row in table.rows}
+                if key not in known and arms:
+                    raise UserError(
+                        f"{study.file}: claims.{claim.name}.metrics: no run has {key}: take it out"
+                    )

@@ -1,0 +1,303 @@
+"""The kinds of contrast: each a rule that says how arms compare by one metric.
+
+Every rule gives, for each of its parts, theta and the p of theta = 1/2, and on which side of it the
+claim is. What a claim makes of its parts stands in `answer.py`, the tests in
+`comparison/statistics.py`.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from gen_models.comparison import statistics
+from gen_models.comparison.metrics import FID, metric
+from gen_models.comparison.statistics import Interval, Superiority
+from gen_models.study.collect import Row, Table
+from gen_models.study.definition import Contrast, Study
+
+LEAST = 3  # runs of an arm
+LIKELY, UNLIKELY = 0.95, 0.05  # probability of being the best: supported, contradicted
+INSIDE = 0.90  # confidence of the interval that has to lie within `at_most`
+SPACES = "features/"  # the same distance in other feature spaces
+
+
+class Missing(Exception):
+    """Runs or metrics that a contrast needs are not there; the message says which."""
+
+
+class Side(NamedTuple):
+    """The runs of an arm by one metric."""
+
+    arm: str
+    label: str
+    planned: int  # runs
+    values: dict[int, float]  # seed -> value of a run that did not fail
+    failed: tuple[int, ...]  # seeds
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of all runs that are there."""
+        return sorted({*self.values, *self.failed})
+
+    @property
+    def sound(self) -> list[float]:
+        """The values of the runs that did not fail, by seed."""
+        return [self.values[seed] for seed in sorted(self.values)]
+
+    @property
+    def median(self) -> float:
+        """Of the runs that did not fail; NaN if all did."""
+        return float(np.median(self.sound)) if self.values else math.nan
+
+    def scores(self, key: str, scale: float = 1.0) -> list[float]:
+        """Each run's number, by seed, of which the lower is the better; inf for a failed run."""
+        sign = scale * improvement(key)
+        return [
+            sign * self.values[seed] if seed in self.values else math.inf for seed in self.seeds
+        ]
+
+
+class Part(NamedTuple):
+    """An arm against another, or against a number, by one metric."""
+
+    contrast: Contrast
+    metric: str
+    one: Side
+    other: Side | None  # None: the one is compared with `constant`
+    found: Superiority
+    toward: bool  # theta is on the claim's side of 1/2
+    constant: float = math.nan
+    paired: bool = False
+    change: Interval | None = None  # how much better, a share of the other, without failed runs
+    fits: bool | None = None  # whether it is as much as the claim's word says; None: no word
+    spaces: dict[str, float] = {}  # other feature spaces -> theta
+    best: float | None = None  # probability of being the best, where that decides
+
+    @property
+    def depends(self) -> list[str]:
+        """The feature spaces in which the other is the better one."""
+        side = self.found.theta > 0.5
+        return [space for space, theta in self.spaces.items() if (theta > 0.5) != side]
+
+    @property
+    def interim(self) -> bool:
+        """Whether runs of the study are still missing."""
+        sides = (side for side in (self.one, self.other) if side)
+        return any(len(side.seeds) < side.planned for side in sides)
+
+
+class Evidence(NamedTuple):
+    """What the rules read."""
+
+    study: Study
+    table: Table
+
+    def side(self, arm: str, key: str) -> Side:
+        """The runs of an arm by a metric.
+
+        Raises:
+            Missing: There are too few, or one was not measured so.
+        """
+        rows = self.rows(arm)
+        planned, label = len(self.study.arms[arm].seeds), self.study.arms[arm].label
+        if len(rows) < min(LEAST, planned):
+            raise Missing(f"{label}: {len(rows)} of {planned} runs, at least {LEAST} are needed")
+        values = {row.run[1]: row.metrics[key] for row in rows if _has(row, key)}
+        failed = tuple(row.run[1] for row in rows if row.failed)
+        without = [row.run[1] for row in rows if not row.failed and not _has(row, key)]
+        if without:
+            raise Missing(f"{label}: {key} is not measured for seed {without[0]}")
+        return Side(arm, label, planned, values, failed)
+
+    def rows(self, arm: str) -> list[Row]:
+        """The runs of an arm that the study has planned."""
+        seeds = self.study.arms[arm].seeds
+        return [row for row in self.table.rows if row.run[0] == arm and row.run[1] in seeds]
+
+    def gaussian(self, key: str) -> float:
+        """What a Gaussian on principal components of pixels has.
+
+        Raises:
+            Missing: No run says it.
+        """
+        for row in self.table.rows:
+            if f"gaussian/{key}" in row.metrics:
+                return row.metrics[f"gaussian/{key}"]
+        raise Missing(f"{key} of the PCA Gaussian is not measured")
+
+    def errors(self, side: Side, key: str) -> np.ndarray:
+        """The errors of each image, (runs, images); inf for a failed run that has none.
+
+        Raises:
+            Missing: A run has none.
+        """
+        found = {seed: self.table.images.get(f"{side.arm}/{seed}/{key}") for seed in side.seeds}
+        count = next((len(errors) for errors in found.values() if errors is not None), 0)
+        for seed, errors in found.items():
+            if not count or (errors is None and seed not in side.failed):
+                raise Missing(f"{side.label}: no {key} by image for seed {seed}")
+        lost = np.full(count, math.inf)
+        return np.array([lost if errors is None else errors for errors in found.values()])
+
+
+Rule = Callable[[Contrast, str, Evidence], list[Part]]
+
+
+def better(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
+    """Each arm is better than the last."""
+    return [_compare(contrast, key, arm, evidence) for arm in contrast.arms[:-1]]
+
+
+def not_better(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
+    """No arm is better than the last by the margin or more."""
+    parts = [_compare(contrast, key, arm, evidence) for arm in contrast.arms[:-1]]
+    return [part._replace(toward=part.found.theta < 0.5) for part in parts]
+
+
+def best(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
+    """The first arm has the best mean rank of all, against the next by the median."""
+    one, *others = (evidence.side(arm, key) for arm in contrast.arms)
+    probability = statistics.probability_best([side.scores(key) for side in (one, *others)])
+    ranked = sorted(others, key=lambda side: float(np.mean(_ranks(side, (one, *others), key))))
+    part = _compare(contrast, key, one.arm, evidence, against=ranked[0].arm)
+    return [part._replace(best=probability, toward=probability > 0.5)]
+
+
+def wins(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
+    """Each arm recreates the same images better than the last, image by image."""
+    *firsts, last = contrast.arms
+    other_key = contrast.other_metric or key
+    parts = []
+    for arm in firsts:
+        one, other = evidence.side(arm, key), evidence.side(last, other_key)
+        found = statistics.share_won(evidence.errors(one, key), evidence.errors(other, other_key))
+        fits = found.low > contrast.at_least if contrast.word else None
+        parts.append(Part(contrast, key, one, other, found, found.theta > 0.5, fits=fits))
+    return parts
+
+
+def beats_gaussian(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
+    """Each arm is better than the PCA Gaussian."""
+    constant, parts = evidence.gaussian(key), []
+    for arm in contrast.arms:
+        one = evidence.side(arm, key)
+        found = statistics.against_constant(one.scores(key), improvement(key) * constant)
+        parts.append(Part(contrast, key, one, None, found, found.theta > 0.5, constant))
+    return parts
+
+
+def not_beats_gaussian(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
+    """No arm is better than the PCA Gaussian."""
+    parts = beats_gaussian(contrast, key, evidence)
+    return [part._replace(toward=part.found.theta < 0.5) for part in parts]
+
+
+RULES: dict[str, Rule] = {
+    "better": better,
+    "not_better": not_better,
+    "best": best,
+    "wins": wins,
+    "beats_gaussian": beats_gaussian,
+    "not_beats_gaussian": not_beats_gaussian,
+}
+
+
+def improvement(key: str) -> int:
+    """1 for a metric of which the lower is better, else -1."""
+    return -1 if metric(key).better == "higher" else 1
+
+
+def _compare(
+    contrast: Contrast, key: str, arm: str, evidence: Evidence, *, against: str = ""
+) -> Part:
+    """One arm against the last, paired where both are the same runs."""
+    last = against or contrast.arms[-1]
+    one, other = evidence.side(arm, key), evidence.side(last, contrast.other_metric or key)
+    paired = evidence.study.shares_runs(arm, last)
+    if paired:
+        one, other = _in_common(one, other)
+    test = statistics.paired_superiority if paired else statistics.superiority
+    scale = 1 - improvement(key) * contrast.margin
+    found = test(one.scores(key), other.scores(key, scale))
+    change = _change(key, one, other, paired)
+    part = Part(contrast, key, one, other, found, found.theta > 0.5, paired=paired, change=change)
+    spaces = _in_other_spaces(key, arm, last, evidence, paired) if key == FID else {}
+    return part._replace(spaces=spaces, fits=_fits(contrast, key, one, other, paired))
+
+
+def _change(
+    key: str, one: Side, other: Side, paired: bool, confidence: float = statistics.CONFIDENCE
+) -> Interval | None:
+    """By which share of the other the one is better, of the runs that did not fail."""
+    if paired:
+        both = sorted(one.values.keys() & other.values.keys())
+        pair = [[side.values[seed] for seed in both] for side in (one, other)]
+    else:
+        pair = [one.sound, other.sound]
+    if min(map(len, pair)) < LEAST or min(pair[1]) <= 0:
+        return None
+    estimate = statistics.paired_reduction if paired else statistics.reduction
+    found = estimate(pair[0], pair[1], confidence)
+    return found if improvement(key) == 1 else Interval(-found.value, -found.high, -found.low)
+
+
+def _fits(contrast: Contrast, key: str, one: Side, other: Side, paired: bool) -> bool | None:
+    """Whether the difference is as large, or as small, as the claim's word says."""
+    if not contrast.word:
+        return None
+    if contrast.at_least:  # by medians
+        change = improvement(key) * (1 - one.median / other.median)
+        return change >= contrast.at_least
+    found = _change(key, one, other, paired, INSIDE)
+    return found is not None and found.low >= 0 and found.high <= contrast.at_most
+
+
+def _in_other_spaces(
+    key: str, arm: str, last: str, evidence: Evidence, paired: bool
+) -> dict[str, float]:
+    """The theta by the same distance in every other feature space that all runs have."""
+    known = {name for row in evidence.rows(arm) for name in row.metrics if name.startswith(SPACES)}
+    found = {}
+    for space in sorted(known):
+        try:
+            one, other = evidence.side(arm, space), evidence.side(last, space)
+        except Missing:
+            continue
+        if paired:
+            one, other = _in_common(one, other)
+        test = statistics.paired_theta if paired else statistics.theta
+        found[space.removeprefix(SPACES)] = test(one.scores(key), other.scores(key))
+    return found
+
+
+def _in_common(*sides: Side) -> list[Side]:
+    """The sides with the seeds that both have.
+
+    Raises:
+        Missing: Those are too few.
+    """
+    seeds = set(sides[0].seeds).intersection(*(side.seeds for side in sides))
+    if len(seeds) < LEAST:
+        labels = " and ".join(side.label for side in sides)
+        raise Missing(f"{labels}: {len(seeds)} seeds in common, at least {LEAST} are needed")
+    planned = min(side.planned for side in sides)
+    return [
+        side._replace(
+            planned=planned,
+            values={seed: value for seed, value in side.values.items() if seed in seeds},
+            failed=tuple(seed for seed in side.failed if seed in seeds),
+        )
+        for side in sides
+    ]
+
+
+def _ranks(side: Side, sides: Sequence[Side], key: str) -> np.ndarray:
+    every = np.sort(np.concatenate([each.scores(key) for each in sides]))
+    own = side.scores(key)
+    return (np.searchsorted(every, own, "left") + np.searchsorted(every, own, "right")) / 2
+
+
+def _has(row: Row, key: str) -> bool:
+    return not row.failed and math.isfinite(row.metrics.get(key, math.nan))
