@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from gen_models.comparison import compare, fairness, pictures, plots
@@ -48,30 +48,52 @@ def write_report(comparison: Comparison, output: Path) -> list[Path]:
     Raises:
         UserError: The folder cannot be written, or a run's pictures are not ours.
     """
+    files: dict[str, str | bytes] = {
+        f"report.{kind}": text
+        for kind, text in render("gen_models.comparison", "report", _page(comparison)).items()
+    }
+    files["results.csv"] = to_csv(comparison.groups)
+    files["results.json"] = to_json(comparison)
+    return write_files(output, files)
+
+
+def render(package: str, name: str, known: dict[str, Any]) -> dict[str, str]:
+    """A page as "html" and as "md".
+
+    Args:
+        package: Whose templates it is made of.
+        name: Of the two templates.
+        known: What they show.
+    """
+    packages = dict.fromkeys((package, "gen_models.comparison"))
     environment = Environment(
-        loader=PackageLoader("gen_models.comparison"),
+        loader=ChoiceLoader([PackageLoader(each) for each in packages]),
         autoescape=lambda name: bool(name) and str(name).endswith(".html.j2"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    known = _page(comparison)
-    written = {
-        f"report.{kind}": environment.get_template(f"report.{kind}.j2").render(known)
-        for kind in ("html", "md")
-    }
-    written["results.csv"] = to_csv(comparison.groups)
-    written["results.json"] = to_json(comparison)
+    kinds = ("html", "md")
+    return {kind: environment.get_template(f"{name}.{kind}.j2").render(known) for kind in kinds}
+
+
+def write_files(folder: Path, files: dict[str, str | bytes]) -> list[Path]:
+    """Write files into a folder, made if need be; returns their paths.
+
+    Raises:
+        UserError: It cannot be written.
+    """
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        for name, text in written.items():
-            (output / name).write_text(text, encoding="utf-8")
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            data = content.encode() if isinstance(content, str) else content
+            (folder / name).write_bytes(data)
     except OSError as error:
         raise UserError(
-            f"{output}: cannot be written ({error.strerror}): choose another --output"
+            f"{folder}: cannot be written ({error.strerror}): choose another --output"
         ) from error
-    return [output / name for name in written]
+    return [folder / name for name in files]
 
 
 def _page(comparison: Comparison) -> dict[str, Any]:

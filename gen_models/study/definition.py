@@ -63,6 +63,7 @@ class Study:
     seeds: list[int] = MISSING  # of every arm that has none of its own
     seen: list[int] = field(default_factory=list)  # seeds looked at before the rules were fixed
     arms: dict[str, Arm] = MISSING
+    shown: list[str] = field(default_factory=list)  # arms of the first table; empty: of the claims
     stages: list[list[str]] = field(default_factory=list)  # arms in the order of training
     claims: list[Claim] = MISSING
 

@@ -116,6 +116,11 @@ class Evidence(NamedTuple):
         seeds = self.study.arms[arm].seeds
         return [row for row in self.table.rows if row.run[0] == arm and row.run[1] in seeds]
 
+    def color(self, arm: str) -> int:
+        """The place of an arm's model among the models of the study."""
+        models = {row.run[0]: row.made["model"] for row in self.table.rows}
+        return sorted(set(models.values())).index(models[arm])
+
     def gaussian(self, key: str) -> float:
         """What a Gaussian on principal components of pixels has.
 

@@ -49,6 +49,8 @@ def load_study(name_or_file: str | Path) -> Study:
     study.arms = {str(name): _arm(study, name, given) for name, given in arms.items()}
     for name, arm in sorted(study.arms.items(), key=lambda item: bool(item[1].of)):
         _check_arm(study, name, arm)  # those that are of another one last: they take its seeds
+    for name in study.shown:
+        _check_known(f"{file}: shown", name, study.arms)
     for name in (name for stage in study.stages for name in stage):
         _check_known(f"{file}: stages", name, study.arms)
     if not isinstance(claims, list) or not claims:

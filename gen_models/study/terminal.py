@@ -8,6 +8,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from gen_models.study.definition import Study
+from gen_models.study.page import Written
 from gen_models.study.plan import PlannedRun, State
 from gen_models.study.train import FINISHED
 from gen_models.terminal import say, show
@@ -35,6 +36,14 @@ def show_state(study: Study, runs: Sequence[PlannedRun], jobs: int) -> None:
     say(study.question)
     show(table)
     say(f"the rest takes {_in_words(total, jobs)}{f' by {jobs} at once' if jobs > 1 else ''}")
+
+
+def show_answers(written: Written) -> None:
+    """Print the verdicts, and where the page is."""
+    for told in written.claims:
+        say(f"{told.answer.claim.name} {told.answer.claim.says} {told.verdict}. {told.sentence}")
+    for path in written.paths[:2]:
+        say(f"  {path}")
 
 
 def _rest(runs: Sequence[PlannedRun]) -> float | None:

@@ -35,7 +35,7 @@ def train_missing(
     jobs: int,
     logs: Path,
     say: Callable[[str], None],
-    ended: Callable[[PlannedRun], None],
+    ended: Callable[[PlannedRun], object],
 ) -> list[str]:
     """Train every run that is not finished, in their order; the others go on when one fails.
 
