@@ -10,6 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gen_models.composition import in_sweep, job_of
 from gen_models.errors import Reported, UserError, report, take_over
+from gen_models.threads import wait_passively
 
 EXPECTED = (UserError, HydraException, OmegaConfBaseException)
 DEBUG = "debug=true" in sys.argv or os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -40,6 +41,7 @@ def main(config: DictConfig) -> float | None:
 
 if __name__ == "__main__":
     take_over()
+    wait_passively()
     try:
         main()
     except Exception as error:

@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 
 PACKAGE = ROOT / "gen_models"
-BASE = ["errors", "files", "checks", "seeding", "figures", "terminal"]
+BASE = ["errors", "files", "checks", "seeding", "figures", "terminal", "threads"]
 ROOMS = ["data", "models", "metrics", "runs", "training", "evaluation", "comparison", "study"]
 ORDER = [*BASE, *ROOMS, "composition", "cli"]
 

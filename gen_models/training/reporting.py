@@ -3,6 +3,7 @@
 import platform
 import resource
 import sys
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,16 @@ def machine() -> dict[str, Any]:
         "versions": versions | {package: version(package) for package in PACKAGES},
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "processor": processor(),
         "machine": platform.platform(),
     }
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells."""
+    with suppress(OSError, StopIteration), open("/proc/cpuinfo") as file:
+        return next(line.split(":")[1].strip() for line in file if "model name" in line)
+    return platform.processor()
 
 
 def environment(trainer: pl.Trainer) -> dict[str, Any]:
@@ -77,12 +86,16 @@ def announce(config: dict[str, Any], experiment: Experiment) -> None:
     model, datamodule = experiment.model, experiment.datamodule
     count = sum(p.numel() for p in model.parameters() if p.requires_grad)
     images = len(datamodule.splits["train"].images)
+    extends = experiment.origin is not experiment.directory
+    verb = "Resuming" if experiment.checkpoint and not extends else "Training"
     say(
-        f"{'Resuming' if experiment.checkpoint else 'Training'} {run_title(config)} on "
+        f"{verb} {run_title(config)} on "
         f"{datamodule.name}: {count:,} parameters, {images:,} images in batches of "
         f"{datamodule.batch_size}, {config['trainer']['max_epochs']} epochs"
     )
     say(f"  in {experiment.directory.path}")
+    if extends:
+        say(f"  going on from {experiment.origin.path}")
 
 
 def warn_of_slow_precision(trainer: pl.Trainer) -> None:
@@ -114,7 +127,7 @@ def record(config: dict[str, Any], experiment: Experiment, metrics: dict[str, fl
 
 def write_figures(experiment: Experiment, *, title: str) -> None:
     """The pictures of a trained model, in `figures/`."""
-    model, datamodule, _, directory, _ = experiment
+    model, datamodule, _, directory, *_ = experiment
     assert isinstance(model, GenerativeModel)
     test, labels = datamodule.splits["test"]
     real = test[:100].squeeze(1).numpy()

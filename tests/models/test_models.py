@@ -333,3 +333,11 @@ def test_arguments_out_of_range_are_named(
 ) -> None:
     with pytest.raises(ValueError, match=f"^{named} must be"):
         model_class(**arguments)
+
+
+def test_the_output_bias_of_the_data(digits: MNISTDataModule) -> None:
+    model = VAE(encoder_dims=[8], data_bias=True, lr=1e-12)
+    fit(model, digits, steps=1)
+    mean = (digits.splits["train"].images.double() / 255).mean(0).clamp(0.001, 0.999)
+    found = model.network.last_bias.sigmoid().view(1, 28, 28)
+    torch.testing.assert_close(found, mean.float(), atol=1e-6, rtol=1e-5)
