@@ -232,4 +232,4 @@ def _read_arrays(file: Path) -> dict[str, np.ndarray]:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None or math.isnan(value) else repr(value)
+    return "" if value is None or math.isnan(value) else repr(float(value))

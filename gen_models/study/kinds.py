@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gen_models.comparison import statistics
-from gen_models.comparison.metrics import FID, metric
+from gen_models.comparison.metrics import FID, INVERSION, metric
 from gen_models.comparison.statistics import Interval, Superiority
 from gen_models.study.collect import Row, Table
 from gen_models.study.definition import Contrast, Study
@@ -20,6 +20,7 @@ from gen_models.study.definition import Contrast, Study
 LEAST = 3  # runs of an arm
 LIKELY, UNLIKELY = 0.95, 0.05  # probability of being the best: supported, contradicted
 INSIDE = 0.90  # confidence of the interval that has to lie within `at_most`
+CONTROL, CONVERGED = "inversion/control_share", 0.05
 SPACES = "features/"  # the same distance in other feature spaces
 
 
@@ -109,6 +110,14 @@ class Evidence(NamedTuple):
         without = [row.run[1] for row in rows if not row.failed and not _has(row, key)]
         if without:
             raise Missing(f"{label}: {key} is not measured for seed {without[0]}")
+        for row in rows if key == INVERSION else ():
+            control = row.metrics.get(CONTROL, 0.0)
+            if control > CONVERGED and not row.failed:
+                raise Missing(
+                    f"{label}: inversion has not converged for seed {row.run[1]}: its control is "
+                    f"{100 * control:.0f} % of the error, at most {100 * CONVERGED:.0f} % counts: "
+                    "gen-models evaluate with more --restarts and --iterations"
+                )
         return Side(arm, label, planned, values, failed)
 
     def rows(self, arm: str) -> list[Row]:

@@ -41,8 +41,8 @@ class PlannedRun:
         """The arguments of train.py that train it, or finish it."""
         words = [*self.overrides, f"seed={self.seed}", "evaluate=full"]
         if self.earlier and self.earlier.state == "done":  # one that diverged cannot go on
-            words.append(f"extend={self.earlier.path}")
-        return [*words, f"output_dir={self.output_dir}"]
+            words.append(f"extend='{self.earlier.path}'")
+        return [*words, f"output_dir='{self.output_dir}'"]
 
     @property
     def state(self) -> State:

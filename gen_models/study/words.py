@@ -73,7 +73,7 @@ def _how_often(each: Part) -> str:
         constant = metric(each.metric).show(each.constant)
         return f"better than the PCA Gaussian's {constant} in {theta} of the runs"
     pairs = "pairs of the same run" if each.paired else "pairs of runs"
-    margin = f" by {each.contrast.margin:.0%} or more" if each.contrast.margin else ""
+    margin = f" by {100 * each.contrast.margin:g} % or more" if each.contrast.margin else ""
     return f"better{margin} in {theta} of {pairs}"
 
 

@@ -246,6 +246,17 @@ def test_a_metric_that_one_run_lacks_is_named(tmp_path: Path) -> None:
     assert answer(study(tmp_path), runs).missing == ["one: fid_lenet is not measured for seed 13"]
 
 
+def test_inversion_counts_only_where_it_has_converged(tmp_path: Path) -> None:
+    one = {"inversion/mse": near(0.01, spread=1e-4), "inversion/control_share": [0.05] * 8}
+    other = {"inversion/mse": near(0.02, spread=1e-4), "inversion/control_share": [0.01] * 8}
+    given = study(tmp_path, metrics="[inversion/mse]")
+    assert answer(given, table(one=one, other=other)).outcome == "supported"
+    other["inversion/control_share"][2] = 0.08
+    found = answer(given, table(one=one, other=other))
+    assert found.outcome == "not answered"
+    assert "other: inversion has not converged for seed 12: its control is 8 %" in found.missing[0]
+
+
 def test_the_studys_own_claims_are_answered_interim_and_whole() -> None:
     given = load_study("wanare")
     found = answers(given, made_up(given, seeds=4, collapsed=()))

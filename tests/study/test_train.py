@@ -42,7 +42,7 @@ record = {"status": status, "fingerprint": "f", "seconds": 1.0, "evaluation": {"
 if status != "nothing":
     (path / "status.json").write_text(json.dumps(record))
 with open(path.parent / "said.txt", "a") as file:
-    print(path.name, given.get("extend", "-"), os.environ["OMP_NUM_THREADS"], file=file)
+    print(path.name, given.get("extend", "-").strip("'"), os.environ["OMP_NUM_THREADS"], file=file)
 print("a warning", file=sys.stderr)
 print("it is broken", file=sys.stderr)
 sys.exit(status != "done")
