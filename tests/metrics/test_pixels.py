@@ -84,8 +84,8 @@ def test_the_interval_of_memorisation_is_the_bootstraps(digits: MNISTDataModule)
     found = mean_interval("ratio", memorisation(images, train, test))
     assert found["ratio"] == pytest.approx(to_train.mean() / to_test.mean(), rel=1e-5)
     low, high = drawn.confidence_interval
-    assert found["ratio/low"] == pytest.approx(low, abs=0.1 * (high - low))
-    assert found["ratio/high"] == pytest.approx(high, abs=0.1 * (high - low))
+    assert found["ratio/low"] == pytest.approx(low, abs=float(0.1 * (high - low)))
+    assert found["ratio/high"] == pytest.approx(high, abs=float(0.1 * (high - low)))
 
 
 def test_principal_components_are_scikit_learns(digits: MNISTDataModule) -> None:
