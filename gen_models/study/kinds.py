@@ -103,7 +103,7 @@ class Evidence(NamedTuple):
         """
         rows = self.rows(arm)
         planned, label = len(self.study.arms[arm].seeds), self.study.arms[arm].label
-        if len(rows) < min(LEAST, planned):
+        if len(rows) < LEAST:
             raise Missing(f"{label}: {len(rows)} of {planned} runs, at least {LEAST} are needed")
         values = {row.run[1]: row.metrics[key] for row in rows if _has(row, key)}
         failed = tuple(row.run[1] for row in rows if row.failed)

@@ -32,6 +32,7 @@ class ArmRow(NamedTuple):
     """An arm in the first table."""
 
     side: Side
+    median: str
     dots: Markup  # every run, tiny
     failed: str
     recreated: list[str]  # median by encoder, by inversion
@@ -67,7 +68,7 @@ def write_page(study: Study, table: Table, folder: Path) -> Written:
         f"study.{kind}": text for kind, text in render("gen_models.study", "study", known).items()
     }
     for name, picture in known["pictures"]:
-        files[f"{_slug(name)}.png"] = base64.b64decode(picture.uri.partition(",")[2])
+        files[_slug(name)] = base64.b64decode(picture.uri.partition(",")[2])
     return Written(known["claims"], write_files(folder, files))
 
 
@@ -159,11 +160,11 @@ def _rows(evidence: Evidence, sides: Sequence[Side]) -> list[ArmRow]:
     for side in sides:
         recreated = []
         for key in WAYS:
-            medians = [found.median for found in _sides(evidence, [side.arm], key)]
-            recreated.append(metric(key).show(medians[0] if medians else None))
+            found = _sides(evidence, [side.arm], key)
+            recreated.append(words.median(found[0], key) if found else "-")
         drawn = Markup(dots(side.sound, values[side.arm], most, evidence.color(side.arm)))
         failed = f"{len(side.failed)} of {len(side.seeds)}"
-        rows.append(ArmRow(side, drawn, failed, recreated))
+        rows.append(ArmRow(side, words.median(side, FID), drawn, failed, recreated))
     return rows
 
 
@@ -200,9 +201,9 @@ def _plots(answer: Answer, evidence: Evidence) -> list[Markup]:
     for key, sides in by_metric.items():
         rows = []
         for (_, own), side in sides.items():
-            told = metric(key).show(side.median) if side.values else ""
+            told = words.median(side, own)
             if side.failed:
-                told = f"{told} ({len(side.failed)} of {len(side.seeds)} failed)".strip()
+                told += f" ({len(side.failed)} of {len(side.seeds)} failed)"
             lost = _failed_values(evidence, side, own)
             label = side.label if own == key else f"{side.label}, {own}"
             rows.append(PlotRow(label, told, evidence.color(side.arm), side.sound, lost))
@@ -259,4 +260,6 @@ def _made(table: Table, column: str) -> tuple[str, str]:
 
 
 def _slug(label: str) -> str:
-    return "-".join("".join(c if c.isalnum() else " " for c in label.lower()).split())
+    """The file of a picture in study.md."""
+    parts = "".join(letter if letter.isalnum() else " " for letter in label.lower()).split()
+    return f"study-{'-'.join(parts)}.png"

@@ -22,7 +22,7 @@ def verdict(answer: Answer) -> str:
 def sentence(answer: Answer) -> str:
     """Why the outcome is what it is."""
     if answer.outcome == "not answered":
-        return f"Not answered yet. {'. '.join(answer.missing)}."
+        return f"{'. '.join(answer.missing)}."
     if answer.p is None:
         found = ", ".join(f"{part.best:.3f}" for part in answer.parts if part.best is not None)
         return f"The bootstrap probability that it is the best of all is {found}."
@@ -41,10 +41,9 @@ def sentence(answer: Answer) -> str:
 
 def part(each: Part) -> str:
     """An arm against another by one metric."""
-    known = metric(each.metric)
     text = f"{_how_often(each)}, p = {number(each.found.p)}"
     if each.other is not None:
-        medians = (known.show(side.median) for side in (each.one, each.other))
+        medians = (median(side, key) for side, key in _sides(each))
         text += f"; medians {' and '.join(medians)}"
     if each.change is not None:
         text += f"; of the runs that did not fail, {_by_how_much(each)}"
@@ -116,6 +115,17 @@ def seeds(sides: Sequence[Side]) -> str:
     short = {side.label: side for side in sides if len(side.seeds) < side.planned}
     found = (f"{k}: interim, {len(s.seeds)} of {s.planned} seeds" for k, s in short.items())
     return "; ".join(found)
+
+
+def median(side: Side, key: str) -> str:
+    """Of the runs that did not fail; "-" if all did."""
+    return metric(key).show(side.median if side.values else None)
+
+
+def _sides(each: Part) -> list[tuple[Side, str]]:
+    """The two sides with their metrics."""
+    assert each.other is not None
+    return [(each.one, each.metric), (each.other, each.contrast.other_metric or each.metric)]
 
 
 def rate(side: Side) -> Interval:

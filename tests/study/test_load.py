@@ -1,13 +1,16 @@
 """A study of a user's own, ten lines of YAML; and every way to get one wrong."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from gen_models.composition import compose_overrides
 from gen_models.errors import UserError
+from gen_models.study.definition import KINDS
 from gen_models.study.load import load_study
 from gen_models.study.plan import plan
 
@@ -44,6 +47,14 @@ def test_the_studys_own_can_be_read_and_composed() -> None:
     assert {name for stage in study.stages for name in stage} == set(study.arms)
     runs = plan(study, compose_overrides, Path("runs"))
     assert len({run.path for run in runs}) == len(runs) == sum(counts.values())
+
+
+def test_the_example_of_the_docs_can_be_read_and_composed(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "studies.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    study = load_study(write(tmp_path, block))
+    assert len(plan(study, compose_overrides, tmp_path)) == 10 + 10 + 5
+    assert set(KINDS) <= set(re.findall(r"`(\w+)`", text))
 
 
 def test_earlier_epochs_come_first_and_the_whole_run_goes_on_from_them(tmp_path: Path) -> None:
