@@ -132,20 +132,6 @@ def runs_plot(rows: Sequence[PlotRow], key: str, bounds: dict[str, float]) -> st
     return _to_svg(axes, handles, f"{key} of each run, a dot each: {told}")
 
 
-def dots(sound: Sequence[float], failed: Sequence[float], most: float, color: int) -> str:
-    """Every run as a tiny dot between 0 and `most`, hollow if it failed, for a table."""
-    marks = "".join(
-        f'<circle cx="{4 + 112 * min(max(value / most, 0), 1):.1f}" cy="8" r="3" {look}/>'
-        for values, look in (
-            (sound, f'fill="var(--c{color % len(COLORS)})" fill-opacity=".6"'),
-            (failed, f'fill="none" stroke="var(--c{color % len(COLORS)})"'),
-        )
-        for value in values
-        if math.isfinite(value)
-    )
-    return f'<svg class="dots" viewBox="0 0 120 16" aria-hidden="true">{marks}</svg>'
-
-
 @rc_context(STYLE)
 def cost_plot(groups: Sequence[Group], cost: str, key: str) -> str:
     """Quality against cost: every run a mark, on a logarithmic axis of cost.

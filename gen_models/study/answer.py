@@ -12,7 +12,8 @@ from gen_models.comparison.statistics import LEVEL, holm
 from gen_models.errors import UserError
 from gen_models.study.collect import Table
 from gen_models.study.definition import Claim, Study
-from gen_models.study.kinds import LIKELY, RULES, UNLIKELY, Evidence, Missing, Part
+from gen_models.study.evidence import Evidence, Missing
+from gen_models.study.kinds import LIKELY, RULES, UNLIKELY, Part
 
 Outcome = Literal["supported", "contradicted", "not decided", "not answered"]
 
@@ -112,7 +113,7 @@ def _check(study: Study, table: Table) -> None:
     if not table.rows:
         raise UserError(f"{study.file}: no run is there yet: --train trains them")
     for name in study.arms:
-        rows = [row for row in table.rows if row.run[0] == name]
+        rows = Evidence(study, table).rows(name)
         for column in ("code", "precision"):
             count = Counter(row.made[column] for row in rows)
             if len(count) > 1:

@@ -14,14 +14,15 @@ from markupsafe import Markup
 
 from gen_models.comparison.metrics import ENCODER, FID, INVERSION, metric
 from gen_models.comparison.pictures import Picture, grid
-from gen_models.comparison.plots import PlotRow, dots, runs_plot
+from gen_models.comparison.plots import PlotRow, runs_plot
 from gen_models.comparison.report import render, write_files
 from gen_models.comparison.statistics import superiority
 from gen_models.study import words
 from gen_models.study.answer import Answer, answers
 from gen_models.study.collect import Table
 from gen_models.study.definition import Study
-from gen_models.study.kinds import Evidence, Missing, Part, Side
+from gen_models.study.evidence import Evidence, Missing, Side
+from gen_models.study.kinds import Part
 
 WAYS = {ENCODER: "its encoder", INVERSION: "inversion"}
 BOUNDS = ("floor", "gaussian")
@@ -162,10 +163,24 @@ def _rows(evidence: Evidence, sides: Sequence[Side]) -> list[ArmRow]:
         for key in WAYS:
             found = _sides(evidence, [side.arm], key)
             recreated.append(words.median(found[0], key) if found else "-")
-        drawn = Markup(dots(side.sound, values[side.arm], most, evidence.color(side.arm)))
+        drawn = _dots(side.sound, values[side.arm], most, evidence.color(side.arm))
         failed = f"{len(side.failed)} of {len(side.seeds)}"
         rows.append(ArmRow(side, words.median(side, FID), drawn, failed, recreated))
     return rows
+
+
+def _dots(sound: Sequence[float], failed: Sequence[float], most: float, color: int) -> Markup:
+    """Every run as a tiny dot between 0 and `most`, hollow if it failed."""
+    marks = "".join(
+        f'<circle cx="{4 + 112 * min(value / most, 1):.1f}" cy="8" r="3" {look}/>'
+        for values, look in (
+            (sound, f'fill="var(--c{color})" fill-opacity=".6"'),
+            (failed, f'fill="none" stroke="var(--c{color})"'),
+        )
+        for value in values
+        if math.isfinite(value)
+    )
+    return Markup(f'<svg class="dots" viewBox="0 0 120 16" aria-hidden="true">{marks}</svg>')
 
 
 def _told(answer: Answer, evidence: Evidence) -> Told:
@@ -180,10 +195,7 @@ def _told(answer: Answer, evidence: Evidence) -> Told:
         words.sentence(answer),
         _plots(answer, evidence),
         [(each, _name(each), words.part(each)) for each in answer.parts],
-        [
-            (each, _name(each), f"{words.part(each)} It {words.agreement(each)}")
-            for each in answer.others
-        ],
+        [(each, _name(each), f"{words.part(each)} {words.better(each)}") for each in answer.others],
         [note for note in notes if note],
     )
 

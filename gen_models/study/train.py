@@ -75,7 +75,10 @@ def train_missing(
                     working.remove(job)
                     if job.run.state in FINISHED:
                         say(f"{job.run.name}: {job.run.state}{_took(job.run)}")
-                        ended(job.run)
+                        try:
+                            ended(job.run)
+                        except UserError as error:
+                            failed.append(f"{job.run.name}: {error}")
                     else:
                         failed.append(f"{job.run.name}: {_reason(job)}")
                         say(f"failed: {failed[-1]}")

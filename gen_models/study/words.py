@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from gen_models.comparison.metrics import metric
 from gen_models.comparison.statistics import LEVEL, Interval, fisher, share
 from gen_models.study.answer import Answer
-from gen_models.study.kinds import Part, Side, improvement
+from gen_models.study.evidence import Side, improvement
+from gen_models.study.kinds import Part
 
 
 def verdict(answer: Answer) -> str:
@@ -50,11 +51,11 @@ def part(each: Part) -> str:
     return f"{text}. {failures(each.one, each.other)}".strip()
 
 
-def agreement(each: Part) -> str:
-    """Whether a part that only stands beside the claim goes its way."""
+def better(each: Part) -> str:
+    """Which one is better by a part that only stands beside the claim."""
     if each.found.p >= LEVEL:
-        return "is not told apart from no difference."
-    return "goes the claim's way." if each.toward else "goes the other way."
+        return "Not told apart."
+    return f"{each.one.label} is {'better' if each.found.theta > 0.5 else 'worse'}."
 
 
 def _who(each: Part) -> str:
