@@ -194,7 +194,10 @@ def _told(answer: Answer, evidence: Evidence) -> Told:
         words.verdict(answer),
         words.sentence(answer),
         _plots(answer, evidence),
-        [(each, _name(each), words.part(each)) for each in answer.parts],
+        [
+            (each, _name(each), words.part(each) + ("" if each.toward else " Against the claim."))
+            for each in answer.parts
+        ],
         [(each, _name(each), f"{words.part(each)} {words.better(each)}") for each in answer.others],
         [note for note in notes if note],
     )
