@@ -48,7 +48,7 @@ def part(each: Part) -> str:
         text += f"; medians {' and '.join(medians)}"
     if each.change is not None:
         text += f"; of the runs that did not fail, {_by_how_much(each)}"
-    return f"{text}. {failures(each.one, each.other)}".strip()
+    return f"{text}. {failures(each)}".strip()
 
 
 def better(each: Part) -> str:
@@ -87,13 +87,13 @@ def _by_how_much(each: Part) -> str:
     return f"{100 * abs(value):.1f} % [{shown}] {'lower' if lower else 'higher'}"
 
 
-def failures(one: Side, other: Side | None) -> str:
-    """How many runs failed, where some did: k of N, and Fisher's test of two rates."""
-    sides = [side for side in (one, other) if side]
+def failures(each: Part) -> str:
+    """How many runs failed, where some did: k of N, and Fisher's test of two arms' rates."""
+    sides = [side for side in (each.one, each.other) if side]
     if not any(side.failed for side in sides):
         return ""
     text = " and ".join(f"{len(side.failed)} of {len(side.seeds)}" for side in sides)
-    if len(sides) < 2:
+    if len(sides) < 2 or each.paired:
         return f"{text} failed."
     counts = (count for side in sides for count in (len(side.failed), len(side.seeds)))
     return f"{text} failed (Fisher's p = {number(fisher(*counts))})."
