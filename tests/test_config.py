@@ -30,6 +30,7 @@ CHOICES = [
         "trainer",
         "callbacks",
         "experiment",
+        "network",
         "sweep",
     )
     for option in options(group)
@@ -39,7 +40,12 @@ CHOICES = [
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_option_composes_and_builds(choice: str) -> None:
     for model in options("model"):
-        if choice.startswith("sweep=dropout") and model == "vae":
+        if model == "vae" and choice in (
+            "sweep=dropout",
+            "sweep=loss",
+            "network=mlp",
+            "network=conv",
+        ):
             continue
         picks_the_model = choice.startswith(("model=", "experiment="))
         config = composed(choice) if picks_the_model else composed(f"model={model}", choice)
@@ -109,6 +115,8 @@ GRIDS = {
     "width": 3,
     "epochs": 3,
     "dropout": 2,
+    "loss": 5,
+    "network": 2,
     "phases": 4,
 }
 

@@ -17,6 +17,7 @@ TRAINING = (  # what decides a run's weights, with the model's own file
     "data/module.py",
     "models/layers.py",
     "models/losses.py",
+    "models/networks.py",
     "seeding.py",
     "training/schedule.py",
     "training/trainer.py",

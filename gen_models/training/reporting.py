@@ -19,7 +19,9 @@ from gen_models.models.interface import Encoder, GenerativeModel, draw_fixed, re
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import identity, model_name
 from gen_models.terminal import say, show
+from gen_models.training.callbacks import SampleGrid
 from gen_models.training.experiment import Experiment
+from gen_models.training.gallery import write_gallery
 
 PACKAGES = ["gen-models", "torchvision", "lightning", "hydra-core", "numpy"]
 MEANING = {
@@ -145,6 +147,10 @@ def write_figures(experiment: Experiment, *, title: str) -> None:
         )
     for name, figure in written.items():
         figures.save(figure, directory.figures / f"{name}.png")
+    for callback in experiment.trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, SampleGrid):
+            film, every = directory.figures / "training.webp", callback.every_n_epochs
+            write_gallery(directory.path, every_n_epochs=every, path=film)
 
 
 def read_curves(path: Path) -> dict[str, tuple[list[int], list[float]]]:
@@ -167,7 +173,7 @@ def summarise(directory: RunDirectory, metrics: dict[str, float], seconds: float
             table.add_row(short, f"{value:.4f}", MEANING.get(short, ""))
     table.add_row("seconds", f"{seconds:.1f}", "of training and validation")
     show(table)
-    for picture in sorted(directory.figures.glob("*.png")):
+    for picture in sorted(directory.figures.iterdir()):
         say(f"  {picture}")
 
 
