@@ -26,6 +26,6 @@ def explore(
         typer.echo(sentence)
     typer.echo(
         f"{page.path}: {page.size / 1e6:.1f} MB; open it in a browser, it needs no network. "
-        f"Weights as 16-bit floats: no pixel changes by more than {page.difference:.2g} of 255 "
-        "levels."
+        "Its weights are 16-bit floats: of 1,000 new images, no pixel changes by more than "
+        f"{page.difference:.2g} of 255 levels."
     )

@@ -13,8 +13,8 @@ from gen_models.seeding import generator
 
 DIRECTIONS = 8
 CLASSES = 10
-DRAWS = 5000  # of the prior
-DISTANCE = 0.02  # of two distribution functions: 0.01 is chance for a thousand draws of ten
+DRAWS = 1000  # of the prior
+DISTANCE = 0.02  # of two distribution functions: 0.014 is chance for ten thousand numbers
 
 
 class Directions(NamedTuple):
@@ -41,7 +41,7 @@ def prior_of(model: GenerativeModel) -> Prior:
     every = torch.arange(CLASSES)
     last = model.prior(CLASSES, generator("explorer labels"), every)[:, -CLASSES:]
     classes = CLASSES if torch.equal(last.cpu(), torch.eye(CLASSES)) else 0
-    z = model.prior(DRAWS, generator("explorer prior"))[:, : model.latent_dim - classes]
+    z = model.prior(10 * DRAWS, generator("explorer prior"))[:, : model.latent_dim - classes]
     numbers = z.flatten().cpu().numpy()
     for kind, name, arguments in (("normal", "norm", (0, 1)), ("uniform", "uniform", (-1, 2))):
         if kstest(numbers, name, arguments).statistic < DISTANCE:
@@ -58,9 +58,9 @@ def principal_directions(
 ) -> Directions:
     """Principal components of the encoder's means or, without an encoder, of the first layer.
 
-    The latter is GANSpace (Haerkoenen et al. 2020, section 3.1, for a prior that is isotropic):
-    components of what the generator's first layer makes of draws of the prior, and for each the
-    step in z that goes with it, by least squares.
+    The latter is GANSpace (Haerkoenen et al. 2020, section 3.1) for a prior that is isotropic: the
+    layer is a linear function of z, found by least squares, and the components of what it makes of
+    the prior are reached by steps along its singular vectors.
 
     Args:
         model: In eval mode, on the CPU.
@@ -73,15 +73,16 @@ def principal_directions(
     if isinstance(model, Encoder):
         found = principal_components(encode_means(model, images, labels)[:, :width], width)
         steps = found.components * found.variances.sqrt().unsqueeze(1)  # (width, width)
+        variances = found.variances
     else:
         z = model.prior(DRAWS, generator("explorer"), torch.zeros(DRAWS, dtype=torch.int64))
         layer = _first_layer(model, z)  # (draws, units)
-        found = principal_components(layer, min(width, layer.shape[1]))
-        scores = (layer - found.mean) @ found.components.T
-        scores = scores / found.variances.sqrt().clamp(min=1e-12)  # of standard deviation 1
-        steps = torch.linalg.lstsq(scores, z[:, :width]).solution  # (components, width)
+        z = z[:, :width] - z[:, :width].mean(0)
+        linear = torch.linalg.lstsq(z, layer - layer.mean(0)).solution  # (width, units)
+        vectors, values, _ = torch.linalg.svd(linear, full_matrices=False)
+        steps, variances = vectors.T * z.std(), values.square()
     steps = torch.cat([steps[:count], steps.new_zeros(len(steps[:count]), prior.classes)], 1)
-    return Directions(steps, found.variances[:count] / found.variances.sum())
+    return Directions(steps, variances[:count] / variances.sum())
 
 
 def _first_layer(model: GenerativeModel, z: Tensor) -> Tensor:

@@ -66,12 +66,13 @@ OPERATIONS = {
     aten.mul.Tensor: Operation("mul", ("self", "other")),
     aten.div.Tensor: Operation("div", ("self", "other")),
     aten.cat.default: Operation("cat", ("tensors",), options=("dim",)),
+    aten.argmax.default: Operation("argmax", options=("dim",)),
     aten.one_hot.default: Operation("one_hot", options=("num_classes",)),
 }
 # The same values in the same order: nothing to do.
 SAME = {
     aten.view.default, aten.reshape.default, aten.flatten.using_ints, aten.unflatten.int,
-    aten.squeeze.dim, aten.unsqueeze.default, aten.to.dtype, aten.clone.default,
+    aten.squeeze.dim, aten.unsqueeze.default, aten.to.dtype, aten.to.device, aten.clone.default,
     aten.contiguous.default, aten.dropout.default, aten.detach.default, aten.alias.default,
 }  # fmt: skip
 PARTS = {aten.chunk.default, aten.split.Tensor, aten.split_with_sizes.default}

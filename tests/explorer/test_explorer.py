@@ -18,8 +18,9 @@ from toy import Toy
 
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
+from gen_models.explorer.content import rounding_difference
 from gen_models.explorer.directions import principal_directions, prior_of
-from gen_models.explorer.explore import explore, rounding_difference
+from gen_models.explorer.explore import explore
 from gen_models.explorer.graph import Weights, lower
 from gen_models.models.gan import GAN
 from gen_models.models.vae import VAE

@@ -88,7 +88,7 @@ def test_every_operation_is_known_to_both_and_tested() -> None:
     known = {name for table in tables for name in re.findall(r"^  (\w+):", table, re.MULTILINE)}
     ours = {operation.name for operation in OPERATIONS.values()} | {"slice"}
     assert known == ours
-    assert ours - set(CASES) == {"one_hot"}  # of whole numbers: by the conditional model below
+    assert ours - set(CASES) == {"argmax", "one_hot"}  # of labels: by the conditional models below
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -103,6 +103,22 @@ def test_an_operation_and_its_gradient(networks: Networks, name: str) -> None:
     networks.load(model, model.forward, x)
     assert torch.allclose(networks.forward(x), expected.detach().flatten(1), atol=1e-5)
     assert torch.allclose(networks.backward(slopes, x), gradient, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options", [{"conditional": True}, {"network": "conv", "generator_dims": None, "width": 8}]
+)
+def test_other_generators_and_their_gradients(networks: Networks, options: dict[str, Any]) -> None:
+    torch.manual_seed(7)
+    model = GAN(**options).eval()
+    rounded(model)
+    z = model.prior(5).requires_grad_()
+    expected = model.decode(z)
+    slopes = torch.randn_like(expected)
+    (gradient,) = torch.autograd.grad(expected, z, slopes)
+    networks.load(model, model.decode, z)
+    assert torch.allclose(networks.forward(z), expected.detach().flatten(1), atol=1e-5)
+    assert torch.allclose(networks.backward(slopes, z), gradient, atol=1e-4)
 
 
 @pytest.mark.parametrize("build", [GAN, VAE])

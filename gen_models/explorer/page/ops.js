@@ -195,6 +195,20 @@ const OPS = {
       });
     },
   },
+  argmax: { // a whole number, which has no slope
+    forward({ from, dim }, [x], n) {
+      const axis = (dim < 0 ? dim + from.length : dim - 1), inner = size(from.slice(axis + 1));
+      const y = new Float32Array(x.length / from[axis]);
+      for (let i = 0; i < y.length; i++) {
+        const start = Math.floor(i / inner) * from[axis] * inner + i % inner;
+        for (let k = 1; k < from[axis]; k++) {
+          if (x[start + k * inner] > x[start + y[i] * inner]) y[i] = k;
+        }
+      }
+      return y;
+    },
+    backward: (node, [x]) => [new Float32Array(x.length)],
+  },
   one_hot: { // of labels, which have no slope
     forward({ num_classes }, [labels], n) {
       const y = new Float32Array(n * num_classes);

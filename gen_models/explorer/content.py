@@ -1,0 +1,180 @@
+"""What the page holds: networks, directions, a map and test images, as JSON can hold it."""
+
+import base64
+import copy
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from gen_models.data.module import MNISTDataModule
+from gen_models.explorer.directions import Prior, principal_directions, prior_of
+from gen_models.explorer.graph import Weights, lower
+from gen_models.metrics.classifier import Classifier
+from gen_models.metrics.latent import latent_map
+from gen_models.metrics.reconstruction import prior_reach
+from gen_models.models.interface import (
+    Encoder,
+    GenerativeModel,
+    draw,
+    encode_means,
+    reconstruct,
+)
+from gen_models.seeding import generator
+
+SHOWN = 500  # test images that the page holds
+COLUMNS = 25  # of the picture that holds them
+COMPARED = 1000  # new images on which rounding the weights is measured
+
+
+class Run(NamedTuple):
+    """A run that the page shows."""
+
+    title: str
+    path: Path
+    model: GenerativeModel
+    data: str
+    root: str | None
+
+
+def page_content(
+    runs: Sequence[Run],
+    data: MNISTDataModule,
+    classifier: Classifier | None,
+    say: Callable[[str], None],
+) -> tuple[dict[str, Any], float]:
+    """What the page's script reads, and the largest change of a pixel by rounding the weights.
+
+    Args:
+        runs: One or two.
+        data: Of the runs, set up.
+        classifier: Of the data set, if there is one.
+        say: Called with a line before each run.
+    """
+    images, labels = data.splits["test"]
+    order = torch.randperm(len(images), generator=generator("test order"))
+    images, labels = images[order].float() / 255, labels[order]
+    shown = images[:SHOWN]
+    weights = Weights()
+    networks: list[dict[str, Any]] = []
+    models, differences = [], []
+    for run in runs:
+        say(f"carrying {run.title} into the page ({run.path})")
+        prior = prior_of(run.model)
+        differences.append(rounding_difference(run.model, shown, labels[:SHOWN]))
+        models.append(
+            {"title": run.title, "run": str(run.path), "latent": run.model.latent_dim}
+            | {"prior": prior.kind, "classes": prior.classes}
+            | {"reach": _reach(run.model, prior)}
+            | _networks(run.model, prior, weights, networks)
+            | _directions(run.model, prior, images, labels)
+        )
+    content: dict[str, Any] = {"models": models, "data": data.name, "classifier": None}
+    if classifier is not None:
+        content["classifier"] = len(networks)
+        network = classifier.network
+        networks.append(lower(network, network, (torch.zeros(1, *shown.shape[1:]),), weights))
+    content |= _map(runs, classifier, images, labels)
+    content |= {"labels": labels[:SHOWN].tolist(), "columns": COLUMNS, "networks": networks}
+    content |= {"sprite": _sprite(shown), "weights": _base64(weights.to_bytes())}
+    return content, max(differences)
+
+
+def _networks(
+    model: GenerativeModel, prior: Prior, weights: Weights, networks: list[dict[str, Any]]
+) -> dict[str, int | None]:
+    """Lower decoder and encoder; returns their places in `networks`."""
+    assert isinstance(model, nn.Module)
+    networks.append(lower(model, model.decode, (torch.zeros(1, model.latent_dim),), weights))
+    places: dict[str, int | None] = {"decode": len(networks) - 1, "encode": None}
+    if isinstance(model, Encoder):
+        inputs = [torch.zeros(1, 1, 28, 28)]
+        if prior.classes:
+            inputs.append(torch.zeros(1, dtype=torch.int64))
+
+        def means(*inputs: Tensor, encoder: Encoder = model) -> Tensor:
+            return encoder.encode(*inputs)[0]
+
+        networks.append(lower(model, means, tuple(inputs), weights))
+        places["encode"] = len(networks) - 1
+    return places
+
+
+def _reach(model: GenerativeModel, prior: Prior) -> dict[str, float]:
+    """How far z goes without its label, whose length is 1."""
+    reach = prior_reach(model)
+    return {
+        "radius": (reach.radius**2 - (1 if prior.classes else 0)) ** 0.5,
+        "coordinate": reach.coordinate,
+    }
+
+
+def _directions(
+    model: GenerativeModel, prior: Prior, images: Tensor, labels: Tensor
+) -> dict[str, Any]:
+    found = principal_directions(model, prior, images, labels)
+    return {"steps": _rounded_list(found.steps), "shares": _rounded_list(found.shares)}
+
+
+@torch.no_grad()
+def rounding_difference(model: GenerativeModel, images: Tensor, labels: Tensor) -> float:
+    """The largest change of a pixel, in levels of 255, when the weights are rounded to 16 bits.
+
+    Of 1,000 new images and, with an encoder, of what it makes of `images`, (n, 1, 28, 28).
+    """
+    rounded = copy.deepcopy(model)
+    assert isinstance(rounded, nn.Module)
+    for tensor in (*rounded.parameters(), *rounded.buffers()):
+        if tensor.is_floating_point():
+            tensor.copy_(tensor.half())
+
+    def made(one: GenerativeModel) -> Tensor:
+        new = draw(one, COMPARED, lambda start: generator("explorer rounding", start))
+        return torch.cat(
+            [new, reconstruct(one, images, labels)] if isinstance(one, Encoder) else [new]
+        )
+
+    return 255 * (made(model) - made(rounded)).abs().max().item()
+
+
+@torch.no_grad()
+def _map(
+    runs: Sequence[Run], classifier: Classifier | None, images: Tensor, labels: Tensor
+) -> dict[str, Any]:
+    """The test images on a plane: by the first encoder's means, else by the classifier."""
+    for run in runs:
+        if isinstance(run.model, Encoder) and run.model.latent_dim > 1:
+            found, what = encode_means(run.model, images, labels), f"{run.title}'s encoder"
+            break
+    else:
+        if classifier is None:
+            return {"points": None, "map": None}
+        found, what = classifier.read(images).features, "the classifier's features"
+    plane = latent_map(found)
+    return {"points": _rounded_list(plane.points[:SHOWN]), "map": what,
+            "mapShares": _rounded_list(plane.shares)}  # fmt: skip
+
+
+def _sprite(images: Tensor) -> str:
+    """Images (n, 1, 28, 28) in [0, 1] as one PNG, in rows of COLUMNS."""
+    pixels = images.mul(255).round().to(torch.uint8).squeeze(1)
+    missing = -len(pixels) % COLUMNS
+    pixels = torch.cat([pixels, pixels.new_zeros(missing, *pixels.shape[1:])])
+    rows = pixels.unflatten(0, (-1, COLUMNS)).transpose(1, 2).flatten(2).flatten(0, 1)
+    file = io.BytesIO()
+    Image.fromarray(rows.numpy()).save(file, "PNG", optimize=True)
+    return f"data:image/png;base64,{_base64(file.getvalue())}"
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def _rounded_list(tensor: Tensor) -> Any:
+    """Nested lists of numbers with four decimals, to spare bytes."""
+    return [[round(x, 4) for x in row] if isinstance(row, list) else round(row, 4)
+            for row in tensor.tolist()]  # fmt: skip
