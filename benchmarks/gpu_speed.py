@@ -18,10 +18,11 @@ from typing import Any
 import lightning
 import torch
 from hydra.utils import instantiate
-from train_speed import LastEpochClock, bare_epoch, composed, cpu_name
+from train_speed import LastEpochClock, bare_epoch, composed
 
 from gen_models.data.module import MNISTDataModule
 from gen_models.runs.directory import RunDirectory
+from gen_models.training.reporting import processor
 from gen_models.training.trainer import build_trainer
 
 MODELS = [(model, phase) for model in ("gan", "vae") for phase in ("baseline", "final")]
@@ -95,7 +96,7 @@ def main() -> None:
     if options.tf32:
         torch.set_float32_matmul_precision("high")
     device = torch.device("cuda" if options.accelerator == "gpu" else "cpu")
-    name = torch.cuda.get_device_name() if device.type == "cuda" else cpu_name()
+    name = torch.cuda.get_device_name() if device.type == "cuda" else processor()
     print(
         f"{name}, {torch.get_num_threads()} threads; Python {platform.python_version()}, "
         f"torch {torch.__version__}, lightning {lightning.__version__}; {options.precision}"

@@ -16,7 +16,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,6 +42,7 @@ from gen_models.models.losses import (
 )
 from gen_models.models.vae import VAE
 from gen_models.runs.directory import RunDirectory
+from gen_models.training.reporting import processor
 from gen_models.training.trainer import build_trainer
 
 Batches = Callable[[], Iterable[Batch]]
@@ -177,13 +177,6 @@ def _batches(loader: DataLoader[Any]) -> Iterator[Batch]:
         yield Batch(images, labels)
 
 
-def cpu_name() -> str:
-    """The processor's name, as far as the system tells."""
-    with suppress(OSError), open("/proc/cpuinfo") as file:
-        return next(line.split(":")[1].strip() for line in file if "model name" in line)
-    return platform.processor()
-
-
 def main() -> None:
     """Run all cases and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -191,7 +184,7 @@ def main() -> None:
     parser.add_argument("--data-root", default=os.environ.get("GEN_MODELS_DATA", "data"))
     arguments = parser.parse_args()
     print(
-        f"{cpu_name()}, {torch.get_num_threads()} threads; Python {platform.python_version()}, "
+        f"{processor()}, {torch.get_num_threads()} threads; Python {platform.python_version()}, "
         f"torch {torch.__version__}, lightning {lightning.__version__}"
     )
     datamodule = MNISTDataModule(root=arguments.data_root)

@@ -1,6 +1,7 @@
 import json
 import logging
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import run_path
 
 ROOT = Path(__file__).parent.parent
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 GROUPS = ("data", "model", "phase")
 
 

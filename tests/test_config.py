@@ -29,6 +29,8 @@ CHOICES = [
         "activation",
         "trainer",
         "callbacks",
+        "experiment",
+        "network",
         "sweep",
     )
     for option in options(group)
@@ -38,11 +40,15 @@ CHOICES = [
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_option_composes_and_builds(choice: str) -> None:
     for model in options("model"):
-        if choice.startswith("sweep=dropout") and model == "vae":
+        if model == "vae" and choice in (
+            "sweep=dropout",
+            "sweep=loss",
+            "network=mlp",
+            "network=conv",
+        ):
             continue
-        config = (
-            composed(choice) if choice.startswith("model=") else composed(f"model={model}", choice)
-        )
+        picks_the_model = choice.startswith(("model=", "experiment="))
+        config = composed(choice) if picks_the_model else composed(f"model={model}", choice)
         for key in ("model", "data"):
             instantiate(config[key])
         for node in config["callbacks"].values():
@@ -89,6 +95,15 @@ def test_learning_rates_by_name_are_the_reports_and_lr_wins() -> None:
         assert directory_of(by_name).path == directory_of(by_value).path
 
 
+def test_burda_is_the_papers_setting() -> None:
+    config = composed("experiment=burda")
+    model = config["model"]
+    assert (model["encoder_dims"], model["latent_dim"]) == ([200, 200], 50)
+    assert (model["activation"], model["eps"], model["binarize"]) == ("tanh", 1e-4, True)
+    assert (config["data"]["batch_size"], config["lr_schedule"]) == (20, "burda")
+    assert composed("experiment=burda", "max_epochs=3280")["trainer"]["max_epochs"] == 3280
+
+
 def test_smoke_beats_the_phases_epochs() -> None:
     assert composed("trainer=smoke")["trainer"]["max_epochs"] == 2
 
@@ -100,6 +115,8 @@ GRIDS = {
     "width": 3,
     "epochs": 3,
     "dropout": 2,
+    "loss": 5,
+    "network": 2,
     "phases": 4,
 }
 

@@ -1,6 +1,10 @@
 """`gen-models`: what comes after training. Torch is imported by the commands that need it."""
 
+from gen_models.cli import explore as explore
+from gen_models.cli import export as export
 from gen_models.cli import images as images
 from gen_models.cli import measure as measure
+from gen_models.cli import runs as runs
 from gen_models.cli import search as search
+from gen_models.cli import study as study
 from gen_models.cli.app import app as app

@@ -37,7 +37,6 @@ app = typer.Typer(
     cls=_OneLine,
     help="Use what `python train.py` has trained.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 

@@ -13,10 +13,13 @@ from gen_models.errors import UserError
 def evaluate(
     run: Run,
     data_root: DataRoot = None,
-    restarts: Annotated[int, typer.Option(help="Of the inversion of a test image.")] = 4,
-    iterations: Annotated[int, typer.Option(help="Of each restart; studies: 8 x 500.")] = 200,
+    restarts: Annotated[int, typer.Option(help="Of the inversion of a test image.")] = 8,
+    iterations: Annotated[int, typer.Option(help="Of each restart.")] = 250,
     importance_samples: Annotated[
         int, typer.Option(help="Of the likelihood's bound, an image; studies: 5000.")
+    ] = 1000,
+    likelihood_images: Annotated[
+        int, typer.Option(help="Test images of which it is; studies: 10000.")
     ] = 1000,
 ) -> None:
     """Measure a run: distance of new images to the test images, reconstruction, likelihood, cost.
@@ -31,7 +34,7 @@ def evaluate(
 
     quiet_libraries()
     try:
-        effort = Effort(restarts, iterations, importance_samples)
+        effort = Effort(restarts, iterations, importance_samples, likelihood_images)
     except ValueError as error:
         raise UserError(f"--{str(error).replace('_', '-', 1)}") from error
     evaluation = evaluate_run(run, data_root=data_root, effort=effort, say=typer.echo)
@@ -50,23 +53,14 @@ def compare(
         str | None,
         typer.Option(metavar="KEY", help="Draw metrics against this setting: lr, activation, ..."),
     ] = None,
-    study: Annotated[
-        str, typer.Option(metavar="NAME", help="Of conf/study, or a YAML file: its claims.")
-    ] = "wanare",
     output: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("comparison"),
 ) -> None:
-    """Compare runs: means over seeds, verdicts, pictures, claims, in a report of one page."""
+    """Compare runs: every seed, verdicts, pictures, in a report of one page."""
     from gen_models.comparison import report, terminal
     from gen_models.comparison.compare import compare as compare_runs
-    from gen_models.composition import compose_overrides
-    from gen_models.study.answer import answer
-    from gen_models.study.load import load_study
 
-    claims = load_study(study)
     comparison = compare_runs(runs, by)
-    answers = answer(claims, comparison.groups, comparison.bounds, compose_overrides)
-    written = report.write_report(comparison, output, answers)
-    terminal.show(comparison, written, answers)
+    terminal.show(comparison, report.write_report(comparison, output))
 
 
 @app.command()
@@ -76,7 +70,7 @@ def train_classifier(
         Path | None, typer.Option(help="Folder of the data sets; default GEN_MODELS_DATA or data.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Without ending; default: with the data set.")
+        Path | None, typer.Option(help="Without ending; default: where `evaluate` finds it.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order and distortions.")] = 0,
 ) -> None:

@@ -92,14 +92,21 @@ _KNOWN = [
     Metric("kid_lenet", "lower", "", "kernel distance in the same features", ".4f"),
     Metric("coverage", "higher", "", "share of test images with a new image near by", ".3f"),
     Metric("recall", "higher", "", "share of test images among the new ones", ".3f"),
-    Metric("precision", "higher", "", "share of new images among the test images", ".3f"),
-    Metric("density", "higher", "", "how densely new images sit among test images", ".3f"),
+    Metric("precision", "", "", "new images near test images; says little: noise 0.85", ".3f"),
+    Metric("density", "", "", "how many test images are near a new one; says little", ".3f"),
+    Metric(
+        "features/lenet_1", "lower", "", "the distance in a second classifier's features", ".2f"
+    ),
+    Metric("features/lenet_2", "lower", "", "in a third's", ".2f"),
+    Metric("features/lenet_3", "lower", "", "in a fourth's", ".2f"),
+    Metric("features/pixels_50", "lower", "", "in 50 principal components of pixels", ".2f"),
+    Metric("features/random_lenet", "lower", "", "in features of an untrained LeNet", ".2f"),
     Metric("label_kl", "lower", "nats", "digits drawn against digits in the test set", ".3f"),
     Metric("missing_digits", "lower", "", "digits that are (almost) never drawn", ".3g"),
     Metric("confidence", "real", "", "classifier's mean confidence in its label", ".3f"),
     Metric("laplacian_variance", "real", "", "sharpness: variance of the Laplacian", ".3f"),
     Metric("grey_share", "real", "", "share of pixels in (0.1, 0.9)", ".3f"),
-    Metric("memorisation", "real", "", "distance to nearest training over test image", ".3f"),
+    Metric("memorisation", "real", "", "distance to the nearest training over test image", ".3f"),
     Metric(ENCODER, "lower", "", "squared error of encoded, decoded test images", ".5f"),
     Metric("encoder/psnr", "higher", "dB", "the same as signal to noise", ".2f"),
     Metric("encoder/ssim", "higher", "", "the same as structural similarity", ".3f"),
@@ -108,6 +115,9 @@ _KNOWN = [
     Metric("inversion/ssim", "higher", "", "the same as structural similarity", ".3f"),
     Metric("inversion/control_mse", "", "", "what the search misses of own images, mean", ".5f"),
     Metric("inversion/control_median_mse", "", "", "the same, median", ".5f"),
+    Metric(
+        "inversion/control_share", "lower", "", "that mean over inversion/mse: at most 0.05", ".3f"
+    ),
     Metric("inversion/radius", "", "", "root mean square of the z that were found", ".3f"),
     Metric("test/loss", "lower", "nats", "recon + beta x KL of a test image", ".2f"),
     Metric("test/recon", "lower", "nats", "reconstruction part of the loss", ".2f"),
@@ -121,7 +131,9 @@ _KNOWN = [
     Metric("likelihood/negative_elbo", "lower", "nats", "-ELBO on binarised pixels", ".2f"),
     Metric("likelihood/recon", "lower", "nats", "its reconstruction part", ".2f"),
     Metric("likelihood/kl", "", "nats", "its KL part", ".2f"),
-    Metric("likelihood/iwae", "lower", "nats", "importance weighted bound, K = 1000", ".2f"),
+    Metric(
+        "likelihood/iwae", "lower", "nats", "importance weighted bound, of the same images", ".2f"
+    ),
     Metric("active_units", "", "", "latents that the encoder uses", ".3g"),
     Metric("cost/parameters", "", "", "trained parameters, all networks", ",.0f"),
     Metric("cost/sampling_parameters", "", "", "parameters of generator or decoder", ",.0f"),

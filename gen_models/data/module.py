@@ -8,7 +8,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from gen_models.checks import check_whole
+from gen_models.checks import check_bool, check_whole
 from gen_models.data import datasets
 from gen_models.data.datasets import DATA_SETS, Split
 from gen_models.data.loader import InMemoryLoader
@@ -26,6 +26,8 @@ class MNISTDataModule(pl.LightningDataModule):
         root: Folder of the files in torchvision's layout; what is missing is downloaded there.
             None means the environment variable GEN_MODELS_DATA, else `data`.
         batch_size: Images a training step, over all processes.
+        train_on_validation: Train on the validation images too, as published figures do; `val/...`
+            then says nothing of new images.
         seed: Of the order of the training images.
 
     Raises:
@@ -38,6 +40,7 @@ class MNISTDataModule(pl.LightningDataModule):
         name: str = "mnist",
         root: str | Path | None = None,
         batch_size: int = 128,
+        train_on_validation: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -46,6 +49,7 @@ class MNISTDataModule(pl.LightningDataModule):
         self.name: str = name
         self.root = Path(root or os.environ.get("GEN_MODELS_DATA") or "data").expanduser()
         self.batch_size = check_whole("batch_size", batch_size, 1)
+        self.train_on_validation = check_bool("train_on_validation", train_on_validation)
         self.seed = check_whole("seed", seed, 0)
         self.splits: dict[str, Split] = {}
 
@@ -67,6 +71,10 @@ class MNISTDataModule(pl.LightningDataModule):
                 f"data.batch_size={self.batch_size} is larger than {self.name}'s "
                 f"{len(splits['train'].images):,} training images: choose a smaller one"
             )
+        if self.train_on_validation:
+            kept, held_out = splits["train"], splits["validation"]
+            both = (torch.cat(parts) for parts in zip(kept, held_out, strict=True))
+            splits = {**splits, "train": Split(*both)}
         self.splits = splits
 
     def train_dataloader(self) -> InMemoryLoader:

@@ -28,6 +28,7 @@ from gen_models.evaluation.measure import (
     measure_quick,
     prefixed,
     reference,
+    with_other_eyes,
 )
 from gen_models.files import read_json, write_json
 from gen_models.metrics.pixels import as_bytes
@@ -99,6 +100,7 @@ def _evaluate(
     begin = perf_counter()
     read_json(directory.metrics)  # damaged, it is said now, not after minutes
     datamodule, real = _real_images(directory, data_root, say)
+    real = with_other_eyes(real, datamodule.name, datamodule.root)
     bounds = find_bounds(datamodule.name, real, say)
     try:
         evaluation = measure(model, real, effort=effort, say=say)

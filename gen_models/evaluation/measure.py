@@ -6,42 +6,26 @@ the test images; metrics of another sample size have other names.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from gen_models.checks import check_whole
 from gen_models.data.datasets import Split
+from gen_models.metrics import distribution, likelihood, pixels
 from gen_models.metrics.classifier import Classifier, Reading
-from gen_models.metrics.distribution import (
-    frechet_distance,
-    histogram_divergence,
-    kernel_distance,
-    label_histogram,
-    mean_confidence,
-    missing_classes,
-    precision_recall_density_coverage,
-)
-from gen_models.metrics.intervals import Interval
+from gen_models.metrics.features import FeatureSpace, feature_spaces
+from gen_models.metrics.intervals import mean_interval
 from gen_models.metrics.latent import measure_latent_space
-from gen_models.metrics.likelihood import (
-    active_units,
-    binarised,
-    importance_weighted_bound,
-    negative_elbo,
-)
-from gen_models.metrics.pixels import (
-    as_bytes,
-    memorisation,
-    nearest,
-    principal_components,
-    sharpness,
-)
 from gen_models.metrics.reconstruction import (
+    CANDIDATES,
+    RESTARTS,
+    STEPS,
     component_reconstruction,
-    error_intervals,
     image_errors,
     inversion_control,
     invert,
@@ -63,7 +47,6 @@ SAMPLES = 10_000  # new images, and test images where there are so many
 QUICK_SAMPLES = 2000
 INVERTED = 256  # test images that are recreated
 CONTROLS = 64  # own samples that are recreated
-LIKELIHOOD_IMAGES = 1000
 SHOWN = 40  # recreated test images in the pictures
 
 
@@ -80,32 +63,56 @@ class Effort:
 
     Attributes:
         restarts: Starts of the latent inversion for each image; metric "inversion/restarts".
-        iterations: Its steps; metric "inversion/iterations". 8 x 500 for studies.
+        iterations: Its steps; metric "inversion/iterations".
         importance_samples: K of the importance weighted bound; metric
             "likelihood/importance_samples". 5000 for studies.
+        likelihood_images: Test images whose likelihood is bounded, both ways; as many as there are,
+            if there are fewer; metric "likelihood/images". 10,000 for studies.
 
     Raises:
         ValueError: One is not a whole number of at least 1; the message names it.
     """
 
-    restarts: int = 4
-    iterations: int = 200
+    restarts: int = RESTARTS
+    iterations: int = STEPS
     importance_samples: int = 1000
+    likelihood_images: int = 1000
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for field in fields(self):
-            check_whole(field.name, getattr(self, field.name), 1)
+        for option in fields(self):
+            check_whole(option.name, getattr(self, option.name), 1)
 
 
-class Reference(NamedTuple):
-    """The real images that every model is measured against."""
+@dataclass(frozen=True)
+class Reference:
+    """The real images that every model is measured against, (n, 1, 28, 28) float in [0, 1] each.
 
-    train: Tensor  # (n, 1, 28, 28) float in [0, 1]
+    Attributes:
+        train: What the models and the classifiers were trained on.
+        validation: Seen by neither.
+        test: At most as many as a measurement has new images.
+        labels: Of `test`, (n,) int64.
+        classifier: Of all metrics without another name.
+        spaces: Other eyes, by name; none for a quick measurement.
+    """
+
+    train: Tensor
+    validation: Tensor
     test: Tensor
-    reading: Reading  # of `test`
+    labels: Tensor
     classifier: Classifier
-    labels: Tensor  # of `test`, (n,) int64
+    spaces: dict[str, FeatureSpace] = field(default_factory=dict)
+
+    @cached_property
+    def reading(self) -> Reading:
+        """What the classifier sees in `test`."""
+        return self.classifier.read(self.test)
+
+    @cached_property
+    def components(self) -> pixels.PrincipalComponents:
+        """All principal components of `train`."""
+        return pixels.principal_components(self.train, self.train[0].numel())
 
 
 def reference(
@@ -116,10 +123,16 @@ def reference(
     The test images come in a fixed order of ours: MNIST's own is by source, and its first half is
     another population than its second.
     """
-    train, test = (splits[name].images.float().div_(255) for name in ("train", "test"))
-    order = torch.randperm(len(test), generator=generator("test order"))
-    test, labels = (part[order[:count]] for part in (test, splits["test"].labels))
-    return Reference(train, test, classifier.read(test), classifier, labels)
+    train, validation, test = (
+        splits[name].images.float().div_(255) for name in ("train", "validation", "test")
+    )
+    chosen = torch.randperm(len(test), generator=generator("test order"))[:count]
+    return Reference(train, validation, test[chosen], splits["test"].labels[chosen], classifier)
+
+
+def with_other_eyes(real: Reference, data_name: str, root: Path) -> Reference:
+    """The same images, with the feature spaces of a full measurement."""
+    return replace(real, spaces=feature_spaces(data_name, root, real.train, real.components))
 
 
 def measure_generation(
@@ -133,20 +146,25 @@ def measure_generation(
     """
     seen = real.classifier.read(images)
     features = real.reading.features, seen.features
-    overlap = precision_recall_density_coverage(*features)
-    own, real_share = label_histogram(seen.labels), label_histogram(real.reading.labels)
-    focus = sharpness(images)
-    near = memorisation(images, real.train, real.test)
+    overlap = distribution.precision_recall_density_coverage(*features)
+    own, share = (distribution.label_histogram(found.labels) for found in (seen, real.reading))
+    each = min(len(real.train), len(real.test))  # training and test images, for the nearest
+    train = torch.randperm(len(real.train), generator=generator("memorisation"))[:each]
+    near = pixels.memorisation(images, real.train[train], real.test[:each])
     metrics = {
-        "fid_lenet": frechet_distance(*features),
-        "kid_lenet": kernel_distance(*features),
+        "fid_lenet": distribution.frechet_distance(*features),
+        "kid_lenet": distribution.kernel_distance(*features),
         **overlap._asdict(),
-        "label_kl": histogram_divergence(own, real_share),
-        "missing_digits": float(missing_classes(own, real_share)),
-        "confidence": mean_confidence(seen.logits),
-        **focus._asdict(),
-        "memorisation": near.ratio,
+        "label_kl": distribution.histogram_divergence(own, share),
+        "missing_digits": float(distribution.missing_classes(own, share)),
+        "confidence": distribution.mean_confidence(seen.logits),
+        **pixels.sharpness(images),
+        **mean_interval("memorisation", near),
     }
+    for name, space in real.spaces.items():
+        metrics[f"features/{name}"] = distribution.frechet_distance(
+            space.read(real.test), space.read(images)
+        )
     return metrics, {"label_histogram": own}
 
 
@@ -162,26 +180,33 @@ def measure_reconstruction(
     ways: dict[str, Tensor] = {}
     if isinstance(model, Encoder):
         ways["encoder"] = reconstruct(model, images, labels)
-    search: dict[str, Any] = {"restarts": effort.restarts, "steps": effort.iterations}
-    found = invert(model, images, labels, **search)
-    control, _ = inversion_control(model, len(labels[:CONTROLS]), labels[:CONTROLS], **search)
+    found = invert(model, images, labels, restarts=effort.restarts, steps=effort.iterations)
     ways["inversion"] = found.images
-    fitted = principal_components(real.train, model.latent_dim)
-    ways["pca"] = component_reconstruction(fitted, images, model.latent_dim)
-    ways["nearest"] = real.train[nearest(images, real.train).indices]
+    width = min(model.latent_dim, images[0].numel())
+    ways["pca"] = component_reconstruction(real.components, images, width)
+    ways["nearest"] = real.train[pixels.nearest(images, real.train).indices]
     ways["mean_image"] = real.train.mean(0, keepdim=True).expand_as(images)
     metrics: dict[str, float] = {}
     arrays = {"inversion_curve": found.curve, "inversion_z": found.z}
     for way, made in ways.items():
         errors = image_errors(images, made)
-        for name, interval in error_intervals(errors).items():
-            metrics |= _interval(f"{way}/{name}", interval)
-        arrays[f"{way}_mse"] = errors.mse
-    metrics["inversion/control_mse"] = control.mse.mean().item()
-    metrics["inversion/control_median_mse"] = control.mse.median().item()
-    metrics["inversion/radius"] = found.radius.mean().item()
-    metrics["inversion/restarts"] = float(effort.restarts)
-    metrics["inversion/iterations"] = float(effort.iterations)
+        metrics |= _error_intervals(way, errors)
+        arrays[f"{way}_mse"] = errors["mse"]
+    own = labels[:CONTROLS]
+    control = inversion_control(
+        model, len(own), own, restarts=effort.restarts, steps=effort.iterations
+    )
+    error = control.mse.mean().item()
+    metrics |= {
+        "inversion/control_mse": error,
+        "inversion/control_median_mse": control.mse.median().item(),
+        "inversion/control_share": error / metrics["inversion/mse"],
+        "inversion/radius": found.radius.mean().item(),
+        "inversion/images": float(len(images)),
+        "inversion/candidates": float(CANDIDATES),
+        "inversion/restarts": float(effort.restarts),
+        "inversion/iterations": float(effort.iterations),
+    }
     return metrics, arrays, next(iter(ways.values()))
 
 
@@ -190,29 +215,35 @@ def measure_encoder(
 ) -> tuple[dict[str, float], dict[str, Tensor]]:
     """Active units and, of a model with a likelihood, -ELBO and its parts; nats per image.
 
-    On binarised pixels for a model trained on them, with the importance weighted bound: then it is
-    a likelihood. On grey pixels for any other, under names that say so, and without a bound.
+    On binarised pixels for a model trained on them, with the importance weighted bound of the same
+    images: then it is a likelihood. On grey pixels for any other, under names that say so, and
+    without a bound.
     """
-    means = encode_means(model, real.test, real.labels)
-    metrics = {"active_units": float(active_units(means).sum())}
+    binary = isinstance(model, Likelihood) and model.binarize
+    images = likelihood.binarised(real.test) if binary else real.test
+    units = likelihood.active_units(encode_means(model, images, real.labels))
+    metrics = {"active_units": float(units.sum())}
     if not isinstance(model, Likelihood):
         return metrics, {}
-    images = binarised(real.test) if model.binarize else real.test
-    elbo = negative_elbo(model, images, labels=real.labels, generator=generator("elbo"))
-    name = "likelihood" if model.binarize else "grey_pixels"
-    metrics |= {f"{name}/negative_elbo": elbo.loss.mean().item()}
+    name, count = "grey_pixels", len(images)
+    if binary:
+        name, count = "likelihood", min(count, effort.likelihood_images)
+    images, labels = images[:count], real.labels[:count]
+    elbo = likelihood.negative_elbo(model, images, labels, generator=generator("elbo"))
+    metrics |= mean_interval(f"{name}/negative_elbo", elbo.loss)
     metrics |= {f"{name}/recon": elbo.recon.mean().item(), f"{name}/kl": elbo.kl.mean().item()}
     arrays = {"negative_elbo": elbo.loss}
-    if model.binarize:
-        bound = importance_weighted_bound(
+    if binary:
+        bound = likelihood.importance_weighted_bound(
             model,
-            images[:LIKELIHOOD_IMAGES],
-            labels=real.labels[:LIKELIHOOD_IMAGES],
+            images,
+            labels,
             samples=effort.importance_samples,
             generator=generator("iwae"),
         )
-        metrics["likelihood/iwae"] = -bound.mean().item()
+        metrics |= mean_interval("likelihood/iwae", -bound)
         metrics["likelihood/importance_samples"] = float(effort.importance_samples)
+        metrics["likelihood/images"] = float(count)
         arrays["iwae"] = bound
     return metrics, arrays
 
@@ -251,8 +282,8 @@ def measure(
     say("looking into the latent space")
     arrays |= measure_latent_space(model, real.test, z, labels=real.labels)
     arrays["test_labels"] = real.labels
-    arrays["pictures_test"] = as_bytes(real.test[:SHOWN])
-    arrays["pictures_recreated"] = as_bytes(recreated[:SHOWN])
+    arrays["pictures_test"] = pixels.as_bytes(real.test[:SHOWN])
+    arrays["pictures_recreated"] = pixels.as_bytes(recreated[:SHOWN])
     metrics["samples"] = float(len(images))
     return Evaluation(metrics, arrays)
 
@@ -264,8 +295,7 @@ def measure_quick(model: GenerativeModel, real: Reference) -> dict[str, float]:
     if isinstance(model, Encoder):
         images = real.test[:INVERTED]
         errors = image_errors(images, reconstruct(model, images, real.labels[:INVERTED]))
-        for name, interval in error_intervals(errors).items():
-            metrics |= _interval(f"encoder/{name}", interval)
+        metrics |= _error_intervals("encoder", errors)
     metrics["samples"] = float(len(real.test))
     return metrics
 
@@ -274,8 +304,11 @@ def _drawn(model: GenerativeModel, count: int) -> Tensor:
     return draw(model, count, lambda start: generator("evaluation", start // CHUNK))
 
 
-def _interval(name: str, interval: Interval) -> dict[str, float]:
-    return {name: interval.value, f"{name}/low": interval.low, f"{name}/high": interval.high}
+def _error_intervals(way: str, errors: dict[str, Tensor]) -> dict[str, float]:
+    metrics: dict[str, float] = {}
+    for name, values in errors.items():
+        metrics |= mean_interval(f"{way}/{name}", values)
+    return metrics
 
 
 def prefixed(prefix: str, metrics: dict[str, float]) -> dict[str, float]:

@@ -6,13 +6,15 @@ from gen_models.files import read_json
 from gen_models.runs.directory import RunDirectory
 from gen_models.terminal import say, show
 
+UNINFORMATIVE = ("precision", "density", "samples")  # pixel noise has a precision of 0.85
+
 
 def show_evaluation(directory: RunDirectory, metrics: dict[str, float]) -> None:
     """A run's measurements, next to the floor and the ceilings of the distances."""
     bounds = ["floor", "gaussian", "noise"]
     table = Table("generation", "this run", "real images", "PCA Gaussian", "pixel noise")
     for name in [key.removeprefix("floor/") for key in metrics if key.startswith("floor/")]:
-        if "/" not in name:
+        if name not in UNINFORMATIVE and not name.endswith(("/low", "/high")):
             row = [metrics[name], *(metrics[f"{bound}/{name}"] for bound in bounds)]
             table.add_row(name, *(f"{value:.4g}" for value in row))
     show(table)
@@ -22,15 +24,18 @@ def show_evaluation(directory: RunDirectory, metrics: dict[str, float]) -> None:
         table.add_row(way, *(f"{metrics[f'{way}/{name}']:.4g}" for name in ("mse", "psnr", "ssim")))
     show(table)
     others = [key for key in metrics if key.startswith(("likelihood/", "grey_pixels/"))]
-    inversion = [f"inversion/{name}" for name in ("radius", "control_mse", "control_median_mse")]
+    inversion = [f"inversion/{name}" for name in ("radius", "control_mse", "control_share")]
     for key in [*others, "active_units", *inversion]:
         if key in metrics:
             say(f"  {key} {metrics[key]:.4f}")
     for key in [key for key in metrics if key.startswith("cost/")]:
         say(f"  {key} {metrics[key]:,.6g}")
-    say(f"  {int(metrics['samples']):,} new images against as many test images")
+    say(
+        f"  {int(metrics['samples']):,} new images against as many test images; "
+        f"the floor: {int(metrics['floor/samples']):,}"
+    )
     say(f"  {directory.metrics}")
-    for picture in sorted(directory.figures.glob("*.png")):
+    for picture in sorted(directory.figures.iterdir()):
         say(f"  {picture}")
 
 

@@ -6,6 +6,7 @@ that metrics agree between machines. The features are no Inception features: no 
 them compares with a published one.
 """
 
+import copy
 import hashlib
 import platform
 from collections.abc import Callable
@@ -181,11 +182,20 @@ def train_classifier(
             "gen-models": version("gen-models"),
         },
     }
+    network.half().float()  # as it is kept, so that the record is of the very same weights
     record |= _feature_statistics(network.eval(), train.images)
     classifier = Classifier(network, record)
     for part in ("validation", "test"):
         record[f"{part}_accuracy"] = classifier.accuracy(splits[part])
     return classifier
+
+
+def untrained_classifier(images: Tensor) -> Classifier:
+    """A LeNet of random weights, always the same, its features standardised by (n, 1, 28, 28)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed("untrained classifier"))
+        network = LeNet().eval()
+    return Classifier(network, _feature_statistics(network, images))
 
 
 def distorted(images: Tensor, own: torch.Generator) -> Tensor:
@@ -199,8 +209,11 @@ def distorted(images: Tensor, own: torch.Generator) -> Tensor:
 
 
 def save_classifier(classifier: Classifier, path: Path) -> None:
-    """Write the weights to PATH.safetensors and the record, with their SHA-256, to PATH.json."""
-    weights = classifier.network.state_dict().items()
+    """Write the weights to PATH.safetensors and the record, with their SHA-256, to PATH.json.
+
+    In float16, to which `train_classifier` has rounded them.
+    """
+    weights = copy.deepcopy(classifier.network).half().state_dict().items()
     content = to_bytes({name: tensor.contiguous() for name, tensor in weights})
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_suffix(".safetensors").write_bytes(content)
@@ -234,17 +247,19 @@ def load_classifier(path: Path) -> Classifier:
     return Classifier(network, record)
 
 
-def classifier_path(data_name: str, root: Path) -> Path:
+def classifier_path(data_name: str, root: Path, seed: int = 0) -> Path:
     """Where the classifier of a data set is, or belongs, without its ending.
 
     Args:
         data_name: Name of the data set.
         root: Folder of the data sets; classifiers that do not come with the package lie there.
+        seed: Of its training; 0 is the one that every distance uses, others are other eyes.
     """
-    shipped = WEIGHTS / data_name
+    name = f"{data_name}_{seed}" if seed else data_name
+    shipped = WEIGHTS / name
     if shipped.with_suffix(".safetensors").is_file():
         return shipped
-    return root / "classifiers" / data_name
+    return root / "classifiers" / name
 
 
 def _convolution(width_in: int, width_out: int, size: int) -> list[nn.Module]:

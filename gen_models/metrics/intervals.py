@@ -1,25 +1,19 @@
 """A mean with its 95 % interval."""
 
-from typing import NamedTuple
-
 from torch import Tensor
 
 NORMAL_QUANTILE = 1.959964  # 97.5 % of N(0, 1)
 
 
-class Interval(NamedTuple):
-    """A value and the ends of its interval, in its own unit."""
-
-    value: float
-    low: float
-    high: float
-
-
-def mean_interval(values: Tensor) -> Interval:
+def mean_interval(name: str, values: Tensor) -> dict[str, float]:
     """Mean of independent values, with its 95 % interval by the central limit theorem.
 
     Args:
+        name: Of the metric.
         values: (n,) one an image, n at least 2; meant for some dozens of images or more.
+
+    Returns:
+        `name`, `name`/low and `name`/high, in the values' unit.
 
     Raises:
         ValueError: There are fewer than two values, so that their spread is unknown.
@@ -29,4 +23,4 @@ def mean_interval(values: Tensor) -> Interval:
     exact = values.double()
     mean = exact.mean().item()
     margin = NORMAL_QUANTILE * exact.std().item() / len(values) ** 0.5
-    return Interval(mean, mean - margin, mean + margin)
+    return {name: mean, f"{name}/low": mean - margin, f"{name}/high": mean + margin}

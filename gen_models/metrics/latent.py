@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gen_models.metrics.pixels import as_bytes, principal_components
-from gen_models.metrics.reconstruction import NORMAL_LIMIT, prior_limit
+from gen_models.metrics.reconstruction import prior_reach
 from gen_models.models.interface import Encoder, GenerativeModel, encode_means
 from gen_models.seeding import generator
 
@@ -19,6 +19,7 @@ PAIRS = 8  # of neighbouring test images, which are in random order
 STEPS = 11  # on a path, its ends among them, and of a traversed unit
 UNITS = 8  # that are traversed
 PROBES = 64  # draws of the prior on which a unit's effect is measured
+NORMAL_LIMIT = 3.0  # |z| that is shown of a normal prior: beyond lie 0.27 % of its draws
 PARALLEL = 1e-6  # sine of an angle below which the straight path is the same
 
 
@@ -73,7 +74,7 @@ def unit_activity(model: GenerativeModel, images: Tensor, labels: Tensor | None 
     if isinstance(model, Encoder):
         return encode_means(model, images, labels).var(0)
     z = model.prior(PROBES, generator("traversal"))
-    limit = prior_limit(model)
+    limit = _limit(model)
     effects = []
     for unit in range(model.latent_dim):
         low, high = z.clone(), z.clone()
@@ -113,7 +114,7 @@ def measure_latent_space(
         first, and "traversal_values", from end to end of the prior's range (+-3 of a normal one);
         with an encoder of two units or more, "latent_map" (n, 2) and "latent_map_shares" (2,).
     """
-    limit = prior_limit(model)
+    limit = _limit(model)
     path = spherical if limit == NORMAL_LIMIT else straight
     ends = z[: 2 * PAIRS].unflatten(0, (-1, 2))  # (pairs, 2, d)
     units = unit_activity(model, images, labels).argsort(descending=True)[:UNITS]
@@ -128,6 +129,11 @@ def measure_latent_space(
         on_map = latent_map(encode_means(model, images, labels))
         found |= {"latent_map": on_map.points, "latent_map_shares": on_map.shares}
     return found
+
+
+def _limit(model: GenerativeModel) -> float:
+    """How far a coordinate goes: 1 for a prior that never leaves [-1, 1], else NORMAL_LIMIT."""
+    return 1.0 if prior_reach(model).coordinate <= 1 else NORMAL_LIMIT
 
 
 def _pictures(model: GenerativeModel, z: Tensor) -> Tensor:

@@ -14,21 +14,6 @@ CHUNK_BYTES = 64 * 2**20  # of a matrix of distances held at once
 LAPLACIAN = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
 
 
-class Sharpness(NamedTuple):
-    """Means over images; compare with those of real images, which are not the largest."""
-
-    laplacian_variance: float  # variance over an image of its discrete Laplacian, squared pixels
-    grey_share: float  # share of pixels in (0.1, 0.9), [0, 1]; blur raises it
-
-
-class Memorisation(NamedTuple):
-    """Whether images lie nearer to the training images than to others of the same kind."""
-
-    ratio: float  # of the two below; compare with that of real test images
-    train_distance: float  # mean Euclidean distance to the nearest training image, in pixels
-    test_distance: float  # the same to the nearest test image
-
-
 class Neighbours(NamedTuple):
     """The nearest of some reference images, for each image."""
 
@@ -43,17 +28,27 @@ class PrincipalComponents(NamedTuple):
     components: Tensor  # (k, p), orthonormal rows
     variances: Tensor  # (k,), falling, squared pixels
 
+    def leading(self, count: int) -> "PrincipalComponents":
+        """The first `count` of them."""
+        return PrincipalComponents(self.mean, self.components[:count], self.variances[:count])
+
+    def whitened(self, images: Tensor) -> Tensor:
+        """Coordinates of (n, ...) images, (n, k): mean 0 and variance 1 in the images fitted."""
+        return (images.flatten(1) - self.mean) @ self.components.T / self.variances.sqrt()
+
 
 def as_bytes(images: Tensor) -> Tensor:
     """Images (n, 1, h, w) in [0, 1] as uint8, (n, h, w)."""
     return images.squeeze(1).mul(255).round().to(torch.uint8)
 
 
-def sharpness(images: Tensor) -> Sharpness:
-    """Mean variance of the Laplacian and mean share of grey pixels of (n, 1, h, w) images.
+def sharpness(images: Tensor) -> dict[str, float]:
+    """How sharp (n, 1, h, w) images are; compare with real images, which are not the sharpest.
 
-    The variance of the Laplacian is Pech-Pacheco et al. 2000's measure of focus; here without the
-    image's border, where it is not defined.
+    Returns:
+        "laplacian_variance", the mean variance over an image of its discrete Laplacian, in squared
+        pixels: Pech-Pacheco et al. 2000's measure of focus, here without the image's border, where
+        it is not defined. "grey_share", the share of pixels in (0.1, 0.9), [0, 1]; blur raises it.
     """
     kernel = LAPLACIAN.to(images).view(1, 1, 3, 3)
     variances, grey = [], 0
@@ -61,22 +56,17 @@ def sharpness(images: Tensor) -> Sharpness:
         edges = F.conv2d(chunk, kernel).flatten(1)  # (c, (h - 2) (w - 2))
         variances.append(edges.double().var(1, correction=0))
         grey += int(((chunk > 0.1) & (chunk < 0.9)).sum())
-    return Sharpness(torch.cat(variances).mean().item(), grey / images.numel())
+    focus = torch.cat(variances).mean().item()
+    return {"laplacian_variance": focus, "grey_share": grey / images.numel()}
 
 
-def nearest(images: Tensor, reference: Tensor, *, leave_one_out: bool = False) -> Neighbours:
+def nearest(images: Tensor, reference: Tensor) -> Neighbours:
     """The nearest reference image of each image, in chunks of at most 64 MiB.
 
     Args:
         images: (n, ...) float.
-        reference: (m, ...) float, images of the same shape.
-        leave_one_out: `images` are the `reference`: none is its own neighbour.
-
-    Raises:
-        ValueError: There is no reference image.
+        reference: (m, ...) float, images of the same shape; m at least 1.
     """
-    if len(reference) <= leave_one_out:
-        raise ValueError(f"reference must hold other images, got {len(reference)}")
     x, y = images.flatten(1), reference.flatten(1)
     norms = torch.cat([part.square().sum(1) for part in y.split(1000)])
     found = []
@@ -84,8 +74,6 @@ def nearest(images: Tensor, reference: Tensor, *, leave_one_out: bool = False) -
     for start in range(0, len(x), rows):
         # |x - y|^2 - |x|^2: enough to find the nearest
         distances = torch.addmm(norms, x[start : start + rows], y.T, alpha=-2)  # (c, m)
-        if leave_one_out:
-            distances.diagonal(start).fill_(torch.inf)
         found.append(distances.argmin(1))
     indices = torch.cat(found)
     # Anew from the difference, so that a copy is at distance 0 exactly.
@@ -93,25 +81,30 @@ def nearest(images: Tensor, reference: Tensor, *, leave_one_out: bool = False) -
     return Neighbours(torch.cat([(a - y[i]).square().sum(1).sqrt() for a, i in chunks]), indices)
 
 
-def memorisation(
-    images: Tensor, train: Tensor, test: Tensor, *, leave_one_out: bool = False
-) -> Memorisation:
-    """Mean distance to the nearest training image, over that to the nearest test image.
+def memorisation(images: Tensor, train: Tensor, test: Tensor) -> Tensor:
+    """Whether images lie nearer to the training images than to others of the same kind.
 
-    Compare it with the ratio of real test images, which is below 1 already, as there are more
-    training images: a model with a lower one gives training images back.
+    The mean distance to the nearest training image, over that to the nearest test image, in as
+    many of each: about 1 for a model that has learnt the kind, below 1 for one that gives training
+    images back. Compare with the ratio of validation images.
 
     Args:
         images: (n, 1, 28, 28) float.
-        train: (m, 1, 28, 28) float, what the model was trained on.
-        test: (l, 1, 28, 28) float.
-        leave_one_out: `images` are the `test` images: the ratio to compare with.
+        train: (m, 1, 28, 28) float, of what the model was trained on.
+        test: (m, 1, 28, 28) float.
+
+    Returns:
+        (n,) values whose mean is the ratio r, and whose standard error is the ratio's by the delta
+        method: r + (a - r b) / mean(b) of an image at the distances a and b.
+
+    Raises:
+        ValueError: There are not as many training as test images, so that one side is nearer.
     """
-    train_distance = nearest(images, train).distances.double().mean().item()
-    to_test = nearest(images, test, leave_one_out=leave_one_out).distances
-    test_distance = to_test.double().mean().item()
-    ratio = train_distance / test_distance if test_distance > 0 else float("inf")
-    return Memorisation(ratio, train_distance, test_distance)
+    if len(train) != len(test):
+        raise ValueError(f"as many of each are needed, got {len(train)} and {len(test)}")
+    to_train, to_test = (nearest(images, known).distances.double() for known in (train, test))
+    ratio = to_train.mean() / to_test.mean()
+    return ratio + (to_train - ratio * to_test) / to_test.mean()
 
 
 def principal_components(images: Tensor, count: int) -> PrincipalComponents:

@@ -17,22 +17,16 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure,
 )
 
-from gen_models.metrics.intervals import Interval, mean_interval
 from gen_models.metrics.pixels import PrincipalComponents
 from gen_models.models.interface import CHUNK, GenerativeModel, eval_mode
 from gen_models.seeding import generator
 
 ROWS = 2048  # images times restarts optimised at once
 HIGHEST_PSNR = 100.0  # dB; of a perfect image it would be infinite and so would every mean
-NORMAL_LIMIT = 3.0  # |z| of a normal prior: beyond lie 0.27 % of its draws
-
-
-class ImageErrors(NamedTuple):
-    """Errors of reconstructions, one value for each image, (n,) each."""
-
-    mse: Tensor  # mean squared error of pixels in [0, 1]
-    psnr: Tensor  # dB, at most HIGHEST_PSNR
-    ssim: Tensor  # structural similarity, [-1, 1], 1 for a perfect image
+CANDIDATES = 10_000  # draws of the prior among which an image's starts are
+RESTARTS = 8
+STEPS = 250
+WITHIN = 0.99  # share of a prior's draws within its reach
 
 
 class Inversion(NamedTuple):
@@ -45,8 +39,35 @@ class Inversion(NamedTuple):
     curve: Tensor  # (steps + 1, restarts) mean over images of the best of the first r + 1 restarts
 
 
-def image_errors(images: Tensor, reconstructions: Tensor) -> ImageErrors:
-    """Mean squared error, PSNR and SSIM of each image; all with a data range of 1.
+class Reach(NamedTuple):
+    """How far a model's own prior goes, by the same rule for every prior.
+
+    A ball that holds 99 % of the prior's draws, and a box that none of 10,000 leaves: [-1, 1] for
+    U(-1, 1); for N(0, I), about +-4.5, the ball alone matters.
+    """
+
+    radius: float  # length of z
+    coordinate: float  # absolute value of a coordinate
+    typical: float  # root mean square length of a draw
+
+    def hold(self, z: Tensor) -> Tensor:
+        """Z, (..., latent_dim), cut to the box, then shortened to the radius."""
+        z = z.clamp(-self.coordinate, self.coordinate)
+        return z * (self.radius / z.norm(dim=-1, keepdim=True)).clamp(max=1)
+
+    def tangent(self, z: Tensor, gradient: Tensor) -> Tensor:
+        """The gradient at z without what would lead beyond the radius.
+
+        Without it Adam, which scales each coordinate on its own, and `hold` would come to rest away
+        from the best point of the sphere.
+        """
+        along = (gradient * z).sum(-1, keepdim=True)  # below 0: descent leads outward
+        out = (along < 0) & (z.norm(dim=-1, keepdim=True) > 0.999 * self.radius)
+        return gradient - out * along / z.square().sum(-1, keepdim=True) * z
+
+
+def image_errors(images: Tensor, reconstructions: Tensor) -> dict[str, Tensor]:
+    """Errors of each image, all with a data range of 1.
 
     SSIM: Wang et al. 2004, with a Gaussian window of standard deviation 1.5. The mean of PSNRs is
     not the PSNR of the mean squared error.
@@ -54,22 +75,20 @@ def image_errors(images: Tensor, reconstructions: Tensor) -> ImageErrors:
     Args:
         images: (n, 1, 28, 28) in [0, 1].
         reconstructions: The same shape and range.
+
+    Returns:
+        "mse", the mean squared error of pixels; "psnr", dB, at most HIGHEST_PSNR; "ssim", the
+        structural similarity, [-1, 1], 1 for a perfect image. (n,) each.
     """
-    parts = []
+    errors: dict[str, list[Tensor]] = {"mse": [], "psnr": [], "ssim": []}
     for real, made in zip(images.split(CHUNK), reconstructions.split(CHUNK), strict=True):
-        mse = (made - real).square().flatten(1).mean(1)
-        psnr = peak_signal_noise_ratio(
-            made, real, data_range=1.0, reduction="none", dim=(1, 2, 3)
-        ).clamp(max=HIGHEST_PSNR)
+        errors["mse"].append((made - real).square().flatten(1).mean(1))
+        psnr = peak_signal_noise_ratio(made, real, data_range=1.0, reduction="none", dim=(1, 2, 3))
+        errors["psnr"].append(psnr.clamp(max=HIGHEST_PSNR))
         ssim = structural_similarity_index_measure(made, real, data_range=1.0, reduction="none")
         assert isinstance(ssim, Tensor)
-        parts.append((mse, psnr, ssim.view(-1)))
-    return ImageErrors(*(torch.cat(part) for part in zip(*parts, strict=True)))
-
-
-def error_intervals(errors: ImageErrors) -> dict[str, Interval]:
-    """Mean and 95 % interval over images of "mse", "psnr" and "ssim"."""
-    return {name: mean_interval(values) for name, values in errors._asdict().items()}
+        errors["ssim"].append(ssim.view(-1))
+    return {name: torch.cat(parts) for name, parts in errors.items()}
 
 
 def invert(
@@ -78,62 +97,59 @@ def invert(
     labels: Tensor | None = None,
     *,
     seed: int = 0,
-    restarts: int = 4,
-    steps: int = 200,
+    restarts: int = RESTARTS,
+    steps: int = STEPS,
     lr: float = 0.05,
-    on_support: bool = True,
 ) -> Inversion:
-    """Search the z whose decoded image is nearest to each image, by Adam with cosine decay to 0.
+    """Search the z whose decoded image is nearest to each image, the same way for every model.
 
-    Each image is started `restarts` times from the prior, all at once, and the restart with the
-    lowest final error is taken. On the support of the prior, z of a uniform prior is held in
-    [-1, 1]; of a normal one, coordinates beyond +-3 are drawn anew while the learning rate is
-    above half its start (Lipton & Tripathi 2017) and held at +-3 afterwards.
+    Starts are those of CANDIDATES draws of the prior whose images are nearest, among draws with the
+    image's label. Adam descends from `restarts` of them at once, its rate falling to 0 as a cosine;
+    the end with the lowest error is taken. After each step z is put back into the prior's own reach
+    (`Reach`): z that a model hardly ever draws can make images that it hardly ever makes.
 
     Args:
         model: Left as it was.
         images: (n, 1, 28, 28) in [0, 1], on the model's device.
         labels: (n,) int64, the images' classes, for a conditional model.
-        seed: Of the starts, whatever the model.
+        seed: Of the candidates, whatever the model.
         restarts: Starts for each image.
         steps: Steps of Adam for each start.
         lr: Adam's first learning rate.
-        on_support: Keep z where the prior has its mass. Without it the error says less about the
-            model: z that it never draws can make images that it never makes.
 
     Raises:
-        ValueError: `restarts` or `steps` is below 1.
+        ValueError: `restarts` or `steps` is below 1, or there are not so many candidates.
     """
-    if restarts < 1 or steps < 1:
-        raise ValueError(f"restarts and steps must be at least 1, got {restarts} and {steps}")
-    limit = prior_limit(model) if on_support else float("inf")
-    if labels is not None:
-        labels = labels.repeat_interleave(restarts)  # (n r,)
-    starts = model.prior(len(images) * restarts, generator("inversion", seed), labels)
-    starts = starts.view(len(images), restarts, -1)
+    classes = 1 if labels is None else int(labels.max()) + 1
+    most = CANDIDATES // classes
+    if not (1 <= restarts <= most and steps >= 1):
+        raise ValueError(
+            f"restarts must lie in [1, {most}] and steps be at least 1, got {restarts} and {steps}"
+        )
+    reach = prior_reach(model)
     at_once = max(1, ROWS // restarts)
-    latents, errors = [], []
-    with _frozen(model):
-        for index, first in enumerate(range(0, len(images), at_once)):
-            chunk = slice(first, first + at_once)
-            fresh = generator("redraw", seed, index)
-            known = None if labels is None else labels[first * restarts :][: at_once * restarts]
-            z, error = _descend(
-                model, images[chunk], starts[chunk], known, limit, fresh, steps=steps, lr=lr
-            )
+    with _frozen(model), torch.no_grad():
+        known = None if labels is None else torch.arange(CANDIDATES).to(labels) % classes
+        candidates = reach.hold(model.prior(CANDIDATES, generator("inversion", seed), known))
+        decoded = torch.cat([model.decode(part).flatten(1) for part in candidates.split(CHUNK)])
+        latents, errors = [], []
+        for first in range(0, len(images), at_once):
+            target = images[first : first + at_once].flatten(1)  # (n, p)
+            distances = torch.cdist(target, decoded)  # (n, CANDIDATES)
+            if labels is not None:
+                distances[labels[first : first + at_once, None] != known] = torch.inf
+            starts = candidates[distances.topk(restarts, largest=False).indices]  # (n, r, d)
+            z, error = _descend(model, target, starts, reach, steps=steps, lr=lr)
             latents.append(z)
             errors.append(error)
         z, error = torch.cat(latents), torch.cat(errors, 1)  # (n, r, d), (steps + 1, n, r)
-        best = error[-1].argmin(1)
-        z = z[torch.arange(len(z), device=z.device), best]
-        with torch.no_grad():
-            found = torch.cat([model.decode(chunk) for chunk in z.split(CHUNK)])
-    typical = _draws(model).square().sum(1).mean().sqrt()
+        z = z[torch.arange(len(z), device=z.device), error[-1].argmin(1)]
+        found = torch.cat([model.decode(part) for part in z.split(CHUNK)])
     return Inversion(
         z=z,
         images=found,
         mse=error[-1].amin(1),
-        radius=z.norm(dim=1) / typical,
+        radius=z.norm(dim=1) / reach.typical,
         curve=error.cummin(2).values.mean(1),
     )
 
@@ -145,25 +161,23 @@ def inversion_control(
     *,
     seed: int = 0,
     **options: Any,
-) -> tuple[Inversion, Tensor]:
+) -> Inversion:
     """Invert the model's own samples, whose error could be 0: what remains is the search's fault.
+
+    Samples beyond the prior's reach, one in a hundred, are put back into it, so that each can be
+    found.
 
     Args:
         model: Left as it was.
         count: Number of samples.
         labels: (count,) int64, their classes, for a conditional model.
-        seed: Of the samples and the starts, which differ.
+        seed: Of the samples and the candidates, which differ.
         **options: Of `invert`.
-
-    Returns:
-        The inversion, and |z found - z| / |z| of each sample, (count,): near sqrt(2) where the
-        decoder ignores most of z, as a VAE's does.
     """
-    z = model.prior(count, generator("control", seed), labels)
+    z = prior_reach(model).hold(model.prior(count, generator("control", seed), labels))
     with _frozen(model), torch.no_grad():
         images = model.decode(z)
-    found = invert(model, images, labels, seed=seed, **options)
-    return found, (found.z - z).norm(dim=1) / z.norm(dim=1)
+    return invert(model, images, labels, seed=seed, **options)
 
 
 def component_reconstruction(fitted: PrincipalComponents, images: Tensor, width: int) -> Tensor:
@@ -184,48 +198,38 @@ def component_reconstruction(fitted: PrincipalComponents, images: Tensor, width:
     return torch.addmm(fitted.mean, codes, components).clamp_(0, 1).view_as(images)
 
 
-def prior_limit(model: GenerativeModel) -> float:
-    """How far |z| goes: 1 for a prior that never leaves [-1, 1], else NORMAL_LIMIT."""
-    return 1.0 if _draws(model).abs().max() <= 1 else NORMAL_LIMIT
-
-
-def _draws(model: GenerativeModel) -> Tensor:
-    return model.prior(1000, generator("support"))
+def prior_reach(model: GenerativeModel) -> Reach:
+    """The reach of a model's prior, by CANDIDATES of its draws."""
+    draws = model.prior(CANDIDATES, generator("reach"))
+    lengths = draws.norm(dim=1)
+    return Reach(
+        radius=lengths.quantile(WITHIN).item(),
+        coordinate=draws.abs().max().item(),
+        typical=lengths.square().mean().sqrt().item(),
+    )
 
 
 @torch.enable_grad()
 def _descend(
-    model: GenerativeModel,
-    images: Tensor,
-    start: Tensor,
-    labels: Tensor | None,
-    limit: float,
-    fresh: torch.Generator,
-    *,
-    steps: int,
-    lr: float,
+    model: GenerativeModel, target: Tensor, start: Tensor, reach: Reach, *, steps: int, lr: float
 ) -> tuple[Tensor, Tensor]:
     """The final z, (n, r, d), and the errors before each step and at the end, (steps + 1, n, r)."""
     z = start.flatten(0, 1).clone().requires_grad_(True)  # (n r, d)
-    target = images.flatten(1).unsqueeze(1)  # (n, 1, p)
     optimizer = torch.optim.Adam([z], lr=lr, fused=True)
     errors = []
     for step in range(steps + 1):
         made = model.decode(z).flatten(1).view(*start.shape[:2], -1)  # (n, r, p)
-        error = (made - target).square().mean(2)  # (n, r)
+        error = (made - target.unsqueeze(1)).square().mean(2)  # (n, r)
         errors.append(error.detach())
         if step == steps:
             break
         # A sum, so that one image's steps do not depend on how many others there are.
-        (z.grad,) = torch.autograd.grad(error.sum(), z)
-        share = 0.5 * (1 + cos(pi * step / steps))
-        optimizer.param_groups[0]["lr"] = share * lr
+        (gradient,) = torch.autograd.grad(error.sum(), z)
+        z.grad = reach.tangent(z.detach(), gradient)
+        optimizer.param_groups[0]["lr"] = 0.5 * (1 + cos(pi * step / steps)) * lr
         optimizer.step()
         with torch.no_grad():
-            if limit == NORMAL_LIMIT and share > 0.5:
-                drawn = model.prior(len(z), fresh, labels)
-                z.copy_(torch.where(z.abs() > limit, drawn, z))
-            z.clamp_(-limit, limit)
+            z.copy_(reach.hold(z))
     return z.detach().view_as(start), torch.stack(errors)
 
 

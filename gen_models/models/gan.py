@@ -1,11 +1,12 @@
-"""GAN on flattened images: two multi-layer perceptrons that learn against one another.
+"""GAN on flattened images: two networks that learn against one another.
 
-Goodfellow et al. 2014, "Generative Adversarial Nets". The objective stands in `losses.py`:
-`discriminator_loss` and the non-saturating `generator_loss`.
+Goodfellow et al. 2014, "Generative Adversarial Nets". The objectives stand in `losses.py`:
+`discriminator_loss` and `generator_loss`, the non-saturating one by default.
 """
 
 import copy
 from collections.abc import Sequence
+from math import lcm
 from typing import cast
 
 import lightning.pytorch as pl
@@ -14,10 +15,18 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from gen_models.checks import check_betas, check_dims, check_number, check_whole
+from gen_models.checks import check_betas, check_bool, check_number, check_whole
 from gen_models.data.loader import IMAGE_SIZE, Batch
+from gen_models.models import networks
+from gen_models.models.interface import labels_of
 from gen_models.models.layers import PIXELS, check_activation, mlp
-from gen_models.models.losses import discriminator_loss, generator_loss
+from gen_models.models.losses import (
+    GAN_LOSSES,
+    discriminator_loss,
+    generator_loss,
+    slope_penalty,
+    squared_gradients,
+)
 from gen_models.seeding import generator as own_generator
 
 
@@ -25,17 +34,31 @@ class GAN(pl.LightningModule):
     """Generator, discriminator and their alternating training.
 
     Args:
-        latent_dim: Width of z ~ U(-1, 1).
-        generator_dims: Hidden widths of the generator, input to output.
+        latent_dim: Width of the noise of z ~ U(-1, 1); a conditional model's z has ten more
+            columns, of its label.
+        network: "mlp", or "conv" (`networks.py`).
+        width: Of "conv": channels of D's first convolution and of G's last.
+        generator_dims: Of "mlp": hidden widths of the generator, input to output.
         discriminator_dims: Hidden widths of the discriminator; None mirrors `generator_dims`.
         activation: Hidden layers of both networks; a key of `layers.ACTIVATIONS`.
-        dropout: Share of the discriminator's hidden units dropped, [0, 0.95].
+        dropout: Share of the discriminator's hidden units dropped, [0, 0.95]; with "conv", of the
+            inputs of its last layer.
+        spectral_norm: Spectral normalisation of the discriminator (Miyato et al. 2018).
+        conditional: Both networks are given the label: images of a wanted digit can be drawn.
+        loss: One of `losses.GAN_LOSSES`.
+        r1: Weight of half the mean squared gradient of D at real images, whose pixels lie in
+            [-1, 1]; with "wgan_gp", 0 or more too.
+        r2: The same at generated images.
+        gradient_penalty: Weight of `slope_penalty`, of "wgan_gp" alone.
+        penalty_every: D's penalties are taken in every so many-th batch, and weighted so many
+            times (Karras et al. 2020, "lazy regularization").
         lr: Adam's learning rate for both networks.
         lr_g: Learning rate of the generator alone; None means `lr`.
         lr_d: Learning rate of the discriminator alone; None means `lr`.
         betas: Adam's decay rates.
         d_steps: Each batch is one update of D; G is updated every `d_steps`-th batch.
-        label_smoothing: Real images have the target 1 - label_smoothing.
+        label_smoothing: Real images have the target 1 - label_smoothing, in the loss
+            "nonsaturating".
         ema_decay: Samples come from an exponential moving average of G's weights with this decay
             per update of G; 0 turns it off.
 
@@ -47,10 +70,19 @@ class GAN(pl.LightningModule):
         self,
         *,
         latent_dim: int = 100,
-        generator_dims: Sequence[int] = (256, 512, 1024),
+        network: str = "mlp",
+        width: int = 32,
+        generator_dims: Sequence[int] | None = (256, 512, 1024),
         discriminator_dims: Sequence[int] | None = None,
         activation: str = "leaky_relu",
         dropout: float = 0.3,
+        spectral_norm: bool = False,
+        conditional: bool = False,
+        loss: str = "nonsaturating",
+        r1: float = 0.0,
+        r2: float = 0.0,
+        gradient_penalty: float = 10.0,
+        penalty_every: int = 1,
         lr: float = 2e-4,
         lr_g: float | None = None,
         lr_d: float | None = None,
@@ -62,29 +94,52 @@ class GAN(pl.LightningModule):
         super().__init__()
         self.save_hyperparameters()
         self.automatic_optimization = False
-        self.latent_dim = check_whole("latent_dim", latent_dim, 1)
-        generator_dims = check_dims("generator_dims", generator_dims)
-        if discriminator_dims is None:
-            discriminator_dims = generator_dims[::-1]
-        discriminator_dims = check_dims("discriminator_dims", discriminator_dims)
+        classes = networks.CLASSES if check_bool("conditional", conditional) else 0
+        self.conditional = conditional
+        self.noise_dim = check_whole("latent_dim", latent_dim, 1)
+        self.latent_dim = latent_dim + classes
+        networks.check_network(network, width)
+        generator_dims, discriminator_dims = networks.check_mirrored(
+            ("generator_dims", "discriminator_dims"), network, generator_dims, discriminator_dims
+        )
         check_activation(activation)
         check_number("dropout", dropout, 0.0, 0.95, open_low=False)
+        check_bool("spectral_norm", spectral_norm)
+        if loss not in GAN_LOSSES:
+            raise ValueError(f"loss must be one of {', '.join(GAN_LOSSES)}, got {loss!r}")
+        self.loss = loss
+        self.r1 = check_number("r1", r1, 0.0, 1e6, open_low=False)
+        self.r2 = check_number("r2", r2, 0.0, 1e6, open_low=False)
+        self.gradient_penalty = check_number(
+            "gradient_penalty", gradient_penalty, 0.0, 1e6, open_low=False
+        )
+        self.penalty_every = check_whole("penalty_every", penalty_every, 1)
         check_number("lr", lr, 0.0, 1.0, open_low=True)
         self.lr_g = check_number("lr_g", lr if lr_g is None else lr_g, 0.0, 1.0, open_low=True)
         self.lr_d = check_number("lr_d", lr if lr_d is None else lr_d, 0.0, 1.0, open_low=True)
         self.betas = check_betas(betas)
-        self.d_steps = self.period = check_whole("d_steps", d_steps, 1)
+        self.d_steps = check_whole("d_steps", d_steps, 1)
+        self.period = lcm(self.d_steps, self.penalty_every)
         self.label_smoothing = check_number(
             "label_smoothing", label_smoothing, 0.0, 0.5, open_low=False
         )
+        if label_smoothing > 0 and loss != "nonsaturating":
+            raise ValueError(f"label_smoothing must be 0 with loss={loss}, got {label_smoothing}")
         self.ema_decay = check_number("ema_decay", ema_decay, 0.0, 0.99999, open_low=False)
 
-        self.generator = nn.Sequential(
-            *mlp([latent_dim, *generator_dims, PIXELS], activation=activation), nn.Tanh()
-        )
-        self.discriminator = mlp(
-            [PIXELS, *discriminator_dims, 1], activation=activation, dropout=dropout
-        )
+        if network == "conv":
+            body = networks.conv_up(self.latent_dim, width=width, activation=activation)
+            self.discriminator = networks.conv_down(
+                1, width=width, activation=activation, classes=classes, dropout=dropout,
+                spectral=spectral_norm,
+            )  # fmt: skip
+        else:
+            body = mlp([self.latent_dim, *generator_dims, PIXELS], activation=activation)
+            self.discriminator = networks.mlp_discriminator(
+                discriminator_dims, activation=activation, classes=classes, dropout=dropout,
+                spectral=spectral_norm,
+            )  # fmt: skip
+        self.generator = nn.Sequential(*body, nn.Tanh())
         self.generator_ema = (
             copy.deepcopy(self.generator).requires_grad_(False) if self.ema_decay > 0 else None
         )
@@ -92,16 +147,24 @@ class GAN(pl.LightningModule):
     def prior(
         self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None
     ) -> Tensor:
-        """Draw z ~ U(-1, 1), (n, latent_dim); from the global generator if none is given."""
+        """Draw z ~ U(-1, 1), (n, latent_dim); from the global generator if none is given.
+
+        A conditional model's last ten columns are the labels, drawn too if there are none.
+        """
         device = generator.device if generator is not None else self.device
-        z = torch.rand(n, self.latent_dim, generator=generator, device=device)
-        return (2 * z - 1).to(self.device)
+        noise = 2 * torch.rand(n, self.noise_dim, generator=generator, device=device) - 1
+        if not self.conditional:
+            return noise.to(self.device)
+        if labels is None:
+            labels = torch.randint(networks.CLASSES, (n,), generator=generator, device=device)
+        return networks.with_labels(noise.to(self.device), labels.to(self.device))
 
     def decode(self, z: Tensor) -> Tensor:
         """Images (n, 1, 28, 28) in [0, 1] from z, (n, latent_dim)."""
         network = self.generator if self.generator_ema is None else self.generator_ema
-        pixels = network(z).float()  # (n, 784) in [-1, 1]; bfloat16 under autocast
-        return ((pixels + 1) / 2).view(-1, 1, IMAGE_SIZE, IMAGE_SIZE)
+        pixels = network(networks.label_columns(z) if self.conditional else z)
+        # (n, 784) in [-1, 1]; bfloat16 under autocast
+        return ((pixels.float() + 1) / 2).view(-1, 1, IMAGE_SIZE, IMAGE_SIZE)
 
     def sample(
         self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None
@@ -113,26 +176,34 @@ class GAN(pl.LightningModule):
         """One update of D and, every `d_steps`-th batch, one of G; returns what is logged."""
         optimizer_g, optimizer_d = cast(list[LightningOptimizer], self.optimizers())
         update_g = (self.global_step + 1) % self.d_steps == 0
+        world, rank = self.trainer.world_size, self.global_rank
         real = 2 * batch.images.flatten(1) - 1  # (b, 784) in [-1, 1], as G's tanh
+        columns = self._label_columns(batch, real)
         with torch.set_grad_enabled(update_g):
-            z = self.prior(len(real) * self.trainer.world_size)  # one stream for all ranks
-            fake = self.generator(z[self.global_rank :: self.trainer.world_size])  # (b, 784)
+            noise = 2 * torch.rand(len(real) * world, self.noise_dim, device=self.device) - 1
+            z = torch.cat([noise[rank::world], columns], 1)  # one stream for all ranks
+            fake = torch.cat([self.generator(z), columns], 1)  # (b, 784)
+        real = torch.cat([real, columns], 1)
 
         both = torch.cat([real, fake.detach()])
         real_logits, fake_logits = self.discriminator(both).float().chunk(2)
-        d_loss = discriminator_loss(real_logits, fake_logits, label_smoothing=self.label_smoothing)
+        d_loss = discriminator_loss(
+            real_logits, fake_logits, loss=self.loss, label_smoothing=self.label_smoothing
+        )
+        logged = {"d_loss": d_loss.detach()}
+        if (self.global_step + 1) % self.penalty_every == 0:
+            for name, (weight, value) in self._penalties(real, fake.detach()).items():
+                d_loss = d_loss + self.penalty_every * weight * value
+                logged[name] = value.detach()
         optimizer_d.zero_grad()
         self.manual_backward(d_loss)
         optimizer_d.step()  # the step that Lightning counts: one a batch
 
-        logged = {
-            "d_loss": d_loss.detach(),
-            "d_real": real_logits.detach().sigmoid().mean(),
-            "d_fake": fake_logits.detach().sigmoid().mean(),
-        }
+        logged["d_real"] = real_logits.detach().sigmoid().mean()
+        logged["d_fake"] = fake_logits.detach().sigmoid().mean()
         if update_g:
             self.discriminator.requires_grad_(False)  # spares D's weight gradients
-            g_loss = generator_loss(self.discriminator(fake).float())
+            g_loss = self._generator_loss(real, fake)
             self.discriminator.requires_grad_(True)
             optimizer_g.zero_grad()
             self.manual_backward(g_loss)
@@ -144,11 +215,11 @@ class GAN(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """D on held-out images: `val/d_real` below `train/d_real` means that D overfits."""
-        self._evaluation_step(batch.images, batch_idx, "val")
+        self._evaluation_step(batch, batch_idx, "val")
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """The same on the test images."""
-        self._evaluation_step(batch.images, batch_idx, "test")
+        self._evaluation_step(batch, batch_idx, "test")
 
     def configure_optimizers(self) -> list[Optimizer]:
         """Adam for G, then for D: the order in which checkpoints keep them."""
@@ -158,20 +229,51 @@ class GAN(pl.LightningModule):
             Adam(self.discriminator.parameters(), lr=self.lr_d, betas=betas, fused=True),
         ]
 
+    def _label_columns(self, batch: Batch, like: Tensor) -> Tensor:
+        """The labels of a batch as columns, (b, 10), or (b, 0) of a model without."""
+        return networks.one_hot(labels_of(batch), like) if self.conditional else like[:, :0]
+
+    def _penalties(self, real: Tensor, fake: Tensor) -> dict[str, tuple[float, Tensor]]:
+        """D's gradient penalties by name: their weights, and means over the batch, in float32."""
+        penalties: dict[str, tuple[float, Tensor]] = {}
+        with torch.autocast(self.device.type, enabled=False):
+            for name, weight, images in (("r1", self.r1, real), ("r2", self.r2, fake)):
+                if weight > 0:
+                    x = images.float().requires_grad_(True)
+                    value = squared_gradients(self.discriminator(x), x).mean()
+                    penalties[name] = (weight / 2, value)
+            if self.loss == "wgan_gp" and self.gradient_penalty > 0:
+                world, rank = self.trainer.world_size, self.global_rank
+                share = torch.rand(len(real) * world, 1, device=self.device)[rank::world]
+                x = torch.lerp(fake.float(), real.float(), share).requires_grad_(True)
+                value = slope_penalty(self.discriminator(x), x)
+                penalties["gradient_penalty"] = (self.gradient_penalty, value)
+        return penalties
+
+    def _generator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        if self.loss != "relativistic":
+            return generator_loss(self.discriminator(fake).float(), loss=self.loss)
+        real_logits, fake_logits = self.discriminator(torch.cat([real, fake])).float().chunk(2)
+        return generator_loss(fake_logits, real_logits, loss=self.loss)
+
     def _update_ema(self) -> None:
         if self.generator_ema is not None:
             averages: list[Tensor] = list(self.generator_ema.parameters())
             current: list[Tensor] = [weight.detach() for weight in self.generator.parameters()]
             torch._foreach_lerp_(averages, current, 1 - self.ema_decay)
 
-    def _evaluation_step(self, images: Tensor, batch_idx: int, stage: str) -> None:
+    def _evaluation_step(self, batch: Batch, batch_idx: int, stage: str) -> None:
+        images = batch.images
         noise = own_generator(stage, batch_idx, self.global_rank, device=self.device)
-        real_logits = self.discriminator(2 * images.flatten(1) - 1).float()
-        fakes = self.sample(len(images), noise)
-        fake_logits = self.discriminator(2 * fakes.flatten(1) - 1).float()
+        real = 2 * images.flatten(1) - 1
+        columns = self._label_columns(batch, real)
+        fake = 2 * self.sample(len(images), noise, batch.labels).flatten(1) - 1
+        real_logits, fake_logits = (
+            self.discriminator(torch.cat([x, columns], 1)).float() for x in (real, fake)
+        )
         metrics = {
-            f"{stage}/d_loss": discriminator_loss(real_logits, fake_logits),
-            f"{stage}/g_loss": generator_loss(fake_logits),
+            f"{stage}/d_loss": discriminator_loss(real_logits, fake_logits, loss=self.loss),
+            f"{stage}/g_loss": generator_loss(fake_logits, real_logits, loss=self.loss),
             f"{stage}/d_real": real_logits.sigmoid().mean(),
             f"{stage}/d_fake": fake_logits.sigmoid().mean(),
         }

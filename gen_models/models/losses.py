@@ -1,35 +1,104 @@
 """The objectives as pure functions of tensors, on logits (never a sigmoid and then a log).
 
 GAN: Goodfellow et al. 2014, "Generative Adversarial Nets", equation 1 and, for the generator, the
-non-saturating form of section 3. VAE: Kingma & Welling 2014, "Auto-Encoding Variational Bayes",
-equation 3 and appendix B.
+non-saturating form of section 3; the other losses name their papers. VAE: Kingma & Welling 2014,
+"Auto-Encoding Variational Bayes", equation 3 and appendix B.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+GAN_LOSSES = ("nonsaturating", "hinge", "lsgan", "wgan_gp", "relativistic")
+
 
 def discriminator_loss(
-    real_logits: Tensor, fake_logits: Tensor, *, label_smoothing: float = 0.0
+    real_logits: Tensor,
+    fake_logits: Tensor,
+    *,
+    loss: str = "nonsaturating",
+    label_smoothing: float = 0.0,
 ) -> Tensor:
-    """Binary cross-entropy of the discriminator, real = 1 and fake = 0; a scalar, nats per pair.
+    """Loss of the discriminator; a scalar, a mean over pairs.
 
     Args:
         real_logits: Logits of real images, any shape.
-        fake_logits: Logits of generated images, any shape.
-        label_smoothing: The target of real images is 1 - label_smoothing (one-sided: Salimans et
-            al. 2016, section 3.4).
+        fake_logits: Logits of generated images, the same shape.
+        loss: "nonsaturating": binary cross-entropy, real = 1 and fake = 0, in nats. "hinge": Lim &
+            Ye 2017. "lsgan": Mao et al. 2017, equation 9, with a = 0, b = c = 1. "wgan_gp":
+            Arjovsky et al. 2017, whose gradient penalty is added apart. "relativistic": in pairs,
+            Jolicoeur-Martineau 2019; R3GAN's (Huang et al. 2024, equation 2).
+        label_smoothing: For "nonsaturating", the target of real images is 1 - label_smoothing
+            (one-sided: Salimans et al. 2016, section 3.4).
+
+    Raises:
+        ValueError: There is no such loss.
     """
-    real = F.softplus(-real_logits).mean()  # -log sigmoid(logits)
-    if label_smoothing > 0:  # BCE to target t is softplus(-logits) + (1 - t) logits
-        real = real + label_smoothing * real_logits.mean()
-    fake = F.softplus(fake_logits).mean()  # -log(1 - sigmoid(logits))
-    return real + fake
+    if loss == "nonsaturating":
+        real = F.softplus(-real_logits).mean()  # -log sigmoid(logits)
+        if label_smoothing > 0:  # BCE to target t is softplus(-logits) + (1 - t) logits
+            real = real + label_smoothing * real_logits.mean()
+        fake = F.softplus(fake_logits).mean()  # -log(1 - sigmoid(logits))
+        return real + fake
+    if loss == "hinge":
+        return F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean()
+    if loss == "lsgan":
+        return 0.5 * ((real_logits - 1).square().mean() + fake_logits.square().mean())
+    if loss == "wgan_gp":
+        return fake_logits.mean() - real_logits.mean()
+    if loss == "relativistic":
+        return F.softplus(fake_logits - real_logits).mean()  # -log sigmoid(D(x) - D(G(z)))
+    raise ValueError(f"loss must be one of {', '.join(GAN_LOSSES)}, got {loss!r}")
 
 
-def generator_loss(fake_logits: Tensor) -> Tensor:
-    """Non-saturating loss of the generator, -log D(G(z)); a scalar, nats per image."""
-    return F.softplus(-fake_logits).mean()  # -log sigmoid(logits)
+def generator_loss(
+    fake_logits: Tensor, real_logits: Tensor | None = None, *, loss: str = "nonsaturating"
+) -> Tensor:
+    """Loss of the generator; a scalar, a mean over images. Sources: `discriminator_loss`.
+
+    Args:
+        fake_logits: Logits of generated images, any shape.
+        real_logits: Logits of real images, the same shape; "relativistic" needs them.
+        loss: "nonsaturating", -log D(G(z)), in nats; "hinge" and "wgan_gp", -D(G(z)); "lsgan";
+            "relativistic".
+
+    Raises:
+        ValueError: There is no such loss.
+    """
+    if loss == "nonsaturating":
+        return F.softplus(-fake_logits).mean()  # -log sigmoid(logits)
+    if loss in ("hinge", "wgan_gp"):
+        return -fake_logits.mean()
+    if loss == "lsgan":
+        return 0.5 * (fake_logits - 1).square().mean()
+    if loss == "relativistic":
+        assert real_logits is not None
+        return F.softplus(real_logits - fake_logits).mean()
+    raise ValueError(f"loss must be one of {', '.join(GAN_LOSSES)}, got {loss!r}")
+
+
+def squared_gradients(logits: Tensor, images: Tensor) -> Tensor:
+    """|d logit / d image|^2 of each image, (n,), through which gradients pass.
+
+    R1 and R2 (Mescheder et al. 2018, equation 9) are half a weight times their mean over real and
+    over generated images.
+
+    Args:
+        logits: (n, 1), each of its own image alone.
+        images: (n, p), which require gradients.
+    """
+    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    return gradient.square().flatten(1).sum(1)
+
+
+def slope_penalty(logits: Tensor, images: Tensor) -> Tensor:
+    """(|d logit / d image| - 1)^2, a mean over images between real and generated ones.
+
+    Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", equation 3. Arguments as
+    `squared_gradients`.
+    """
+    norms = (squared_gradients(logits, images) + 1e-12).sqrt()  # a root's slope at 0 is infinite
+    return (norms - 1).square().mean()
 
 
 def bernoulli_nll(logits: Tensor, targets: Tensor) -> Tensor:

@@ -50,6 +50,12 @@ class LinearVAE(nn.Module):
         """Logits of the pixels, (n, 784), from (n, latent_dim)."""
         return self._layers("dec", z)
 
+    @property
+    def last_bias(self) -> nn.Parameter:
+        """Of the pixels' logits, (784,)."""
+        bias: nn.Parameter = getattr(self, f"dec{self.depths['dec']}").bias
+        return bias
+
     def _layers(self, name: str, x: Tensor) -> Tensor:
         depth = self.depths[name]
         for i in range(1, depth):
@@ -68,10 +74,13 @@ class VAE(pl.LightningModule):
         activation: Hidden layers of both networks; a key of `layers.ACTIVATIONS`.
         lr: Adam's learning rate; one optimizer trains both networks.
         betas: Adam's decay rates.
+        eps: Adam's, added to the root of the second moment.
         beta: Weight of the KL term; 1 is the ELBO.
         kl_warmup_epochs: The KL's weight rises linearly from 0 to `beta` over so many epochs.
         binarize: Draw each pixel from Bernoulli(grey) anew at every step; without it the
             reconstruction term is no likelihood and compares with no published one.
+        data_bias: The decoder's last bias starts at the logit of the mean training image, cut to
+            [0.001, 0.999], as in Burda et al. 2016's code; without it, near 0.
 
     Raises:
         ValueError: An argument is out of its range; the message names it.
@@ -86,9 +95,11 @@ class VAE(pl.LightningModule):
         activation: str = "relu",
         lr: float = 1e-3,
         betas: Sequence[float] = (0.9, 0.999),
+        eps: float = 1e-8,
         beta: float = 1.0,
         kl_warmup_epochs: int = 0,
         binarize: bool = False,
+        data_bias: bool = False,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -100,10 +111,20 @@ class VAE(pl.LightningModule):
         check_activation(activation)
         self.lr = check_number("lr", lr, 0.0, 1.0, open_low=True)
         self.betas = check_betas(betas)
+        self.eps = check_number("eps", eps, 0.0, 1.0, open_low=True)
         self.beta = check_number("beta", beta, 0.0, 1e6, open_low=False)
         self.kl_warmup_epochs = check_whole("kl_warmup_epochs", kl_warmup_epochs, 0)
         self.binarize = check_bool("binarize", binarize)
+        self.data_bias = check_bool("data_bias", data_bias)
         self.network = LinearVAE(latent_dim, encoder_dims, decoder_dims, activation)
+
+    def setup(self, stage: str) -> None:
+        """Set the last bias from the training images, before a checkpoint's weights are loaded."""
+        if stage == "fit" and self.data_bias:
+            images: Tensor = self.trainer.datamodule.train_dataloader().images  # type: ignore[attr-defined]
+            mean = images.flatten(1).double().mean(0) / 255
+            with torch.no_grad():
+                self.network.last_bias.copy_(mean.clamp(0.001, 0.999).logit())
 
     def prior(
         self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None
@@ -158,7 +179,7 @@ class VAE(pl.LightningModule):
 
     def configure_optimizers(self) -> Optimizer:
         """Adam over the encoder and the decoder."""
-        return Adam(self.parameters(), lr=self.lr, betas=self.betas, fused=True)
+        return Adam(self.parameters(), lr=self.lr, betas=self.betas, eps=self.eps, fused=True)
 
     def _step(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Reconstruction and KL terms with one posterior sample; nats per image, batch means."""

@@ -75,6 +75,17 @@ class RunDirectory:
             elif path.name != ".lock":
                 path.unlink()
 
+    def is_locked(self) -> bool:
+        """Whether a process trains or measures this run now."""
+        try:
+            with (self.path / ".lock").open() as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:  # no such file, or not ours to read: nobody here holds it
+            return False
+        return False
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Make the directory and keep other processes out of it; a kill -9 frees it.

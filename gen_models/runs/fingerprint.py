@@ -17,7 +17,9 @@ TRAINING = (  # what decides a run's weights, with the model's own file
     "data/module.py",
     "models/layers.py",
     "models/losses.py",
+    "models/networks.py",
     "seeding.py",
+    "training/schedule.py",
     "training/trainer.py",
 )
 MESSAGES = ("say", "debug", "info", "warning", "error", "warn")

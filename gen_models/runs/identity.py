@@ -15,10 +15,12 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
         "seed": config["seed"],
         "data": config["data"]["name"],
         "batch_size": config["data"]["batch_size"],
+        "train_on_validation": config["data"].get("train_on_validation", False),
         "model": model_name(config),
         **{f"model.{key}": value for key, value in arguments.items()},
         "max_epochs": trainer["max_epochs"],
         "max_steps": config["max_steps"],
+        "lr_schedule": config.get("lr_schedule", "constant"),  # older runs have no such option
         "limit_train_batches": trainer["limit_train_batches"],
         "limit_val_batches": trainer["limit_val_batches"],
         "precision": trainer["precision"],

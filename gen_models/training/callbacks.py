@@ -19,6 +19,7 @@ from gen_models.data.loader import Batch
 from gen_models.errors import DivergedError
 from gen_models.metrics.pixels import as_bytes
 from gen_models.models.interface import Encoder, GenerativeModel, draw_fixed, reconstruct
+from gen_models.runs.directory import RunDirectory
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class RunLog(Callback):
         """Start the clock."""
         self._since = time.monotonic()
         self._finite = torch.ones((), dtype=torch.bool, device=pl_module.device)
+        self._write_status(trainer, trainer.current_epoch)
 
     def on_train_batch_end(
         self,
@@ -84,6 +86,10 @@ class RunLog(Callback):
         shown = "  ".join(f"{name} {value:.4f}" for name, value in (train | metrics).items())
         log.info("epoch %d, batch %d: %s", trainer.current_epoch + 1, trainer.global_step, shown)
 
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note in the status how far the run has come."""
+        self._write_status(trainer, trainer.current_epoch + 1)
+
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop the clock."""
         self.seconds = self.elapsed()
@@ -102,6 +108,20 @@ class RunLog(Callback):
         self.latest |= metrics
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=step)
+
+    def _write_status(self, trainer: pl.Trainer, epoch: int) -> None:
+        """What `gen-models runs` shows of a run that trains."""
+        if not trainer.is_global_zero:
+            return
+        try:
+            RunDirectory(trainer.default_root_dir).write_status(
+                epoch=epoch,
+                epochs=trainer.fit_loop.max_epochs,
+                seconds=round(self.elapsed(), 3),
+                latest=self.latest,
+            )
+        except OSError as error:  # as for a checkpoint, a full disk may be emptied
+            log.warning("status.json: could not be written (%s)", error)
 
 
 class SampleGrid(Callback):

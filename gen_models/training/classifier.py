@@ -46,7 +46,7 @@ def make_classifier(
         raise UserError(f"--data: {error}") from error
     datamodule.prepare_data()
     datamodule.setup()
-    path = output or datamodule.root / "classifiers" / name
+    path = output or datamodule.root / "classifiers" / (f"{name}_{seed}" if seed else name)
     say(f"training a classifier for {name}: {path}.safetensors")
     with Progress(disable=not sys.stdout.isatty()) as progress:
         task = progress.add_task("training", total=None)

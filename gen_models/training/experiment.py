@@ -14,7 +14,9 @@ from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError, first_line, raise_if_out_of_memory
 from gen_models.runs.checkpoints import newest_readable
 from gen_models.runs.directory import RunDirectory
-from gen_models.runs.identity import model_name, run_path
+from gen_models.runs.fingerprint import fingerprint
+from gen_models.runs.identity import identity, model_name, run_path
+from gen_models.training.schedule import rate_factor
 from gen_models.training.trainer import build_trainer, seed_weights
 
 PRECISIONS = ("32-true", "bf16-mixed")
@@ -32,6 +34,7 @@ class Experiment(NamedTuple):
     trainer: pl.Trainer
     directory: RunDirectory
     checkpoint: Path | None  # from which to go on
+    origin: RunDirectory  # the run of that checkpoint: this one, or the one that it extends
 
 
 def assemble(
@@ -63,16 +66,50 @@ def assemble(
                 "of it replaces this one: leave it out"
             )
     directory = RunDirectory(run_path(config, defaults))
-    ended = directory.read_status().get("status") in (None, "done", "diverged")
-    fresh = config["overwrite"] or ended
-    checkpoint = None if fresh else newest_readable(directory.checkpoints)
+    status = directory.read_status().get("status")
+    stands = status in ("done", "diverged") and not config["overwrite"]
+    goes_on = status is not None and not stands and not config["overwrite"]
+    origin, checkpoint = directory, newest_readable(directory.checkpoints) if goes_on else None
+    if config["extend"] is not None and checkpoint is None and not stands:
+        origin = _shorter_run(config, type(model))
+        checkpoint = newest_readable(origin.checkpoints)
     trainer = build_trainer(config, directory, checkpoint, [*callbacks, *watchers])
     cores = os.cpu_count() or 1
     if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > cores:
         raise UserError(
             f"trainer.devices={trainer.num_devices}: this machine has {cores} cores: choose fewer"
         )
-    return Experiment(model, datamodule, trainer, directory, checkpoint)
+    return Experiment(model, datamodule, trainer, directory, checkpoint, origin)
+
+
+def _shorter_run(config: dict[str, Any], model_class: type) -> RunDirectory:
+    """The run that `extend` names: finished, and this one but for fewer epochs.
+
+    Raises:
+        UserError: It is not; the line says in what.
+    """
+    source = RunDirectory(str(config["extend"]))
+    status = source.read_status()
+    if status.get("status") != "done":
+        found = status.get("status", "no run there")
+        raise UserError(f"extend={source.path}: not a finished run ({found})")
+    if status["fingerprint"] != fingerprint(model_class):
+        raise UserError(f"extend={source.path}: was trained by other code: leave extend out")
+    shorter, longer = identity(source.read_config()), identity(config)
+    for key in longer:
+        if key != "max_epochs" and shorter.get(key) != longer[key]:
+            raise UserError(
+                f"extend={source.path}: has {key}={shorter.get(key)}, not {longer[key]}: only "
+                "max_epochs may differ"
+            )
+    if shorter["max_epochs"] >= longer["max_epochs"] or longer["max_steps"] != -1:
+        raise UserError(
+            f"extend={source.path}: has {shorter['max_epochs']} epochs: max_epochs must be more, "
+            "and max_steps not set"
+        )
+    if longer["lr_schedule"] != "constant":
+        raise UserError("extend: needs lr_schedule=constant: other schedules depend on max_epochs")
+    return source
 
 
 def _check(config: dict[str, Any], defaults: dict[str, Any]) -> None:
@@ -101,6 +138,7 @@ def _check(config: dict[str, Any], defaults: dict[str, Any]) -> None:
         if not isinstance(config["output_dir"], str) or not config["output_dir"]:
             raise ValueError(f"output_dir must be a folder, got {config['output_dir']!r}")
         check_dims("hidden_dims", config["hidden_dims"])
+        rate_factor(config["lr_schedule"], 0.0)
         if config["max_steps"] != -1:
             check_whole("max_steps", config["max_steps"], 1)
     except ValueError as error:

@@ -3,6 +3,7 @@
 import platform
 import resource
 import sys
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from textwrap import indent
@@ -19,7 +20,9 @@ from gen_models.models.interface import Encoder, GenerativeModel, draw_fixed, re
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import identity, model_name
 from gen_models.terminal import say, show
+from gen_models.training.callbacks import SampleGrid
 from gen_models.training.experiment import Experiment
+from gen_models.training.gallery import write_gallery
 
 PACKAGES = ["gen-models", "torchvision", "lightning", "hydra-core", "numpy"]
 MEANING = {
@@ -40,8 +43,16 @@ def machine() -> dict[str, Any]:
         "versions": versions | {package: version(package) for package in PACKAGES},
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "processor": processor(),
         "machine": platform.platform(),
     }
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells."""
+    with suppress(OSError, StopIteration), open("/proc/cpuinfo") as file:
+        return next(line.split(":")[1].strip() for line in file if "model name" in line)
+    return platform.processor()
 
 
 def environment(trainer: pl.Trainer) -> dict[str, Any]:
@@ -78,12 +89,16 @@ def announce(config: dict[str, Any], experiment: Experiment) -> None:
     model, datamodule = experiment.model, experiment.datamodule
     count = sum(p.numel() for p in model.parameters() if p.requires_grad)
     images = len(datamodule.splits["train"].images)
+    extends = experiment.origin is not experiment.directory
+    verb = "Resuming" if experiment.checkpoint and not extends else "Training"
     say(
-        f"{'Resuming' if experiment.checkpoint else 'Training'} {run_title(config)} on "
+        f"{verb} {run_title(config)} on "
         f"{datamodule.name}: {count:,} parameters, {images:,} images in batches of "
         f"{datamodule.batch_size}, {config['trainer']['max_epochs']} epochs"
     )
     say(f"  in {experiment.directory.path}")
+    if extends:
+        say(f"  going on from {experiment.origin.path}")
 
 
 def warn_of_slow_precision(trainer: pl.Trainer) -> None:
@@ -116,7 +131,7 @@ def record(config: dict[str, Any], experiment: Experiment, metrics: dict[str, fl
 
 def write_figures(experiment: Experiment, *, title: str) -> None:
     """The pictures of a trained model, in `figures/`."""
-    model, datamodule, _, directory, _ = experiment
+    model, datamodule, _, directory, *_ = experiment
     assert isinstance(model, GenerativeModel)
     test, labels = datamodule.splits["test"]
     real = test[:100].squeeze(1).numpy()
@@ -134,6 +149,10 @@ def write_figures(experiment: Experiment, *, title: str) -> None:
         )
     for name, figure in written.items():
         figures.save(figure, directory.figures / f"{name}.png")
+    for callback in experiment.trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, SampleGrid):
+            film, every = directory.figures / "training.webp", callback.every_n_epochs
+            write_gallery(directory.path, every_n_epochs=every, path=film)
 
 
 def read_curves(path: Path) -> dict[str, tuple[list[int], list[float]]]:
@@ -156,7 +175,7 @@ def summarise(directory: RunDirectory, metrics: dict[str, float], seconds: float
             table.add_row(short, f"{value:.4f}", MEANING.get(short, ""))
     table.add_row("seconds", f"{seconds:.1f}", "of training and validation")
     show(table)
-    for picture in sorted(directory.figures.glob("*.png")):
+    for picture in sorted(directory.figures.iterdir()):
         say(f"  {picture}")
 
 

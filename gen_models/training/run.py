@@ -107,12 +107,12 @@ def _stands(directory: RunDirectory, config: dict[str, Any], model_class: type) 
 
 
 def _train(config: dict[str, Any], experiment: Experiment) -> None:
-    model, datamodule, trainer, directory, checkpoint = experiment
-    status = directory.read_status()
+    model, datamodule, trainer, directory, checkpoint, origin = experiment
+    status = origin.read_status()
     prepare_folder(directory.checkpoints)
-    if checkpoint is None:
+    if origin is not directory or checkpoint is None:
         directory.clear()
-    elif status["threads"] != torch.get_num_threads():
+    if checkpoint is not None and status["threads"] != torch.get_num_threads():
         torch.set_num_threads(status["threads"])  # other threads round otherwise
     directory.write_config(config)
     directory.architecture.write_text(reporting.architecture(model))
@@ -152,7 +152,7 @@ def _fit_and_measure(experiment: Experiment) -> dict[str, float]:
     Raises:
         SystemExit: Stopped by a signal, after a whole batch.
     """
-    model, datamodule, trainer, _, checkpoint = experiment
+    model, datamodule, trainer, _, checkpoint, _ = experiment
     metrics: dict[str, float] = {}
     batch_size = datamodule.batch_size
     try:

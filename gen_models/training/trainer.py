@@ -18,6 +18,7 @@ from gen_models.runs.checkpoints import BEST, LATEST, AtomicCheckpointIO, read_s
 from gen_models.runs.directory import RunDirectory
 from gen_models.seeding import derive_seed
 from gen_models.training.callbacks import RunLog
+from gen_models.training.schedule import RateSchedule
 from gen_models.training.validation import OBJECTIVE
 
 
@@ -97,6 +98,8 @@ def build_trainer(
     savers: list[Callback] = [SaveOnStop(directory.checkpoints / LATEST)]
     savers.append(_checkpoint(_WhereMeasured, directory, BEST, monitor=OBJECTIVE))
     savers.append(_checkpoint(ModelCheckpoint, directory, LATEST))
+    if config["lr_schedule"] != "constant":
+        watchers = [*watchers, RateSchedule(config["lr_schedule"], config["max_steps"])]
     if config["max_steps"] != -1:
         watchers = [*watchers, StopAfter(config["max_steps"])]
     logger = _Logger(

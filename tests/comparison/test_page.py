@@ -3,18 +3,16 @@
 import html
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import CHROMIUM
 from synthetic import make_study
 
 from gen_models.comparison.compare import compare
 from gen_models.comparison.report import write_report
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 # A page around the report, as wide as a phone, that clicks and measures, then writes what it saw.
 FRAME = """<!doctype html><body><iframe src="report.html" style="width:390px;height:900px"></iframe>

@@ -196,8 +196,8 @@ def test_kernel_distance_of_two_halves_is_zero_on_average(digits: MNISTDataModul
         found.append(kernel_distance(a, b))
     values = torch.tensor(found)
     assert values.min() < 0  # unbiased, so now and then below
-    interval = mean_interval(values)
-    assert interval.low < 0 < interval.high
+    interval = mean_interval("mmd", values)
+    assert interval["mmd/low"] < 0 < interval["mmd/high"]
 
 
 def test_kernel_distance_is_the_closed_form_on_average() -> None:
@@ -213,9 +213,9 @@ def test_kernel_distance_is_the_closed_form_on_average() -> None:
         kernel_distance(normal(400, 1, "x", i), mean + std * normal(400, 1, "y", i))
         for i in range(400)
     ]
-    interval = mean_interval(torch.tensor(found))
-    assert interval.low < expected < interval.high
-    assert interval.high - interval.low < 0.3 * expected
+    interval = mean_interval("mmd", torch.tensor(found))
+    assert interval["mmd/low"] < expected < interval["mmd/high"]
+    assert interval["mmd/high"] - interval["mmd/low"] < 0.3 * expected
 
 
 # -- precision, recall, density, coverage ----------------------------------------------------------
@@ -382,12 +382,14 @@ def test_mean_confidence() -> None:
 def test_mean_interval_covers_its_share() -> None:
     covered = 0
     for i in range(300):
-        value, low, high = mean_interval(torch.rand(64, generator=generator("interval", i)))
+        drawn = torch.rand(64, generator=generator("interval", i))
+        found = mean_interval("mean", drawn)
+        value, low, high = (found[key] for key in ("mean", "mean/low", "mean/high"))
         assert low < value < high
         covered += low <= 0.5 <= high
     assert 0.91 < covered / 300 < 0.98
     with pytest.raises(ValueError, match="n >= 2"):
-        mean_interval(torch.zeros(1))
+        mean_interval("mean", torch.zeros(1))
 
 
 @pytest.mark.parametrize(

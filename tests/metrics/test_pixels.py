@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import laplace
+from scipy.stats import bootstrap
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from gen_models.data.module import MNISTDataModule
+from gen_models.metrics.intervals import mean_interval
 from gen_models.metrics.pixels import (
     gaussian_images,
     independent_pixels,
@@ -23,29 +25,27 @@ def test_sharpness_against_scipy(digits: MNISTDataModule) -> None:
     images = digits.splits["test"].images[:50].float() / 255
     inner = [laplace(image[0].double().numpy())[1:-1, 1:-1] for image in images]
     found = sharpness(images)
-    assert found.laplacian_variance == pytest.approx(np.mean([i.var() for i in inner]), rel=1e-5)
+    assert found["laplacian_variance"] == pytest.approx(np.mean([i.var() for i in inner]), rel=1e-5)
     pixels = images.numpy()
-    assert found.grey_share == pytest.approx(((pixels > 0.1) & (pixels < 0.9)).mean())
+    assert found["grey_share"] == pytest.approx(((pixels > 0.1) & (pixels < 0.9)).mean())
 
 
 @pytest.mark.mnist
 def test_grey_share_of_mnist_is_the_known_one(mnist_root: str) -> None:
     data = MNISTDataModule(root=mnist_root)
     data.setup()
-    assert sharpness(data.splits["test"].images / 255).grey_share == pytest.approx(0.086, abs=0.001)
+    assert sharpness(data.splits["test"].images / 255)["grey_share"] == pytest.approx(
+        0.086, abs=0.001
+    )
 
 
-@pytest.mark.parametrize("leave_one_out", [False, True])
-def test_nearest_is_scikit_learns(
-    digits: MNISTDataModule, leave_one_out: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nearest_is_scikit_learns(digits: MNISTDataModule, monkeypatch: pytest.MonkeyPatch) -> None:
     reference = digits.splits["train"].images[:300].float() / 255
-    images = reference if leave_one_out else digits.splits["test"].images[:70].float() / 255
+    images = digits.splits["test"].images[:70].float() / 255
     monkeypatch.setattr("gen_models.metrics.pixels.CHUNK_BYTES", 4 * 300 * 64)
-    found = nearest(images, reference, leave_one_out=leave_one_out)
+    found = nearest(images, reference)
     search = NearestNeighbors(n_neighbors=1).fit(reference.flatten(1).numpy())
-    query = None if leave_one_out else images.flatten(1).numpy()
-    distances, indices = search.kneighbors(query)
+    distances, indices = search.kneighbors(images.flatten(1).numpy())
     torch.testing.assert_close(found.distances, torch.from_numpy(distances[:, 0]).float())
     assert found.indices.tolist() == indices[:, 0].tolist()
 
@@ -53,20 +53,39 @@ def test_nearest_is_scikit_learns(
 def test_a_copy_is_at_distance_zero(digits: MNISTDataModule) -> None:
     images = digits.splits["train"].images.float() / 255
     assert nearest(images[100:110], images).distances.eq(0).all()
-    with pytest.raises(ValueError, match="other images"):
-        nearest(images[:1], images[:1], leave_one_out=True)
 
 
 def test_memorisation_tells_copies_from_new_images(digits: MNISTDataModule) -> None:
     train, test, held_out = (
         digits.splits[name].images.float() / 255 for name in ("train", "test", "validation")
     )
-    reference = memorisation(test, train, test, leave_one_out=True).ratio
-    assert reference < 1  # more training images than test images
-    assert memorisation(held_out, train, test).ratio == pytest.approx(reference, rel=0.1)
+    few = train[:300]
+    reference = mean_interval("ratio", memorisation(held_out, few, test))
+    assert reference["ratio/low"] < 1 < reference["ratio/high"]  # of neither set
     noise = 0.02 * torch.randn(train.shape, generator=generator("noise"))
-    assert memorisation((train + noise)[:200], train, test).ratio < 0.5 * reference
-    assert memorisation(test[:20], train, test).ratio == float("inf")
+    copies = mean_interval("ratio", memorisation(train + noise, few, test))
+    assert copies["ratio/high"] < 0.95  # the originals of a quarter are among the few
+    with pytest.raises(ValueError, match="as many of each"):
+        memorisation(held_out, train, test)
+
+
+def test_the_interval_of_memorisation_is_the_bootstraps(digits: MNISTDataModule) -> None:
+    train, test, images = (
+        digits.splits[name].images[:200].float() / 255 for name in ("train", "test", "validation")
+    )
+    to_train, to_test = (nearest(images, known).distances.numpy() for known in (train, test))
+    drawn = bootstrap(
+        (to_train, to_test),
+        lambda a, b, axis: a.mean(axis) / b.mean(axis),
+        paired=True,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    )
+    found = mean_interval("ratio", memorisation(images, train, test))
+    assert found["ratio"] == pytest.approx(to_train.mean() / to_test.mean(), rel=1e-5)
+    low, high = drawn.confidence_interval
+    assert found["ratio/low"] == pytest.approx(low, abs=float(0.1 * (high - low)))
+    assert found["ratio/high"] == pytest.approx(high, abs=float(0.1 * (high - low)))
 
 
 def test_principal_components_are_scikit_learns(digits: MNISTDataModule) -> None:

@@ -318,6 +318,18 @@ def test_it_learns(model: Any, figure: str | None, digits: MNISTDataModule) -> N
         (GAN, {"betas": [0.5]}, "betas"),
         (GAN, {"betas": [0.5, 1.0]}, "betas"),
         (GAN, {"latent_dim": 0}, "latent_dim"),
+        (GAN, {"network": "resnet"}, "network"),
+        (GAN, {"width": 30}, "width"),
+        (GAN, {"network": "conv"}, "generator_dims"),
+        (GAN, {"generator_dims": None}, "generator_dims"),
+        (GAN, {"loss": "bce"}, "loss"),
+        (GAN, {"r1": -1.0}, "r1"),
+        (GAN, {"r2": "1"}, "r2"),
+        (GAN, {"gradient_penalty": -1}, "gradient_penalty"),
+        (GAN, {"penalty_every": 0}, "penalty_every"),
+        (GAN, {"loss": "hinge", "label_smoothing": 0.1}, "label_smoothing"),
+        (GAN, {"conditional": "yes"}, "conditional"),
+        (GAN, {"spectral_norm": 1}, "spectral_norm"),
         (VAE, {"lr": float("inf")}, "lr"),
         (VAE, {"lr": "fast"}, "lr"),
         (VAE, {"encoder_dims": "256"}, "encoder_dims"),
@@ -333,3 +345,11 @@ def test_arguments_out_of_range_are_named(
 ) -> None:
     with pytest.raises(ValueError, match=f"^{named} must be"):
         model_class(**arguments)
+
+
+def test_the_output_bias_of_the_data(digits: MNISTDataModule) -> None:
+    model = VAE(encoder_dims=[8], data_bias=True, lr=1e-12)
+    fit(model, digits, steps=1)
+    mean = (digits.splits["train"].images.double() / 255).mean(0).clamp(0.001, 0.999)
+    found = model.network.last_bias.sigmoid().view(1, 28, 28)
+    torch.testing.assert_close(found, mean.float(), atol=1e-6, rtol=1e-5)

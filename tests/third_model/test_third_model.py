@@ -14,6 +14,7 @@ from toy import Toy
 
 from gen_models.data.loader import InMemoryLoader
 from gen_models.errors import UserError
+from gen_models.export.programs import FORMATS, parts_of, write_part
 from gen_models.models.interface import Encoder, GenerativeModel, Likelihood
 
 HERE = Path(__file__).parent
@@ -70,6 +71,17 @@ def test_it_is_trained_evaluated_and_compared(tmp_path: Path) -> None:
     results = json.loads((tmp_path / "report/results.json").read_text())
     (group,) = results["groups"].values()
     assert group["metrics"]["encoder/mse"]["n"] == 2
+
+
+def test_it_is_exported_with_its_labels(tmp_path: Path) -> None:
+    model = Toy().eval()
+    decoder, encoder = parts_of(model, None)
+    assert list(encoder.inputs) == ["images", "labels"]
+    for part in (decoder, encoder):
+        assert write_part(part, FORMATS["torch"], tmp_path) < 1e-6
+    images, labels = torch.rand(3, 1, 28, 28), torch.tensor([7, 0, 9])
+    mean, _ = torch.export.load(tmp_path / "encoder.pt2").module()(images, labels)
+    assert torch.allclose(mean, model.encode(images, labels)[0], atol=1e-5)
 
 
 def test_an_option_that_it_does_not_take_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+"""`gen-models runs, remove`: which runs there are, how far they are; away with some."""
+
+import shutil
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.live import Live
+from rich.table import Table
+
+from gen_models.cli.app import app
+from gen_models.errors import UserError
+from gen_models.runs.directory import RunDirectory
+from gen_models.runs.listing import Listed, list_runs
+from gen_models.terminal import say, show
+
+COLORS = {"running": "green", "stopped": "yellow", "diverged": "red", "failed": "red"}
+SECONDS = 2  # between two looks
+
+
+@app.command()
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Where runs are written.")] = Path("outputs"),
+    watch: Annotated[bool, typer.Option("--watch", help="Go on until Ctrl-C.")] = False,
+) -> None:
+    """List all runs under a folder: how far they are, and how near to real images."""
+    if not watch:
+        show(_table(list_runs(folder)))
+        return
+    with suppress(KeyboardInterrupt), Live(auto_refresh=False) as live:
+        while True:
+            found = sorted(list_runs(folder), key=lambda run: run.state != "running")
+            live.update(_table(found), refresh=True)
+            time.sleep(SECONDS)
+
+
+@app.command()
+def remove(
+    paths: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete runs, with their weights, metrics and pictures."""
+    found = [RunDirectory(path) for path in paths]
+    for run in found:
+        if not run.read_status():
+            raise UserError(f"{run.path}: not a run (there is no status.json in it): name runs")
+        if run.is_locked():
+            raise UserError(f"{run.path}: is being trained or measured: stop that first")
+    for run in found:
+        say(f"{run.path} ({run.read_status()['status']}, {_mebibytes(run.path):.1f} MiB)")
+    if not yes and not typer.confirm(f"Delete {'it' if len(found) == 1 else 'them'}?"):
+        raise UserError("nothing was deleted")
+    for run in found:
+        with run.lock():
+            try:
+                shutil.rmtree(run.path)
+            except OSError as error:
+                raise UserError(f"{run.path}: cannot be deleted ({error.strerror})") from error
+
+
+def _table(found: Sequence[Listed]) -> Table:
+    counts = Counter(run.state for run in found)
+    caption = ", ".join(f"{count} {state}" for state, count in counts.items())
+    table = Table(box=SIMPLE_HEAD, padding=0, caption=caption, caption_justify="left")
+    for name in ("data", "model", "phase"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("name", overflow="fold")
+    table.add_column("state", no_wrap=True)
+    for name in ("epoch", "left", "fid_lenet"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for run in found:
+        color = COLORS.get(run.state)
+        table.add_row(
+            run.data,
+            run.model,
+            run.phase,
+            run.path.resolve().name,
+            f"[{color}]{run.state}[/]" if color else run.state,
+            "-" if run.epoch is None else f"{run.epoch}/{run.epochs}",
+            "-" if run.left is None else str(timedelta(seconds=round(run.left))),
+            "-" if run.distance is None else f"{run.distance:.2f} {run.images}",
+        )
+    return table
+
+
+def _mebibytes(folder: Path) -> float:
+    return sum(file.lstat().st_size for file in folder.rglob("*") if file.is_file()) / 2**20

@@ -1,0 +1,1 @@
+"""The explorer: one HTML page that draws, recreates and changes images by a run's own network."""

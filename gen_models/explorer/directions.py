@@ -1,0 +1,104 @@
+"""The latent directions that change images most, and the prior as the page draws it."""
+
+from typing import NamedTuple
+
+import torch
+from scipy.stats import kstest
+from torch import Tensor, nn
+
+from gen_models.errors import UserError
+from gen_models.metrics.pixels import principal_components
+from gen_models.models.interface import Encoder, GenerativeModel, encode_means
+from gen_models.seeding import generator
+
+DIRECTIONS = 8
+CLASSES = 10
+DRAWS = 5000  # of the prior
+DISTANCE = 0.02  # of two distribution functions: 0.01 is chance for a thousand draws of ten
+
+
+class Directions(NamedTuple):
+    """Steps in z of one standard deviation each, those of the largest variance first."""
+
+    steps: Tensor  # (k, latent_dim); 0 in the label's columns
+    shares: Tensor  # (k,) of the variance, [0, 1]
+
+
+class Prior(NamedTuple):
+    """What z is drawn from."""
+
+    kind: str  # "normal" or "uniform", in [-1, 1]
+    classes: int  # of the label that is appended one-hot; 0 for a model that is not conditional
+
+
+@torch.no_grad()
+def prior_of(model: GenerativeModel) -> Prior:
+    """Find out by drawing.
+
+    Raises:
+        UserError: The prior is none of those that the page can draw from.
+    """
+    every = torch.arange(CLASSES)
+    last = model.prior(CLASSES, generator("explorer labels"), every)[:, -CLASSES:]
+    classes = CLASSES if torch.equal(last.cpu(), torch.eye(CLASSES)) else 0
+    z = model.prior(DRAWS, generator("explorer prior"))[:, : model.latent_dim - classes]
+    numbers = z.flatten().cpu().numpy()
+    for kind, name, arguments in (("normal", "norm", (0, 1)), ("uniform", "uniform", (-1, 2))):
+        if kstest(numbers, name, arguments).statistic < DISTANCE:
+            return Prior(kind, classes)
+    raise UserError(
+        f"a {type(model).__name__}'s prior is neither N(0, I) nor U(-1, 1), and the page can draw "
+        "from no other: leave this run out"
+    )
+
+
+@torch.no_grad()
+def principal_directions(
+    model: GenerativeModel, prior: Prior, images: Tensor, labels: Tensor
+) -> Directions:
+    """Principal components of the encoder's means or, without an encoder, of the first layer.
+
+    The latter is GANSpace (Haerkoenen et al. 2020, section 3.1, for a prior that is isotropic):
+    components of what the generator's first layer makes of draws of the prior, and for each the
+    step in z that goes with it, by least squares.
+
+    Args:
+        model: In eval mode, on the CPU.
+        prior: Its own.
+        images: (n, 1, 28, 28) in [0, 1], for an encoder.
+        labels: (n,) int64.
+    """
+    width = model.latent_dim - prior.classes
+    count = min(DIRECTIONS, width)
+    if isinstance(model, Encoder):
+        found = principal_components(encode_means(model, images, labels)[:, :width], width)
+        steps = found.components * found.variances.sqrt().unsqueeze(1)  # (width, width)
+    else:
+        z = model.prior(DRAWS, generator("explorer"), torch.zeros(DRAWS, dtype=torch.int64))
+        layer = _first_layer(model, z)  # (draws, units)
+        found = principal_components(layer, min(width, layer.shape[1]))
+        scores = (layer - found.mean) @ found.components.T
+        scores = scores / found.variances.sqrt().clamp(min=1e-12)  # of standard deviation 1
+        steps = torch.linalg.lstsq(scores, z[:, :width]).solution  # (components, width)
+    steps = torch.cat([steps[:count], steps.new_zeros(len(steps[:count]), prior.classes)], 1)
+    return Directions(steps, found.variances[:count] / found.variances.sum())
+
+
+def _first_layer(model: GenerativeModel, z: Tensor) -> Tensor:
+    """What the first layer with weights makes of z, (n, units)."""
+    assert isinstance(model, nn.Module)
+    made: list[Tensor] = []
+
+    def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        made.append(output)
+
+    layers = [module for module in model.modules() if "weight" in module._parameters]
+    handles = [layer.register_forward_hook(keep) for layer in layers]
+    try:
+        model.decode(z)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not made:
+        raise UserError(f"a {type(model).__name__} has no layer with weights: leave this run out")
+    return made[0].flatten(1)

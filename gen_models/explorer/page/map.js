@@ -1,0 +1,81 @@
+/* The map: each test image is its digit, where an encoder or the classifier puts it. */
+
+const map = $("map"), MARGIN = 14;
+let chosen = null; // index of a test image
+
+/* Where the test images are on the canvas, in CSS pixels. */
+function mapPlaces() {
+  const { points } = content, box = [map.clientWidth, map.clientHeight];
+  const ends = [0, 1].map((axis) => {
+    const values = points.map((point) => point[axis]);
+    return [Math.min(...values), Math.max(...values)];
+  });
+  return points.map((point) => point.map((value, axis) => {
+    const [low, high] = ends[axis], share = (value - low) / (high - low || 1);
+    return MARGIN + (axis ? 1 - share : share) * (box[axis] - 2 * MARGIN);
+  }));
+}
+
+function drawMap() {
+  if (!content.points) return;
+  const ratio = devicePixelRatio || 1, context = map.getContext("2d");
+  map.width = map.clientWidth * ratio;
+  map.height = map.clientHeight * ratio;
+  context.scale(ratio, ratio);
+  Object.assign(context, { textAlign: "center", textBaseline: "middle" });
+  context.font = "600 13px system-ui, sans-serif";
+  const style = getComputedStyle(document.documentElement), places = mapPlaces();
+  places.forEach(([x, y], i) => {
+    context.fillStyle = style.getPropertyValue(`--d${content.labels[i]}`);
+    context.globalAlpha = i === chosen ? 1 : 0.75;
+    context.fillText(content.labels[i], x, y);
+  });
+  if (chosen === null) return;
+  context.globalAlpha = 1;
+  context.strokeStyle = style.getPropertyValue("--ink");
+  context.lineWidth = 2;
+  context.beginPath();
+  context.arc(...places[chosen], 11, 0, 2 * Math.PI);
+  context.stroke();
+}
+
+/* The index with the smallest cost. */
+function smallest(costs) { return costs.indexOf(Math.min(...costs)); }
+
+function nearestTo(x, y) {
+  return smallest(mapPlaces().map((place) => Math.hypot(place[0] - x, place[1] - y)));
+}
+
+/* The nearest in one direction, within 45 degrees of it; the same if there is none. */
+function neighbour([right, down]) {
+  const places = mapPlaces(), [x, y] = places[chosen ?? 0];
+  const costs = places.map((place, i) => {
+    const ahead = (place[0] - x) * right + (place[1] - y) * down;
+    const aside = Math.abs((place[0] - x) * down) + Math.abs((place[1] - y) * right);
+    return i === chosen || ahead <= 0 || aside > ahead ? Infinity : Math.hypot(ahead, aside);
+  });
+  return Math.min(...costs) === Infinity ? chosen ?? 0 : smallest(costs);
+}
+
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+function mark(index) {
+  chosen = index;
+  drawMap();
+}
+
+/* Calls `picked` with the index of the test image that was clicked, or reached by the arrow keys. */
+function watchMap(picked) {
+  if (!content.points) { $("map-figure").hidden = true; return; }
+  const shares = content.mapShares.map(percent).join(" and ");
+  $("map-caption").textContent = `${content.points.length} test images, where ${content.map} puts `
+    + `them: its two principal components (${shares} of the variance). Click on one.`;
+  map.onclick = ({ offsetX, offsetY }) => picked(nearestTo(offsetX, offsetY));
+  map.onkeydown = (event) => {
+    if (!(event.key in ARROWS)) return;
+    event.preventDefault();
+    picked(neighbour(ARROWS[event.key]));
+  };
+  new ResizeObserver(drawMap).observe(map);
+  matchMedia("(prefers-color-scheme: dark)").onchange = drawMap;
+}

@@ -1,0 +1,97 @@
+/* New images, and the sliders that change the one that was picked. */
+
+const COUNT = 20;
+const grids = columns($("grids")).map((column, index) => {
+  const grid = make("div", { className: "grid" });
+  column.append(grid);
+  const tiles = Array.from({ length: COUNT }, (_, i) => {
+    const canvas = picture("tile", ""), seen = make("span");
+    const button = make("button", { ariaPressed: "false" }, canvas, seen);
+    button.onclick = () => pick(index, i);
+    grid.append(button);
+    return { button, canvas, seen };
+  });
+  return { tiles, z: null };
+});
+
+let digit = null; // that a conditional model is asked for
+
+const drawAll = latest(async () => {
+  const seed = Number($("seed").value) || 0;
+  await Promise.all(models.map(async (model, index) => {
+    const z = prior(model, uniforms(seed), COUNT, digit);
+    const images = await decode(model, z, COUNT);
+    grids[index].z = z;
+    grids[index].tiles.forEach(({ canvas }, i) => {
+      show(canvas, images.subarray(PIXELS * i, PIXELS * (i + 1)));
+    });
+    pick(index, 0);
+    const chances = await classify(images, COUNT);
+    grids[index].tiles.forEach(({ button, seen }, i) => {
+      if (!chances) { button.ariaLabel = `Image ${i + 1}`; return; }
+      const best = likeliest(chances[i]), share = chances[i][best];
+      seen.textContent = best;
+      seen.style.color = `color-mix(in srgb, var(--ink) ${percent(share)}, var(--line))`;
+      button.ariaLabel = `Image ${i + 1}: a ${best}, ${percent(share)}`;
+      button.title = `The classifier sees a ${best} (${percent(share)})`;
+    });
+  }));
+});
+
+$("draw").onclick = () => { $("seed").value = Number($("seed").value) + 1; drawAll(); };
+$("seed").oninput = drawAll;
+
+if (models.some((model) => model.classes)) {
+  const names = ["any", ...Array(10).keys()];
+  names.forEach((name, i) => {
+    const button = make("button", { ariaPressed: String(i === 0) }, String(name));
+    button.onclick = () => {
+      digit = name === "any" ? null : name;
+      for (const each of $("digits").children) each.ariaPressed = String(each === button);
+      drawAll();
+    };
+    $("digits").append(button);
+  });
+  $("digits").prepend("digit ");
+  $("digits").hidden = false;
+}
+
+const kinds = models.map((model) => (model.encode === null
+  ? `the outputs of ${model.title}'s first layer` : `the means of ${model.title}'s encoder`));
+$("ways").textContent = kinds.join(" and ");
+
+const panels = columns($("sliders")).map((column, index) => {
+  const model = models[index], display = viewer(column, `${model.title}: the picked image`);
+  const inputs = model.steps.map((step, k) => {
+    const input = make("input", { type: "range", min: -4, max: 4, step: 0.1, value: 0 });
+    const output = make("output", {}, "0.0");
+    input.oninput = () => { output.textContent = Number(input.value).toFixed(1); move(index); };
+    const name = `${k + 1} (${percent(model.shares[k])})`;
+    column.append(make("label", { className: "slider" }, name, input, output));
+    return { input, output };
+  });
+  return { inputs, display, z: null };
+});
+
+function pick(index, i) {
+  const { latent } = models[index];
+  grids[index].tiles.forEach(({ button }, k) => { button.ariaPressed = String(k === i); });
+  panels[index].z = grids[index].z.slice(latent * i, latent * (i + 1));
+  move(index);
+}
+
+const moves = models.map((model, index) => latest(async () => {
+  const { inputs, display } = panels[index], z = Float32Array.from(panels[index].z);
+  model.steps.forEach((step, k) => {
+    step.forEach((number, i) => { z[i] += number * inputs[k].input.value; });
+  });
+  display(await decode(model, z));
+}));
+function move(index) { if (panels[index].z) moves[index](); }
+
+$("reset").onclick = () => panels.forEach(({ inputs }, index) => {
+  for (const { input, output } of inputs) { input.value = 0; output.textContent = "0.0"; }
+  move(index);
+});
+
+drawAll();

@@ -1,0 +1,128 @@
+"""One run into a folder that other programs read.
+
+{generator,decoder}.* encoder.* classifier.*  z.npy  samples.png  README.md  export.json
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from gen_models.data.module import MNISTDataModule
+from gen_models.errors import UserError
+from gen_models.evaluation.sampling import write_images
+from gen_models.export.card import write_card
+from gen_models.export.programs import (
+    CHECKED,
+    FORMATS,
+    check_installed,
+    parts_of,
+    write_part,
+)
+from gen_models.files import write_json
+from gen_models.metrics.classifier import Classifier, classifier_path, load_classifier
+from gen_models.models.interface import draw_fixed
+from gen_models.runs.directory import RunDirectory
+from gen_models.runs.weights import load_model
+from gen_models.training.reporting import machine
+
+Say = Callable[[str], None]
+RECORD = "export.json"
+
+
+class Exported(NamedTuple):
+    """One file of an export: shapes without the number of images, and the check's outcome."""
+
+    file: str
+    inputs: dict[str, list[int]]
+    outputs: tuple[str, ...]
+    difference: float
+
+
+@torch.random.fork_rng(devices=[])  # rebuilding a network draws its first weights
+def export_run(
+    run_dir: Path,
+    *,
+    kind: str,
+    output: Path,
+    overwrite: bool = False,
+    data_root: Path | None = None,
+    say: Say,
+) -> None:
+    """Write the networks of a run, each compared with the model, and a model card.
+
+    Args:
+        run_dir: A finished run.
+        kind: "onnx" or "torch".
+        output: The folder to make; whole or not at all.
+        overwrite: Replace an earlier export there.
+        data_root: Folder of the data sets, where a classifier that the package lacks lies; None
+            means the run's.
+        say: Called with a line for each file.
+
+    Raises:
+        UserError: Not a finished run; the folder exists; something cannot be exported.
+    """
+    check_installed(FORMATS[kind])
+    _check_output(output, overwrite)
+    model = load_model(run_dir)
+    run = RunDirectory(run_dir)
+    data = run.read_config()["data"]
+    classifier = _classifier(data["name"], data_root or data["root"], say)
+    with _whole_or_not_at_all(output) as folder:
+        exported = []
+        for part in parts_of(model, classifier):
+            try:
+                difference = write_part(part, FORMATS[kind], folder)
+            except UserError as error:
+                raise UserError(f"{run.path}: {error}") from error
+            file = f"{part.name}{FORMATS[kind].ending}"
+            say(f"{output / file}: differs by at most {difference:.1e} on {CHECKED} inputs")
+            shapes = {name: list(tensor.shape[1:]) for name, tensor in part.inputs.items()}
+            exported.append(Exported(file, shapes, part.outputs, difference))
+            if "z" in part.inputs:
+                np.save(folder / "z.npy", part.inputs["z"].numpy())
+        write_images(draw_fixed(model, 64), folder / "samples.png")
+        write_card(run, model, kind, exported, folder / "README.md")
+        files = [part._asdict() for part in exported]
+        write_json(folder / RECORD, {"run": str(run.path), "files": files} | machine())
+    say(f"{output / 'README.md'}: the model card")
+
+
+def _check_output(output: Path, overwrite: bool) -> None:
+    if not output.exists():
+        return
+    if not overwrite:
+        raise UserError(f"--output {output}: exists already: --overwrite replaces it")
+    if not (output / RECORD).is_file():
+        raise UserError(f"--output {output}: is no earlier export: choose another folder")
+
+
+def _classifier(name: str, root: str | Path | None, say: Say) -> Classifier | None:
+    path = classifier_path(name, MNISTDataModule(name=name, root=root).root)
+    if path.with_suffix(".safetensors").is_file():
+        return load_classifier(path)
+    say(f"no classifier of {name} in {path.parent}, so none is exported: "
+        f"gen-models train-classifier --data {name} makes one")  # fmt: skip
+    return None
+
+
+@contextmanager
+def _whole_or_not_at_all(output: Path) -> Iterator[Path]:
+    """A folder next to `output` that takes its place if all goes well, and else is deleted."""
+    folder = output.with_name(f"{output.name}.tmp-{os.getpid()}")
+    try:
+        try:
+            folder.mkdir(parents=True)
+            yield folder
+            shutil.rmtree(output, ignore_errors=True)
+            folder.replace(output)
+        except OSError as error:
+            raise UserError(f"--output {output}: cannot be written ({error.strerror})") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

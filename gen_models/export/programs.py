@@ -1,0 +1,206 @@
+"""Networks of a run as files: ONNX, or programs of torch.export. Each is read back and compared."""
+
+import copy
+import io
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gen_models.errors import UserError, first_line
+from gen_models.metrics.classifier import CLASSES, Classifier
+from gen_models.models.interface import Encoder, GenerativeModel
+from gen_models.seeding import generator
+
+CHECKED = 64  # inputs that are compared
+TOLERANCE = 1e-4  # largest difference allowed; float32 sums in another order differ by 1e-6
+
+
+class _Method(nn.Module):
+    """A method of a model as a network."""
+
+    def __init__(self, model: Any, name: str) -> None:
+        super().__init__()
+        self.model, self.name = model, name
+
+    def forward(self, *inputs: Tensor) -> Any:
+        """Call the method."""
+        return getattr(self.model, self.name)(*inputs)
+
+
+class Part(NamedTuple):
+    """A network to be exported.
+
+    Attributes:
+        name: Of its file, without the ending.
+        network: Takes the inputs in order; one tensor, or a tuple of them.
+        inputs: Name -> 64 examples.
+        outputs: Names of what it returns.
+    """
+
+    name: str
+    network: _Method
+    inputs: dict[str, Tensor]
+    outputs: tuple[str, ...]
+
+
+class Format(NamedTuple):
+    """A kind of file: its ending, what it needs installed, how it is written and run."""
+
+    ending: str
+    needs: tuple[str, ...]
+    write: Callable[[torch.export.ExportedProgram, Part, Path], None]
+    run: Callable[[Path, Sequence[Tensor]], list[np.ndarray]]
+
+
+def parts_of(model: GenerativeModel, classifier: Classifier | None) -> list[Part]:
+    """The decoder ("generator" of a model without an encoder), the encoder, the classifier."""
+    z = model.prior(CHECKED, generator("export"))
+    with torch.no_grad():
+        images = model.decode(z)
+    name = "decoder" if isinstance(model, Encoder) else "generator"
+    parts = [Part(name, _Method(model, "decode"), {"z": z}, ("images",))]
+    if isinstance(model, Encoder):
+        inputs = {"images": images}
+        if _needs_labels(model, images):
+            inputs["labels"] = torch.arange(CHECKED) % CLASSES
+        parts.append(Part("encoder", _Method(model, "encode"), inputs, ("mean", "logvar")))
+    if classifier is not None:
+        # channels_last, a matter of speed, would be a part of the file
+        network = copy.deepcopy(classifier.network).to(memory_format=torch.contiguous_format)
+        parts.append(
+            Part("classifier", _Method(network, "forward"), {"images": images}, ("logits",))
+        )
+    return parts
+
+
+def write_part(part: Part, kind: Format, folder: Path) -> float:
+    """Write one file and compare it with the network, on all examples and on one alone.
+
+    Returns:
+        The largest difference of an output.
+
+    Raises:
+        UserError: It cannot be exported, or what was written computes something else.
+    """
+    path = folder / f"{part.name}{kind.ending}"
+    inputs = tuple(part.inputs.values())
+    number = torch.export.Dim("n")
+    try:
+        network = _without_unused_weights(part.network.eval(), inputs)
+        shapes = {"inputs": tuple({0: number} for _ in inputs)}
+        with _quiet():
+            program = torch.export.export(network, inputs, dynamic_shapes=shapes)
+            kind.write(program, part, path)
+    except Exception as error:  # whatever the exporter raises of an operation that it cannot take
+        raise UserError(f"its {part.name} cannot be exported: {first_line(error)}") from error
+    difference = max(
+        _difference(part, kind, path, [tensor[:count] for tensor in inputs])
+        for count in (CHECKED, 1)
+    )
+    if not difference <= TOLERANCE:
+        raise UserError(
+            f"its {part.name} as a file differs by {difference:.2g} from the model, which is more "
+            f"than {TOLERANCE:g}: nothing was written"
+        )
+    return difference
+
+
+def check_installed(kind: Format) -> None:
+    """Raise a UserError if what a format needs is not installed."""
+    missing = [name for name in kind.needs if find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"{missing[0]} is not installed: the extra has it: pip install -e '.[export]'"
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch logs and prints of an operation that it cannot take: graphs, advice."""
+    logging.disable(logging.WARNING)
+    try:
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _needs_labels(model: Encoder, images: Tensor) -> bool:
+    """Whether the model is conditional: it says so when it gets none."""
+    try:
+        model.encode(images)
+    except UserError:
+        return True
+    return False
+
+
+@torch.enable_grad()
+def _without_unused_weights(network: nn.Module, inputs: tuple[Tensor, ...]) -> nn.Module:
+    """A copy without the weights on which nothing depends, as those of a GAN's discriminator."""
+    twin = copy.deepcopy(network).requires_grad_(True)
+    outputs = _tuple(twin(*inputs))
+    weights = dict(twin.named_parameters())
+    total = torch.stack([output.sum() for output in outputs]).sum()
+    gradients = torch.autograd.grad(total, list(weights.values()), allow_unused=True)
+    for name, gradient in zip(weights, gradients, strict=True):
+        if gradient is None:
+            owner, _, leaf = name.rpartition(".")
+            setattr(twin.get_submodule(owner), leaf, None)
+    return twin.requires_grad_(False)
+
+
+def _difference(part: Part, kind: Format, path: Path, inputs: Sequence[Tensor]) -> float:
+    with torch.no_grad():
+        expected = _tuple(part.network(*inputs))
+    found = kind.run(path, inputs)
+    return max(
+        float(np.abs(a.numpy() - b).max()) if a.shape == b.shape else float("inf")
+        for a, b in zip(expected, found, strict=True)
+    )
+
+
+def _tuple(outputs: Any) -> tuple[Tensor, ...]:
+    return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+def _write_onnx(program: torch.export.ExportedProgram, part: Part, path: Path) -> None:
+    torch.onnx.export(
+        program,
+        f=path,
+        input_names=list(part.inputs),
+        output_names=list(part.outputs),
+        external_data=False,
+        verbose=False,
+    )
+
+
+def _run_onnx(path: Path, inputs: Sequence[Tensor]) -> list[np.ndarray]:
+    import onnxruntime  # of the extra
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [argument.name for argument in session.get_inputs()]
+    arrays = [tensor.numpy() for tensor in inputs]
+    outputs: list[np.ndarray] = session.run(None, dict(zip(names, arrays, strict=True)))
+    return outputs
+
+
+def _write_torch(program: torch.export.ExportedProgram, part: Part, path: Path) -> None:
+    torch.export.save(program, path)
+
+
+def _run_torch(path: Path, inputs: Sequence[Tensor]) -> list[np.ndarray]:
+    with torch.no_grad():
+        return [output.numpy() for output in _tuple(torch.export.load(path).module()(*inputs))]
+
+
+FORMATS = {
+    "onnx": Format(".onnx", ("onnx", "onnxscript", "onnxruntime"), _write_onnx, _run_onnx),
+    "torch": Format(".pt2", (), _write_torch, _run_torch),
+}

@@ -1,0 +1,146 @@
+"""The networks of both models: multi-layer perceptrons, or convolutions as DCGAN's.
+
+All map flat tensors, so that a model need not know which it has: pixels are (n, 784), with the
+label of a conditional model as ten more columns.
+Radford et al. 2016, "Unsupervised Representation Learning with DCGANs": strided convolutions down,
+transposed ones up. Its batch normalisation mixes the images of a batch, so group normalisation
+(Wu & He 2018) stands in its place, and none in a discriminator, whose gradient penalty is of each
+image alone.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from gen_models.checks import check_dims, check_whole
+from gen_models.data.loader import IMAGE_SIZE
+from gen_models.models.layers import PIXELS, Activation, Dropout, mlp
+
+NETWORKS = ("mlp", "conv")
+CLASSES = 10
+GROUPS = 4  # of the normalisation
+SMALL = IMAGE_SIZE // 4  # side of the smallest feature map
+
+
+def check_network(network: str, width: int) -> None:
+    """Raise ValueError unless both are of a network that there is."""
+    if network not in NETWORKS:
+        raise ValueError(f"network must be one of {', '.join(NETWORKS)}, got {network!r}")
+    if check_whole("width", width, 1) % GROUPS:
+        raise ValueError(f"width must be a multiple of {GROUPS}, got {width}")
+
+
+def check_mirrored(
+    names: tuple[str, str], network: str, first: Sequence[int] | None, second: Sequence[int] | None
+) -> tuple[list[int], list[int]]:
+    """Hidden widths of a network and of the other, which mirrors it if it has none of its own.
+
+    Raises:
+        ValueError: They are no widths, or the network takes none.
+    """
+    if network == "conv":
+        for name, dims in zip(names, (first, second), strict=True):
+            if dims is not None:
+                raise ValueError(f"{name} must be null with network=conv, whose size is its width")
+        return [], []
+    widths = check_dims(names[0], first)  # type: ignore[arg-type]
+    return widths, check_dims(names[1], widths[::-1] if second is None else second)
+
+
+class PixelPlanes(nn.Module):
+    """Flat pixels, (n, 784 + c), as an image with a plane for each further column.
+
+    Returns (n, 1 + c, 28, 28): the planes of a label are constant, one of them 1.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Reshape."""
+        image = x[:, :PIXELS].reshape(-1, 1, IMAGE_SIZE, IMAGE_SIZE)
+        if x.shape[1] == PIXELS:
+            return image
+        planes = x[:, PIXELS:, None, None].expand(-1, -1, IMAGE_SIZE, IMAGE_SIZE)
+        return torch.cat([image, planes], 1)
+
+
+def conv_down(
+    outputs: int,
+    *,
+    width: int,
+    activation: str,
+    classes: int = 0,
+    dropout: float = 0.0,
+    normalised: bool = False,
+    spectral: bool = False,
+) -> nn.Sequential:
+    """From (n, 784 + classes) to (n, outputs): 28 x 28 to 14 x 14 to 7 x 7, then a linear layer.
+
+    Args:
+        outputs: Of the linear layer.
+        width: Channels of the first convolution; the second has twice as many.
+        activation: A key of `layers.ACTIVATIONS`.
+        classes: Columns of a label.
+        dropout: Share of units before the linear layer.
+        normalised: Group normalisation after the second convolution.
+        spectral: Spectral normalisation of every layer (Miyato et al. 2018).
+    """
+    layers: list[nn.Module] = [
+        nn.Conv2d(1 + classes, width, 4, stride=2, padding=1),  # (n, w, 14, 14)
+        nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),  # (n, 2w, 7, 7)
+        nn.Linear(2 * width * SMALL**2, outputs),
+    ]
+    first, second, last = (spectral_norm(layer) if spectral else layer for layer in layers)
+    norm = [nn.GroupNorm(GROUPS, 2 * width)] if normalised else []
+    drop = [Dropout(dropout)] if dropout > 0 else []
+    return nn.Sequential(
+        PixelPlanes(), first, Activation(activation),
+        second, *norm, Activation(activation), nn.Flatten(), *drop, last,
+    )  # fmt: skip
+
+
+def conv_up(inputs: int, *, width: int, activation: str) -> nn.Sequential:
+    """From (n, inputs) to (n, 784): a linear layer, 7 x 7 to 14 x 14 to 28 x 28."""
+    return nn.Sequential(
+        nn.Linear(inputs, 2 * width * SMALL**2),
+        nn.Unflatten(1, (2 * width, SMALL, SMALL)),
+        nn.GroupNorm(GROUPS, 2 * width),
+        Activation(activation),
+        nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1),  # (n, w, 14, 14)
+        nn.GroupNorm(GROUPS, width),
+        Activation(activation),
+        nn.ConvTranspose2d(width, 1, 4, stride=2, padding=1),  # (n, 1, 28, 28)
+        nn.Flatten(),
+    )
+
+
+def mlp_discriminator(
+    dims: Sequence[int], *, activation: str, dropout: float, classes: int = 0, spectral: bool
+) -> nn.Sequential:
+    """A perceptron of hidden widths `dims` from (n, 784 + classes) to a logit, (n, 1)."""
+    network = mlp([PIXELS + classes, *dims, 1], activation=activation, dropout=dropout)
+    if spectral:
+        for layer in network:
+            if isinstance(layer, nn.Linear):
+                spectral_norm(layer)
+    return network
+
+
+def one_hot(labels: Tensor, like: Tensor) -> Tensor:
+    """Labels (n,) as (n, 10), of the type and the device of `like`."""
+    return F.one_hot(labels, CLASSES).to(like)
+
+
+def with_labels(noise: Tensor, labels: Tensor) -> Tensor:
+    """Latents, (n, d), and the columns of their labels, (n,): (n, d + 10)."""
+    return torch.cat([noise, one_hot(labels, noise)], 1)
+
+
+def label_columns(z: Tensor) -> Tensor:
+    """Z, (..., d + 10), with the largest of the last ten columns 1 and the others 0.
+
+    So no search or line through the latent space leaves the labels.
+    """
+    digit = F.one_hot(z[..., -CLASSES:].argmax(-1), CLASSES).to(z)
+    return torch.cat([z[..., :-CLASSES], digit], -1)

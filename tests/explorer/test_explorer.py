@@ -1,0 +1,183 @@
+"""What the page is made of, and what it refuses."""
+
+import base64
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pages import make_runs, written
+from PIL import Image
+from synthetic import make_run
+from torch import Tensor, nn
+from toy import Toy
+
+from gen_models.data.module import MNISTDataModule
+from gen_models.errors import UserError
+from gen_models.explorer.directions import principal_directions, prior_of
+from gen_models.explorer.explore import explore, rounding_difference
+from gen_models.explorer.graph import Weights, lower
+from gen_models.models.gan import GAN
+from gen_models.models.vae import VAE
+from gen_models.runs.weights import save_model
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return make_runs(tmp_path_factory.mktemp("runs"))
+
+
+def test_what_cannot_be_shown_is_refused_in_one_line(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "page.html"
+    mnist = make_run(tmp_path / "mnist", "model=vae", "data=mnist")
+    save_model(mnist, VAE())
+    other = make_run(tmp_path / "other", "model=gan", "data=digits")
+    save_model(other, Unknown())
+    odd = make_run(tmp_path / "odd", "model=gan", "data=digits", "seed=1")
+    save_model(odd, OddPrior())
+    gan, vae = runs["gan"], runs["vae"]
+    for paths, message in {
+        (gan, vae, gan): "3 runs given: the page shows one or two",
+        (gan, gan): "given twice",
+        (vae, mnist.path): "runs on two data sets: digits .* and mnist",
+        (tmp_path,): "not a finished run .*: name a run directory",
+        (other.path,): r"a Unknown has an operation that the page cannot carry out: aten\.cumsum",
+        (odd.path,): r"a OddPrior's prior is neither N\(0, I\) nor U\(-1, 1\)",
+    }.items():
+        with pytest.raises(UserError, match=message) as error:
+            explore(paths, output, say=lambda line: None)
+        assert "\n" not in str(error.value)
+        assert not output.exists()
+    output.write_text("mine")
+    with pytest.raises(UserError, match=r"page.html: exists: --overwrite replaces it"):
+        explore([vae], output, say=lambda line: None)
+    assert output.read_text() == "mine"
+    explore([vae], output, overwrite=True, say=lambda line: None)
+    assert output.read_text().startswith("<!doctype html>")
+    for bad in ("page.txt", "nowhere/page.html"):
+        with pytest.raises(UserError, match=r"must end in .html|there is no folder"):
+            explore([vae], tmp_path / bad, say=lambda line: None)
+
+
+class Unknown(GAN):
+    """A generator with an operation that no page knows."""
+
+    def decode(self, z: Tensor) -> Tensor:
+        return super().decode(z.cumsum(1))
+
+
+class OddPrior(GAN):
+    """A prior that the page cannot draw from."""
+
+    def prior(self, *arguments: Any) -> Tensor:
+        return super().prior(*arguments).pow(3)
+
+
+class Rows(nn.Module):
+    """Not a function of each row alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.view(-1)
+
+
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        (Rows(), "mixes the images of a batch"),
+        (nn.GELU(approximate="tanh"), "approximate=tanh"),
+        (nn.Conv1d(4, 4, 1), "aten.conv1d.default"),
+    ],
+)
+def test_what_the_page_would_do_differently_is_not_carried(model: nn.Module, why: str) -> None:
+    with pytest.raises(UserError, match=why):
+        lower(model, model, (torch.zeros(1, 4, 4),), Weights())
+
+
+def test_a_weight_beyond_16_bits_is_refused() -> None:
+    with pytest.raises(UserError, match="above 65,504"):
+        Weights().add(torch.tensor([1e6]))
+
+
+def test_priors_are_recognised() -> None:
+    assert prior_of(GAN()) == ("uniform", 0)
+    assert prior_of(VAE()) == ("normal", 0)
+    assert prior_of(Toy()) == ("normal", 10)
+
+
+def test_a_gans_directions_are_the_singular_vectors_of_its_first_layer() -> None:
+    """Of a linear layer and an isotropic prior they are known: W = U S V', steps along V."""
+    torch.manual_seed(0)
+    model = GAN(latent_dim=6, generator_dims=[32]).eval()
+    layer = model.generator[0]
+    assert isinstance(layer, nn.Linear)
+    _, values, vectors = torch.linalg.svd(torch.randn(32, 6), full_matrices=False)
+    values = torch.tensor([6.0, 5, 4, 3, 2, 1])
+    layer.weight.data = torch.linalg.qr(torch.randn(32, 6)).Q @ values.diag() @ vectors
+    nothing = torch.zeros(0, 1, 28, 28)
+    found = principal_directions(model, prior_of(model), nothing, torch.zeros(0))
+    steps = found.steps / found.steps.norm(dim=1, keepdim=True)
+    assert ((steps * vectors).sum(1).abs() > 0.98).all()
+    assert torch.allclose(found.shares, values**2 / (values**2).sum(), atol=0.03)
+    assert torch.allclose(found.steps.norm(dim=1), torch.tensor(1 / math.sqrt(3)), atol=0.03)
+
+
+def test_an_encoders_directions_are_those_of_its_means() -> None:
+    torch.manual_seed(0)
+    model, images = VAE(latent_dim=5).eval(), torch.rand(400, 1, 28, 28)
+    found = principal_directions(model, prior_of(model), images, torch.zeros(400))
+    means = model.encode(images)[0].detach().numpy()
+    values = np.linalg.eigvalsh(np.cov(means.T, bias=True))[::-1]
+    assert np.allclose(found.steps.square().sum(1), values, rtol=1e-3)
+    along = (means - means.mean(0)) @ found.steps.numpy().T / values
+    assert np.allclose(along.std(0), 1, atol=1e-2)
+
+
+def test_rounding_is_measured() -> None:
+    torch.manual_seed(0)
+    model, images = VAE().eval(), torch.rand(20, 1, 28, 28)
+    assert rounding_difference(model, images, torch.zeros(20)) > 0
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.copy_(weight.half())
+    assert rounding_difference(model, images, torch.zeros(20)) == 0
+
+
+def test_the_page_says_what_is_left_out(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "gan.html"
+    said = written([runs["gan"]], file)
+    assert said[0].startswith("GAN final has no encoder, so a given digit is recreated by a sea")
+    assert said[1].startswith("The map shows what the classifier makes of the test images")
+    assert len(said) == 2
+    assert all(sentence in file.read_text() for sentence in said)
+    monkeypatch.setattr(
+        "gen_models.explorer.explore.classifier_path", lambda name, root: tmp_path / "none"
+    )
+    said = written([runs["gan"]], tmp_path / "bare.html")
+    assert said[1].startswith("There is no map")
+    assert "gen-models train-classifier --data digits" in said[2]
+    assert written([runs["vae"]], tmp_path / "vae.html") == said[2:]
+
+
+def test_its_test_images_are_the_data_sets(runs: dict[str, Path], tmp_path: Path) -> None:
+    written([runs["vae"]], tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    content = json.loads(text.split('id="content">')[1].split("</script>")[0])
+    png = content["sprite"].partition(",")[2]
+    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(png))))
+    data = MNISTDataModule(name="digits")
+    data.setup()
+    known = {image.numpy().tobytes() for image in data.splits["test"].images[:, 0]}
+    for index in range(len(content["labels"])):
+        row, column = divmod(index, content["columns"])
+        tile = sheet[28 * row : 28 * row + 28, 28 * column : 28 * column + 28]
+        assert tile.tobytes() in known
+    assert len(content["labels"]) == len(content["points"]) == 300
+    assert "CC BY 4.0" in text
