@@ -12,13 +12,22 @@ import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 TRAIN = str(Path(__file__).parent.parent / "train.py")
 CLI = ["-c", "from gen_models.cli import app; app()"]
 
 
-def call(*arguments: str) -> tuple[float, float]:
-    """`python ARGUMENTS`: seconds and the highest resident memory in MiB."""
+class Usage(NamedTuple):
+    """What a process took."""
+
+    seconds: float
+    cpu_seconds: float  # of all its threads
+    peak: float  # the highest resident memory, MiB
+
+
+def call(*arguments: str) -> Usage:
+    """`python ARGUMENTS`, whose output is not shown."""
     begin = time.perf_counter()
     with open(os.devnull, "w") as nowhere:
         pid = os.posix_spawn(
@@ -30,7 +39,8 @@ def call(*arguments: str) -> tuple[float, float]:
     _, status, usage = os.wait4(pid, 0)
     if status != 0:
         raise SystemExit(f"{' '.join(arguments)}: exit code {os.waitstatus_to_exitcode(status)}")
-    return time.perf_counter() - begin, usage.ru_maxrss / 1024
+    cpu_seconds = usage.ru_utime + usage.ru_stime
+    return Usage(time.perf_counter() - begin, cpu_seconds, usage.ru_maxrss / 1024)
 
 
 def main() -> None:
@@ -39,15 +49,15 @@ def main() -> None:
     parser.add_argument("--data", default="mnist", help="that is on disk already")
     data = parser.parse_args().data
     for name, command in (("python train.py", [TRAIN]), ("gen-models", CLI)):
-        seconds = min(call(*command, "--help")[0] for _ in range(3))
+        seconds = min(call(*command, "--help").seconds for _ in range(3))
         print(f"{name} --help: {seconds:.2f} s", flush=True)
-    _, imports = call("-c", "import gen_models.training, gen_models.evaluation")
+    imports = call("-c", "import gen_models.training, gen_models.evaluation").peak
     print(f"imports alone: {imports:.0f} MiB", flush=True)
     with TemporaryDirectory() as folder:
         options = [f"data={data}", "model=gan", "phase=final", "trainer=smoke"]
         for what, evaluate in (("training", "none"), ("training and evaluating", "full")):
             words = [f"evaluate={evaluate}", "overwrite=true", f"output_dir='{folder}'"]
-            _, peak = call(TRAIN, *options, *words)
+            peak = call(TRAIN, *options, *words).peak
             print(f"{what} the final GAN: {peak:.0f} MiB", flush=True)
 
 

@@ -3,7 +3,9 @@
 The one file of the package that knows Hydra; no room imports it.
 """
 
+import hashlib
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,11 +18,13 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
+from hydra.utils import instantiate as instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gen_models.comparison.settings import short_name, varying
 from gen_models.errors import UserError, one_line
+from gen_models.files import read_json, write_json
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import identity, run_path
 from gen_models.terminal import say
@@ -72,45 +76,84 @@ def compose_overrides(overrides: Sequence[str]) -> dict[str, Any]:
         raise UserError(f"{' '.join(overrides)}: {one_line(error)}") from error
 
 
-class SweepEnd(Callback):
-    """Lets a sweep go on when a job fails, and says at its end how to compare the runs."""
+def compose_job(overrides: Sequence[str]) -> Job:
+    """What `python train.py OVERRIDES` is to train.
 
-    def __init__(self) -> None:
-        self.runs: dict[Path, dict[str, Any]] = {}  # run directory -> identity
-        self.failed = 0
+    Raises:
+        UserError: They do not compose.
+    """
+    groups = [text for text in overrides if text.partition("=")[0] in GROUPS]
+    return Job(compose_overrides(overrides), compose_overrides(groups))
+
+
+class SweepEnd(Callback):
+    """Lets a sweep go on when a job fails; says at its end which failed, and what to type next.
+
+    Jobs may run in other processes or on other machines, with copies of this object: each leaves
+    a note in a folder of the sweep's, and the process that began the sweep reads them.
+    """
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Choose the folder of the notes."""
+        command = " ".join(config.hydra.overrides.task)
+        digest = hashlib.sha256(command.encode()).hexdigest()[:16]
+        self.notes = Path(config.hydra.sweep.dir).absolute() / f"jobs-{digest}"
+        shutil.rmtree(self.notes, ignore_errors=True)  # of the same sweep, stopped on its way
+
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:
+        """Show no progress bar of a job beside others: they would overwrite one another."""
+        if config.hydra.launcher._target_.endswith("JoblibLauncher"):  # in a process of its own
+            os.environ["TTY_INTERACTIVE"] = "0"
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        """Note the job's run, if it came as far as to have one."""
+        """Note how the job ended, and its run if it came as far as to have one."""
+        if not in_sweep():
+            return
+        overrides = list(config.hydra.overrides.task)
+        note: dict[str, Any] = {"overrides": overrides, "error": None, "run": None}
         if job_return.status == JobStatus.FAILED:  # Hydra would end the sweep without its end
-            self.failed += 1
+            error = job_return._return_value
+            note["error"] = one_line(error.__cause__ or error)
             job_return.status, job_return.return_value = JobStatus.COMPLETED, None
         with suppress(UserError, AttributeError, KeyError, TypeError):  # the job has said it
             job = job_of(config)
             path = run_path(job.config, job.defaults)
             if RunDirectory(path).status.exists():
-                self.runs[path] = identity(job.config)
+                note["run"] = str(path)
+        with suppress(OSError):  # an output_dir that cannot be written: the job has said it
+            self.notes.mkdir(parents=True, exist_ok=True)
+            write_json(self.notes / f"{config.hydra.job.num:06}.json", note)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Say what to type next.
+        """Say what failed, and what to type next.
 
         Raises:
             SystemExit: With code 1, if a job failed.
         """
-        if len(self.runs) > 1:
-            self._suggest_comparison()
-        if self.failed:
+        notes = [read_json(file) for file in sorted(self.notes.glob("*.json"))]
+        shutil.rmtree(self.notes, ignore_errors=True)
+        failed = [note for note in notes if note["error"]]
+        if failed:
+            say(f"Failed: {len(failed)} of {len(notes)} jobs")
+            for note in failed:
+                say(f"  {' '.join(note['overrides'])}: {note['error']}")
+        paths = [Path(run) for run in dict.fromkeys(note["run"] for note in notes) if run]
+        if len(paths) > 1:
+            _suggest_comparison(paths)
+        if failed or not notes:
             sys.exit(1)
 
-    def _suggest_comparison(self) -> None:
-        """The comparison of the runs, by the setting that was swept."""
-        paths, settings = list(self.runs), list(self.runs.values())
-        one_kind = len({path.parent for path in paths}) == 1
-        keys = [key for key in varying(settings) if key != "seed"] if one_kind else []
-        by = f" --by {short_name(keys[0])}" if len(keys) == 1 else ""
-        folder = Path(os.path.commonpath(paths))
-        alone = {file.parent for file in folder.rglob("status.json")} == set(paths)
-        say("Next:")
-        say(f"  gen-models compare {folder if alone else ' '.join(map(str, paths))}{by}")
+
+def _suggest_comparison(paths: list[Path]) -> None:
+    """Say how to compare the runs, by the setting that was swept."""
+    settings = [identity(RunDirectory(path).read_config()) for path in paths]
+    one_kind = len({path.parent for path in paths}) == 1
+    keys = [key for key in varying(settings) if key != "seed"] if one_kind else []
+    by = f" --by {short_name(keys[0])}" if len(keys) == 1 else ""
+    folder = Path(os.path.commonpath(paths))
+    alone = {file.parent for file in folder.rglob("status.json")} == set(paths)
+    say("Next:")
+    say(f"  gen-models compare {folder if alone else ' '.join(map(str, paths))}{by}")
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:

@@ -10,6 +10,12 @@ NOISE = ("To append to", "See https://", "full_key:", "object_type=", "reference
 # torch's CPU allocator raises a plain RuntimeError; so do sizes beyond any memory.
 ON_CPU = ("can't allocate memory", "Storage size calculation overflowed")
 
+# What joblib and submitit raise of a job that left no result.
+KILLED = ("TerminatedWorkerError", "UncompletedJobError", "FailedJobError")
+
+# Hydra's launchers that come with an extra.
+LAUNCHERS = {"hydra/launcher/joblib": "parallel", "hydra/launcher/submitit_slurm": "slurm"}
+
 
 class UserError(Exception):
     """Bad input; the message names the key or the file and says what to do."""
@@ -17,6 +23,14 @@ class UserError(Exception):
 
 class DivergedError(UserError):
     """A loss stopped being finite."""
+
+
+class StoppedEarly(UserError):
+    """A run was ended because others do better; the same command goes on with it."""
+
+
+class BusyError(UserError):
+    """Another process is at work on a run."""
 
 
 def raise_if_out_of_memory(error: BaseException, remedy: str) -> None:
@@ -61,6 +75,11 @@ def one_line(error: Exception) -> str:
     text = str(error).partition("Config search path")[0]
     lines = [line.strip() for line in text.splitlines()]
     message = " ".join(line for line in lines if line and not line.startswith(NOISE))
+    for launcher, extra in LAUNCHERS.items():
+        if launcher in message:
+            message = f"{launcher} is not installed: pip install -e '.[{extra}]'"
+    if type(error).__name__ in KILLED:
+        message = f"a job of the sweep was killed: the same command goes on from there ({message})"
     override = getattr(error, "override", None)  # Hydra's parser knows it, and may not say it
     if override:
         reason = message.replace(override, "").strip()

@@ -112,7 +112,7 @@ def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
 
 
 def wait_for(condition: Any, process: subprocess.Popen[str]) -> None:
-    for _ in range(600):
+    for _ in range(3000):  # five minutes, on a busy machine
         if condition():
             return
         assert process.poll() is None, process.communicate()

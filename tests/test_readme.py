@@ -107,19 +107,15 @@ KEYS = re.findall(r"`([a-z_/]+)`", HEADER)
 
 
 @pytest.mark.parametrize("label", list(RESULTS["groups"]))
-def test_the_results_are_those_of_the_comparison(label: str) -> None:
-    """Each mean and half interval of the table, to the digits shown, from docs/results.json."""
+def test_the_results_are_those_of_every_seed(label: str) -> None:
+    """Each value of the table, to the digits shown, from docs/results.json."""
     group = RESULTS["groups"][label]
     seeds, *cells = ROWS[label]
     assert int(seeds) == len(group["runs"]) == 3
     assert len(cells) == len(KEYS) >= 5
     for key, cell in zip(KEYS, cells, strict=True):
-        if key not in group["metrics"]:
-            assert cell == "-"
-            continue
-        figure, of = group["metrics"][key], metric(key)
-        half = (figure["high"] - figure["low"]) / 2
-        assert cell == f"{of.show(figure['mean'])} ± {of.show(half)}", key
+        values = group["metrics"][key]["values"].values() if key in group["metrics"] else []
+        assert cell == (", ".join(map(metric(key).show, values)) or "-"), key
 
 
 @pytest.mark.parametrize("name", ["floor", "gaussian", "noise"])
@@ -129,18 +125,8 @@ def test_the_bounds_are_those_of_the_comparison(name: str) -> None:
     assert cells == shown
 
 
-def test_the_verdicts_on_the_claims_are_those_of_the_comparison() -> None:
-    answered = {c["claim"]: c for c in RESULTS["claims"] if c["outcome"] != "not answered"}
-    assert set(re.findall(r"^- \*\*(C\d)\*\*", SECTION, re.MULTILINE)) == set(answered)
-    for name, claim in answered.items():
-        line = re.search(rf"^- \*\*{name}\*\* .*$", SECTION, re.MULTILINE)
-        assert line is not None
-        assert claim["says"] in line.group()
-        assert f"**{claim['summary']}**" in line.group()
-
-
 @pytest.mark.parametrize("label", list(RESULTS["groups"]))
-def test_the_readmes_table_has_the_seeds_of_the_comparison(label: str) -> None:
+def test_the_readmes_table_has_every_seed(label: str) -> None:
     row = next(line for line in README.splitlines() if line.startswith(f"| {label} |"))
     cells = [cell.strip() for cell in row.strip("| ").split("|")][1:]
     metrics = RESULTS["groups"][label]["metrics"]

@@ -53,23 +53,14 @@ def compare(
         str | None,
         typer.Option(metavar="KEY", help="Draw metrics against this setting: lr, activation, ..."),
     ] = None,
-    study: Annotated[
-        str, typer.Option(metavar="NAME", help="Of conf/study, or a YAML file: its claims.")
-    ] = "wanare",
     output: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("comparison"),
 ) -> None:
-    """Compare runs: means over seeds, verdicts, pictures, claims, in a report of one page."""
+    """Compare runs: every seed, verdicts, pictures, in a report of one page."""
     from gen_models.comparison import report, terminal
     from gen_models.comparison.compare import compare as compare_runs
-    from gen_models.composition import compose_overrides
-    from gen_models.study.answer import answer
-    from gen_models.study.load import load_study
 
-    claims = load_study(study)
     comparison = compare_runs(runs, by)
-    answers = answer(claims, comparison.groups, comparison.bounds, compose_overrides)
-    written = report.write_report(comparison, output, answers)
-    terminal.show(comparison, written, answers)
+    terminal.show(comparison, report.write_report(comparison, output))
 
 
 @app.command()

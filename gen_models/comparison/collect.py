@@ -36,15 +36,10 @@ class Run:
     metrics: dict[str, float] = field(repr=False)  # NaN throughout if the run diverged
 
     @property
-    def missing_digits(self) -> float:
-        """Digits missing from the new images; 0 where they were not counted."""
-        counts = [self.metrics.get(f"{size}missing_digits", 0.0) for size in ("", QUICK)]
-        return max((count for count in counts if math.isfinite(count)), default=0.0)
-
-    @property
-    def collapsed(self) -> bool:
-        """Whether half of the digits, or more, are missing from its new images."""
-        return self.missing_digits >= COLLAPSED
+    def failed(self) -> bool:
+        """As `has_failed` says; of a run measured with 2,000 images, by those."""
+        prefix = "" if FID in self.metrics else QUICK
+        return self.diverged or has_failed(self.metrics, prefix)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Errors by image and pictures of evaluation.npz; empty if there is none.
@@ -60,6 +55,13 @@ class Run:
                 return dict(arrays)
         except Exception as error:  # of the file system, NumPy, zipfile or zlib
             raise UserError(f"{file}: cannot be read ({first_line(error)})") from error
+
+
+def has_failed(metrics: dict[str, float], prefix: str = "") -> bool:
+    """Not finite, half of the digits missing, or new images no nearer than a PCA Gaussian's."""
+    distance, missing = (metrics.get(f"{prefix}{key}", 0.0) for key in (FID, "missing_digits"))
+    gaussian = metrics.get(f"{prefix}gaussian/{FID}", math.inf)
+    return not math.isfinite(distance) or missing >= COLLAPSED or distance >= gaussian
 
 
 class Found(NamedTuple):

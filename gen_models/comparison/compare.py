@@ -91,23 +91,23 @@ def compared(comparison: Comparison) -> str:
 
 
 def result(comparison: Comparison) -> list[str]:
-    """The best setting of each sweep, or the best group, collapses, recreation and cost."""
+    """The best setting of each sweep, or the best group, failures, recreation and cost."""
     lines = [line for sweep in comparison.sweeps for line in sweep.lines]
     said = [f"{line.label}: {line.best}." for line in lines if line.best]
     if not said:
         said = [_best(comparison, key) for key in (FID, QUICK + FID, "coverage")]
-        said += map(_collapsed, comparison.groups)
+        said += map(_failed, comparison.groups)
         said += [_recreated(comparison), _cost(comparison.main)]
     return [sentence for sentence in said if sentence]
 
 
 def _best(comparison: Comparison, key: str) -> str:
-    """Which group is best by a metric, and whether that is beyond seed noise."""
+    """Which group is best by the median, and whether that is beyond seed noise."""
     known = metric(key)
     ranked = sorted(
         (known.rank(value), place)
         for place, group in enumerate(comparison.groups)
-        if (value := _sound(group, key)) is not None
+        if (value := group.median(key)) is not None
     )
     if len(ranked) < 2:
         return ""
@@ -119,23 +119,19 @@ def _best(comparison: Comparison, key: str) -> str:
     ]
     where = f", where {' and '.join(references)}" if references else ""
     told = verdict(first, second, key)
-    shown = known.show(_sound(first, key))
     return (
-        f"{first.label} has the {known.better_word} {key}, {shown}{where}; against the next, "
+        f"{first.label} has the {known.better_word} median of {key}{where}; against the next, "
         f"{second.label}: {told.text if told else ''}."
     )
 
 
-def _collapsed(group: Group) -> str:
-    """Which seeds collapsed, and the other seeds' distances: a collapse decides the mean."""
-    key = next((key for key in (FID, QUICK + FID) if group.summary(key)), None)
-    runs = [run for run in group.runs if run.collapsed]
-    if key is None or not runs:
+def _failed(group: Group) -> str:
+    """How many runs failed: what is told of the others is of those that did not."""
+    seeds = [str(run.seed) for run in group.runs if run.failed]
+    if not seeds:
         return ""
-    seeds = ", ".join(f"{run.seed} ({run.missing_digits:.0f} digits missing)" for run in runs)
-    others = [metric(key).show(run.metrics[key]) for run in group.runs if not run.collapsed]
-    rest = f"; its other seeds have {key} {', '.join(others)}" if others else ""
-    return f"{group.label} collapsed with seed {seeds}, which counts in every mean{rest}."
+    which = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}"
+    return f"{group.label}: {len(seeds)} of {len(group.runs)} runs failed ({which})."
 
 
 def _recreated(comparison: Comparison) -> str:
@@ -144,7 +140,7 @@ def _recreated(comparison: Comparison) -> str:
     for model in dict.fromkeys(group.model for group in comparison.groups):
         family = [group for group in comparison.groups if group.model == model]
         key = ENCODER if any(group.summary(ENCODER) for group in family) else INVERSION
-        errors = [(e, group.label) for group in family if (e := _sound(group, key)) is not None]
+        errors = [(e, group.label) for group in family if (e := group.median(key)) is not None]
         if errors:
             error, label = min(errors)
             parts.append(f"{metric(key).show(error)} by {label} ({WAYS[key]})")
@@ -163,14 +159,8 @@ def _cost(groups: Sequence[Group]) -> str:
     """How long each group trained."""
     seconds = metric("cost/seconds")
     parts = [
-        f"{group.label} {seconds.show(mean)} s"
+        f"{group.label} {seconds.show(usual)} s"
         for group in groups
-        if (mean := group.mean(seconds.key)) is not None
+        if (usual := group.median(seconds.key)) is not None
     ]
     return f"Training took: {', '.join(parts)}." if parts else ""
-
-
-def _sound(group: Group, key: str) -> float | None:
-    """The mean of a group of which no run diverged."""
-    found = group.summary(key)
-    return group.mean(key) if found and not found.diverged else None

@@ -36,7 +36,7 @@ class Album(NamedTuple):
 def albums(groups: Sequence[Group]) -> tuple[Picture | None, list[Album]]:
     """The real test digits, and the new and recreated images of each group.
 
-    Of its first run that did not diverge, and of every run that collapsed.
+    Of its first run that did not diverge, and of every run that failed.
 
     Raises:
         UserError: An evaluation.npz is not one of ours.
@@ -45,9 +45,9 @@ def albums(groups: Sequence[Group]) -> tuple[Picture | None, list[Album]]:
     found = []
     for group in groups:
         first = next((run for run in group.runs if not run.diverged), group.runs[0])
-        for run in [first, *(run for run in group.runs if run.collapsed and run is not first)]:
+        for run in [first, *(run for run in group.runs if run.failed and run is not first)]:
             arrays = run.arrays()
-            label = f"{group.label}, seed {run.seed}{' (collapsed)' if run.collapsed else ''}"
+            label = f"{group.label}, seed {run.seed}{' (failed)' if run.failed else ''}"
             grids = {
                 "new": grid(arrays.get("pictures_samples"), f"New digits drawn by {label}"),
                 "recreated": grid(

@@ -1,4 +1,4 @@
-"""The plots of the report: seeds as dots, means with intervals; nothing is computed.
+"""The plots of runs: each a dot, with the medians; nothing is computed.
 
 Each is SVG inside a page, 360 units wide, so that the text is readable on a phone, with the page's
 font. It is drawn in the colours below, which stand for variables of the page's style sheet, light
@@ -11,19 +11,19 @@ import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Any, NamedTuple
 
 from matplotlib import rc_context, rc_params_from_file
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.markers import CARETLEFT, CARETRIGHT
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from gen_models.comparison import metrics
 from gen_models.comparison.metrics import BOUNDS, Metric
-from gen_models.comparison.sweep import Line, Sweep
-from gen_models.comparison.table import Group, Summary, show_mean
+from gen_models.comparison.sweep import Line, Point, Sweep
+from gen_models.comparison.table import Group, show_median
 from gen_models.figures import COLORS
 
 WIDTH = 360
@@ -53,13 +53,21 @@ TEXT = 15  # units a line takes
 MARKS = ("o", "s", "D", "^")  # told apart without colour too
 SIZES = (7, 6.5, 6, 8)
 DASHES = ((0, (4, 2)), (0, (1.5, 1.5)), (0, (6, 1.5, 1.5, 1.5)), (0, (1, 3)))  # of the bounds
-INTERVAL: dict[str, Any] = {"linewidth": 2, "alpha": 0.7, "solid_capstyle": "butt"}
 CROSS: dict[str, Any] = {"marker": "x", "markeredgewidth": 2, "linestyle": "none", "clip_on": False}
 
 
-@rc_context(STYLE)
+class PlotRow(NamedTuple):
+    """One row of a plot of runs."""
+
+    label: str
+    told: str  # at the right
+    color: int
+    sound: Sequence[float]
+    failed: Sequence[float]  # of runs that failed but have a number
+
+
 def seeds_plot(groups: Sequence[Group], key: str, bounds: dict[str, float]) -> str:
-    """One row a group: every seed, the mean, its 95 % interval; floor and ceilings dashed.
+    """One row a group: every seed, and the median; floor and ceilings dashed.
 
     Args:
         groups: In the order of their rows; those without the metric are left out.
@@ -69,17 +77,32 @@ def seeds_plot(groups: Sequence[Group], key: str, bounds: dict[str, float]) -> s
     Returns:
         SVG; empty if no group has a finite value.
     """
+    models = list(dict.fromkeys(group.model for group in groups))
+    rows = []
+    for group in groups:
+        if found := group.summary(key):
+            failed = [found.values[seed] for seed in found.failed & found.values.keys()]
+            told, color = show_median(metrics.metric(key), found), models.index(group.model)
+            rows.append(PlotRow(group.label, told, color, found.sound, failed))
+    return runs_plot(rows, key, bounds)
+
+
+@rc_context(STYLE)
+def runs_plot(rows: Sequence[PlotRow], key: str, bounds: dict[str, float]) -> str:
+    """Every run a dot, hollow where it failed, a bar at the median of the others.
+
+    Returns:
+        SVG; empty if no run has a finite value.
+    """
     metric = metrics.metric(key)
-    shown = [(group, found) for group in groups if (found := group.summary(key))]
-    values = [value for _, found in shown for value in found.finite]
+    values = [v for row in rows for v in (*row.sound, *row.failed) if math.isfinite(v)]
     if not values:
         return ""
     known = {name: bounds[f"{name}/{key}"] for name in BOUNDS if f"{name}/{key}" in bounds}
     near = {name: value for name, value in known.items() if value <= 2.5 * max(values)}
-    ends = _ends([*values, *near.values()], alone=len(shown) == 1)
-    axes = _new_axes(TITLE, len(shown) * ROW + 6, 24 + TEXT * len(known), left=8)
+    axes = _new_axes(TITLE, len(rows) * ROW + 6, 24 + TEXT * len(known), left=8)
     axes.set_title(metric.title, pad=PAD)
-    axes.set_ylim(len(shown) + 6 / ROW, 0)
+    axes.set_ylim(len(rows) + 6 / ROW, 0)
     axes.yaxis.set_major_locator(NullLocator())
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.spines["bottom"].set_visible(False)
@@ -90,17 +113,23 @@ def seeds_plot(groups: Sequence[Group], key: str, bounds: dict[str, float]) -> s
         handles.append(Line2D([], [], label=words, **style))
         if name in near:
             axes.axvline(value, **style)
-    models = list(dict.fromkeys(group.model for group in groups))
-    for row, (group, found) in enumerate(shown):
-        color = COLORS[models.index(group.model) % len(COLORS)]
+    for place, row in enumerate(rows):
+        color = COLORS[row.color % len(COLORS)]
         style = {"transform": axes.get_yaxis_transform(), "va": "baseline"}
-        axes.text(0, row + 0.45, group.label, **style)
-        axes.text(1, row + 0.45, show_mean(metric, found), ha="right", **style)
-        _seeds(axes, row + 0.72, found, color, ends)
+        axes.text(0, place + 0.45, row.label, **style)
+        axes.text(1, place + 0.45, row.told, ha="right", **style)
+        y = place + 0.72
+        if row.sound:
+            tall: dict[str, Any] = {"marker": "|", "markersize": 15, "markeredgewidth": 2.5}
+            axes.plot(median(row.sound), y, "", color=color, **tall)
+        axes.plot(row.sound, [y] * len(row.sound), **_mark(0, color))
+        failed = [value for value in row.failed if math.isfinite(value)]
+        hollow = {"markerfacecolor": PAPER, "markeredgecolor": color, "markeredgewidth": 1.5}
+        axes.plot(failed, [y] * len(failed), **(_mark(0, color) | hollow))
     least, most = axes.get_xlim()
     axes.set_xlim(0 if min(values) >= 0 > least else least, most)
-    told = [f"{group.label} {show_mean(metric, found)}" for group, found in shown]
-    return _to_svg(axes, handles, f"{key} of each group, every seed a dot: {'; '.join(told)}")
+    told = "; ".join(f"{row.label} {row.told}" for row in rows)
+    return _to_svg(axes, handles, f"{key} of each run, a dot each: {told}")
 
 
 @rc_context(STYLE)
@@ -137,9 +166,9 @@ def cost_plot(groups: Sequence[Group], cost: str, key: str) -> str:
 
 @rc_context(STYLE)
 def sweep_plot(sweep: Sweep) -> str:
-    """The metric against the swept setting: a line each, a band over seeds, X where diverged."""
+    """The metric against the swept setting: a line each, a mark a run, X where one diverged."""
     metric = metrics.metric(sweep.metric)
-    lost = [line for line in sweep.lines if any(point.summary.diverged for point in line.points)]
+    lost = [line for line in sweep.lines if any(map(_diverged, line.points))]
     entries = len(sweep.lines) + bool(lost)
     axes = _quality_axes(metric, sweep.key, entries=entries, above=TEXT * len(lost))
     places = _places(sweep)
@@ -154,7 +183,7 @@ def sweep_plot(sweep: Sweep) -> str:
     for index, line in enumerate(sweep.lines):
         _line(axes, line, places, index)
     for height, line in enumerate(lost):
-        x = [places[point.value] for point in line.points if point.summary.diverged]
+        x = [places[point.value] for point in line.points if _diverged(point)]
         y = 1 + (6 + TEXT * height) / HEIGHT  # above the axes
         color = COLORS[sweep.lines.index(line) % len(COLORS)]
         axes.plot(x, [y] * len(x), color=color, transform=axes.get_xaxis_transform(), **CROSS)
@@ -176,46 +205,21 @@ def _quality_axes(metric: Metric, label: str, *, entries: int, above: float = 0)
     return axes
 
 
-def _ends(values: Sequence[float], *, alone: bool) -> tuple[float, float]:
-    """Ends of an axis on which the values can be told apart, however wide their intervals."""
-    margin = (1.0 if alone else 0.3) * (max(values) - min(values))
-    least = min(values) - margin
-    return (max(least, 0.0) if min(values) >= 0 else least), max(values) + margin
-
-
-def _seeds(axes: Axes, y: float, summary: Summary, color: str, ends: tuple[float, float]) -> None:
-    """Every seed, the mean, and the interval as far as it lies within the ends of the axis."""
-    if summary.estimate:
-        value, low, high = summary.estimate
-        if low is not None and high is not None:
-            cut = max(low, ends[0]), min(high, ends[1])
-            axes.plot(cut, (y, y), color=color, **INTERVAL)
-            if low < cut[0]:  # an arrow: it goes on beyond the plot
-                axes.plot(cut[0], y, "", marker=CARETLEFT, markersize=7, color=color)
-            if high > cut[1]:
-                axes.plot(cut[1], y, "", marker=CARETRIGHT, markersize=7, color=color)
-        axes.plot(value, y, "", marker="|", markersize=15, markeredgewidth=2.5, color=color)
-    axes.plot(summary.finite, [y] * len(summary.finite), **_mark(0, color))
-
-
 def _line(axes: Axes, line: Line, places: dict[Any, float], index: int) -> None:
-    """One line of a sweep: the means, a band and bars for their intervals, a mark a seed."""
+    """One line of a sweep: through the medians, a mark a seed, hollow where it failed."""
     color = COLORS[index % len(COLORS)]
-    means = [
-        (places[point.value], point.summary.estimate)
-        for point in line.points
-        if point.summary.estimate
-    ]
-    bars = [(x, e.low, e.high) for x, e in means if e.low is not None and e.high is not None]
-    if len(bars) > 1:
-        x, lows, highs = zip(*bars, strict=True)
-        axes.fill_between(x, lows, highs, color=color, alpha=0.15, linewidth=0)
-    for place, low, high in bars:
-        axes.plot((place, place), (low, high), color=color, **INTERVAL)
-    axes.plot([x for x, _ in means], [e.value for _, e in means], color=color, linewidth=1.75)
+    sound = [(places[p.value], median(p.summary.sound)) for p in line.points if p.summary.sound]
+    axes.plot([x for x, _ in sound], [y for _, y in sound], color=color, linewidth=1.75)
     for point in line.points:
-        seeds = point.summary.finite
-        axes.plot([places[point.value]] * len(seeds), seeds, **_mark(index))
+        x = places[point.value]
+        failed = [value for value in point.summary.finite if value not in point.summary.sound]
+        axes.plot([x] * len(point.summary.sound), point.summary.sound, **_mark(index))
+        hollow = {"markerfacecolor": PAPER, "markeredgecolor": color, "markeredgewidth": 1.5}
+        axes.plot([x] * len(failed), failed, **(_mark(index) | hollow))
+
+
+def _diverged(point: Point) -> bool:
+    return len(point.summary.finite) < len(point.summary.values)
 
 
 def _places(sweep: Sweep) -> dict[Any, float]:
@@ -240,8 +244,8 @@ def _mark(index: int, color: str = "") -> dict[str, Any]:
 
 
 def _line_in_words(line: Line) -> str:
-    means = [(point.label, point.summary.estimate) for point in line.points]
-    told = [f"{label} {mean.value:.4g}" if mean else f"{label} diverged" for label, mean in means]
+    medians = [(point.label, point.summary.median) for point in line.points]
+    told = [f"{label} diverged" if m is None else f"{label} {m:.4g}" for label, m in medians]
     return f"{line.label}: {', '.join(told)}."
 
 

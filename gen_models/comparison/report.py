@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from gen_models.comparison import compare, fairness, pictures, plots
@@ -23,9 +23,7 @@ from gen_models.comparison.metrics import (
     metric,
     order,
 )
-from gen_models.comparison.statistics import Estimate
-from gen_models.comparison.table import Group, measured, show_mean
-from gen_models.comparison.verdicts import Answer, Answers
+from gen_models.comparison.table import Group, measured, show_median
 from gen_models.errors import UserError
 
 COLUMNS = ("run", "group", "seed", "metric", "value")
@@ -36,48 +34,66 @@ class Cell(NamedTuple):
     """One number of a table."""
 
     text: str
-    ends: str = ""  # of its interval, "8.10 to 16.50"
-    half: str = ""  # half the interval's width
+    ends: str = ""  # least and most of the runs, "8.10 to 16.50"
     sort: str = ""  # the number in full
 
 
-def write_report(
-    comparison: Comparison, output: Path, answers: Answers | None = None
-) -> list[Path]:
+def write_report(comparison: Comparison, output: Path) -> list[Path]:
     """Write the four files; returns their paths.
 
     Args:
         comparison: Of the runs.
         output: The folder, made if need be.
-        answers: To the claims of a study, if one was asked.
 
     Raises:
         UserError: The folder cannot be written, or a run's pictures are not ours.
     """
+    files: dict[str, str | bytes] = {
+        f"report.{kind}": text
+        for kind, text in render("gen_models.comparison", "report", _page(comparison)).items()
+    }
+    files["results.csv"] = to_csv(comparison.groups)
+    files["results.json"] = to_json(comparison)
+    return write_files(output, files)
+
+
+def render(package: str, name: str, known: dict[str, Any]) -> dict[str, str]:
+    """A page as "html" and as "md".
+
+    Args:
+        package: Whose templates it is made of.
+        name: Of the two templates.
+        known: What they show.
+    """
+    packages = dict.fromkeys((package, "gen_models.comparison"))
     environment = Environment(
-        loader=PackageLoader("gen_models.comparison"),
+        loader=ChoiceLoader([PackageLoader(each) for each in packages]),
         autoescape=lambda name: bool(name) and str(name).endswith(".html.j2"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    known = _page(comparison) | {"answers": answers}
-    written = {
-        f"report.{kind}": environment.get_template(f"report.{kind}.j2").render(known)
-        for kind in ("html", "md")
-    }
-    written["results.csv"] = to_csv(comparison.groups)
-    written["results.json"] = to_json(comparison, answers.answers if answers else [])
+    kinds = ("html", "md")
+    return {kind: environment.get_template(f"{name}.{kind}.j2").render(known) for kind in kinds}
+
+
+def write_files(folder: Path, files: dict[str, str | bytes]) -> list[Path]:
+    """Write files into a folder, made if need be; returns their paths.
+
+    Raises:
+        UserError: It cannot be written.
+    """
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        for name, text in written.items():
-            (output / name).write_text(text, encoding="utf-8")
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            data = content.encode() if isinstance(content, str) else content
+            (folder / name).write_bytes(data)
     except OSError as error:
         raise UserError(
-            f"{output}: cannot be written ({error.strerror}): choose another --output"
+            f"{folder}: cannot be written ({error.strerror}): choose another --output"
         ) from error
-    return [output / name for name in written]
+    return [folder / name for name in files]
 
 
 def _page(comparison: Comparison) -> dict[str, Any]:
@@ -113,18 +129,13 @@ def _page(comparison: Comparison) -> dict[str, Any]:
 
 
 def cell(group: Group, key: str) -> Cell:
-    """Mean and interval of a metric, marked where runs diverged."""
+    """Median and ends of a metric, marked where runs failed."""
     known, found = metric(key), group.summary(key)
-    if found is None:
-        return Cell(known.show(None))
-    text = show_mean(known, found)
-    if found.estimate is None:
-        return Cell(text)
-    value, low, high = found.estimate
-    if low is None or high is None:
-        return Cell(text, sort=repr(value))
-    ends = f"{known.show(low)} to {known.show(high)}"
-    return Cell(text, ends, known.show((high - low) / 2), repr(value))
+    if found is None or found.median is None:
+        return Cell(known.show(None if found is None else math.nan))
+    least, most = (known.show(end(found.finite)) for end in (min, max))
+    ends = f"{least} to {most}" if least != most else ""
+    return Cell(show_median(known, found), ends, repr(found.median))
 
 
 def references(comparison: Comparison) -> list[tuple[str, list[str]]]:
@@ -150,8 +161,8 @@ def to_csv(groups: Sequence[Group]) -> str:
     return file.getvalue()
 
 
-def to_json(comparison: Comparison, answers: Sequence[Answer]) -> str:
-    """Groups, verdicts, answers and sweeps; what is not finite is null."""
+def to_json(comparison: Comparison) -> str:
+    """Groups, verdicts and sweeps; what is not finite is null."""
     content = {
         "data": comparison.data,
         "groups": {group.label: _group(group) for group in comparison.groups},
@@ -159,19 +170,9 @@ def to_json(comparison: Comparison, answers: Sequence[Answer]) -> str:
         "recreated_without_a_model": comparison.recreations,
         "verdicts": [
             verdict._asdict()
-            | {"difference": _estimate(verdict.difference), "better": verdict.better or None}
+            | {"found": verdict.found and verdict.found._asdict(), "better": verdict.better or None}
             for pair in comparison.verdicts
             for verdict in pair.verdicts
-        ],
-        "claims": [
-            answer._asdict()
-            | {
-                "parts": [
-                    part._asdict() | {"difference": _estimate(part.difference)}
-                    for part in answer.parts
-                ]
-            }
-            for answer in answers
         ],
         "sweeps": [
             {
@@ -193,9 +194,9 @@ def _group(group: Group) -> dict[str, Any]:
     metrics = {}
     for key in measured([group]):
         found = group.summaries[key]
-        metrics[key] = (_estimate(found.estimate) or {"mean": None, "low": None, "high": None}) | {
-            "n": len(found.finite),
-            "diverged": found.diverged,
+        metrics[key] = {
+            "median": found.median,
+            "failed": sorted(found.failed),
             "values": {str(seed): _finite(value) for seed, value in found.values.items()},
         }
     return {
@@ -208,10 +209,6 @@ def _group(group: Group) -> dict[str, Any]:
 
 def _bounds(comparison: Comparison, key: str) -> list[str]:
     return [metric(key).show(comparison.bounds.get(f"{name}/{key}")) for name in BOUNDS]
-
-
-def _estimate(estimate: Estimate | None) -> dict[str, float | None] | None:
-    return dict(zip(("mean", "low", "high"), estimate, strict=True)) if estimate else None
 
 
 def _finite(value: float) -> float | None:

@@ -1,76 +1,234 @@
-"""Means and differences over seeds with their 95 % intervals: Student's t, Welch, paired t.
+"""How runs compare that may fail: shares, ranks, interquartile means, each with its interval.
 
-One value has no spread, so no interval; a value that is not finite has no mean.
+A run that failed is no large number but the worst rank: `math.inf` among scores, of which the lower
+is the better. References stand with each function; SciPy has the tests it has.
 """
 
-import warnings
-from collections.abc import Callable, Sequence
-from statistics import fmean
-from typing import Any, NamedTuple
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from scipy import stats
+import numpy as np
+from scipy import optimize, stats
 
-CONFIDENCE = 0.95
+CONFIDENCE, LEVEL = 0.95, 0.05
+RESAMPLES = 10_000  # of permutations and bootstraps
+TINY = 1e-9  # of a variance: two samples that do not overlap have none
+Array = np.ndarray
+Scores = Sequence[float] | Array
 
 
-class Estimate(NamedTuple):
-    """A value and the ends of its 95 % interval, None where the spread is unknown."""
+class Interval(NamedTuple):
+    """A number and the ends of its interval."""
 
     value: float
-    low: float | None = None
-    high: float | None = None
-
-    @property
-    def has_interval(self) -> bool:
-        """Whether the spread is known."""
-        return self.low is not None
-
-    @property
-    def sign(self) -> int:
-        """-1 or 1 where the whole interval lies on that side of 0; else, or without one, 0."""
-        if self.low is None or self.high is None:
-            return 0
-        return (self.low > 0) - (self.high < 0)
+    low: float
+    high: float
 
 
-def mean(values: Sequence[float]) -> Estimate:
-    """Mean with Student's t interval: mean -+ t(n - 1) s / sqrt(n).
+class Superiority(NamedTuple):
+    """theta = P(a run of one is better than a run of the other) + half of the ties."""
+
+    theta: float
+    low: float
+    high: float
+    p: float  # two-sided, of theta = 1/2
+
+
+def share(count: float, total: int) -> Interval:
+    """A share with Wilson's 95 % interval (Wilson 1927); half counts are ties.
 
     Raises:
-        ValueError: There is no value.
+        ValueError: Of nothing.
     """
-    return _estimate(lambda: stats.ttest_1samp(values, 0.0), values)
+    if total < 1:
+        raise ValueError("there is nothing to take a share of")
+    z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+    middle = (count + z**2 / 2) / (total + z**2)
+    half = z / (total + z**2) * math.sqrt(count * (total - count) / total + z**2 / 4)
+    return Interval(count / total, max(middle - half, 0.0), min(middle + half, 1.0))
 
 
-def welch(one: Sequence[float], other: Sequence[float]) -> Estimate:
-    """Difference of two means, one - other, with Welch's interval (Welch 1947).
+def fisher(failed: int, total: int, other_failed: int, other_total: int) -> float:
+    """The p of two rates being the same, two-sided (Fisher's exact test)."""
+    table = [[failed, total - failed], [other_failed, other_total - other_failed]]
+    return float(stats.fisher_exact(table).pvalue)
 
-    Raises:
-        ValueError: There is no value on one side.
+
+def theta(one: Scores, other: Scores) -> float:
+    """P(a run of one is better than a run of the other) + half of the ties; lower is better."""
+    first, second = np.asarray(one, float)[:, None], np.asarray(other, float)[None]
+    return float(((first < second) + 0.5 * (first == second)).mean())
+
+
+def paired_theta(one: Scores, other: Scores) -> float:
+    """The share of pairs in which the one is better, with half of the ties."""
+    first, second = np.asarray(one, float), np.asarray(other, float)
+    return float(((first < second) + 0.5 * (first == second)).mean())
+
+
+def superiority(one: Scores, other: Scores, resamples: int = RESAMPLES) -> Superiority:
+    """Whether runs of one are better than runs of the other, which are not paired.
+
+    p: permutation test of Brunner and Munzel's statistic (Neubert & Brunner 2007). Interval:
+    Newcombe's method 5 (Newcombe 2006), which does not end where the runs do not overlap.
+
+    Args:
+        one: Its runs' scores, the lower the better, inf for a failed run.
+        other: The other's.
+        resamples: Permutations, where not all of them are tried.
     """
-    return _estimate(lambda: stats.ttest_ind(one, other, equal_var=False), one, other)
+    one, other = np.asarray(one, float), np.asarray(other, float)
+    value = theta(one, other)
+    low, high = _newcombe(value, len(one), len(other))
+    if len(set(one) | set(other)) == 1:
+        return Superiority(value, low, high, 1.0)
+    test = stats.permutation_test(
+        (one, other), brunner_munzel, vectorized=True, n_resamples=resamples - 1, rng=0
+    )
+    return Superiority(value, low, high, float(test.pvalue))
 
 
-def paired(one: Sequence[float], other: Sequence[float]) -> Estimate:
-    """Mean of one - other, pair by pair, with Student's t interval of the differences.
+def paired_superiority(one: Scores, other: Scores) -> Superiority:
+    """The same for runs that share a trajectory, pair by pair.
 
-    Raises:
-        ValueError: There are no pairs, or a value without its partner.
+    theta: share of pairs in which the one is better. p: sign-flip permutation of the differences of
+    the ranks among all runs.
     """
-    return mean([a - b for a, b in zip(one, other, strict=True)])
+    one, other = np.asarray(one, float), np.asarray(other, float)
+    won = paired_theta(one, other) * len(one)
+    ranks = stats.rankdata(np.concatenate([one, other]))
+    first, second = ranks[: len(one)], ranks[len(one) :]
+    if np.array_equal(first, second):
+        return Superiority(*share(won, len(one)), 1.0)
+    test = stats.permutation_test(
+        (first, second),
+        lambda a, b, axis: (a - b).mean(axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=RESAMPLES - 1,
+        rng=0,
+    )
+    return Superiority(*share(won, len(one)), float(test.pvalue))
 
 
-def _estimate(test: Callable[[], Any], *samples: Sequence[float]) -> Estimate:
-    """The (difference of) means with the interval of a test, run only where there is a spread."""
-    if not all(samples):
-        raise ValueError("values must not be empty")
-    first, *second = map(fmean, samples)
-    value = first - sum(second)
-    if min(map(len, samples)) < 2:
-        return Estimate(value)
-    if all(len(set(sample)) == 1 for sample in samples):
-        return Estimate(value, value, value)
-    with warnings.catch_warnings():  # values that are nearly the same lose digits in p alone
-        warnings.simplefilter("ignore", RuntimeWarning)
-        interval = test().confidence_interval(CONFIDENCE)
-    return Estimate(value, float(interval.low), float(interval.high))
+def against_constant(scores: Scores, constant: float) -> Superiority:
+    """Whether runs are better than one number: share of the runs, and the exact sign test."""
+    scores = np.asarray(scores, float)
+    won = int((scores < constant).sum())
+    return Superiority(*share(won, len(scores)), float(stats.binomtest(won, len(scores)).pvalue))
+
+
+def brunner_munzel(one: Array, other: Array, axis: int = -1) -> Array:
+    """Brunner and Munzel's statistic (2000), positive where `one` is lower; along the last axis.
+
+    As `scipy.stats.brunnermunzel`, many at once, and finite where the samples do not overlap.
+    """
+    n, m = one.shape[-1], other.shape[-1]
+    ranks = stats.rankdata(np.concatenate([one, other], axis=-1), axis=-1)
+    first, second = ranks[..., :n], ranks[..., n:]
+    variance = np.zeros(ranks.shape[:-1])
+    for own, pooled, size, rest in ((one, first, n, m), (other, second, m, n)):
+        placed = pooled - stats.rankdata(own, axis=-1)  # how many of the other are below
+        variance += placed.var(axis=-1, ddof=1) / rest**2 * (n + m) / size if size > 1 else 0.0
+    distance = (second.mean(axis=-1) - first.mean(axis=-1)) / (n + m)
+    result: Array = distance * math.sqrt(n + m) / np.sqrt(np.maximum(variance, TINY))
+    return result
+
+
+def interquartile_mean(values: Scores, axis: int = -1) -> Array:
+    """Mean of the middle half (Agarwal et al. 2021)."""
+    result: Array = stats.trim_mean(values, 0.25, axis=axis)
+    return result
+
+
+def reduction(one: Scores, other: Scores, confidence: float = CONFIDENCE) -> Interval:
+    """By which share of the other the one is lower: 1 - iqm(one) / iqm(other).
+
+    With a percentile bootstrap's interval, stratified by arm.
+
+    Args:
+        one: Values of runs that did not fail.
+        other: The other's.
+        confidence: Of the interval.
+    """
+    rng = np.random.default_rng(0)
+    one, other = np.asarray(one, float), np.asarray(other, float)
+    drawn = [_resampled(values, rng) for values in (one, other)]
+    first, second = (interquartile_mean(values) for values in drawn)
+    value = 1 - interquartile_mean(one) / interquartile_mean(other)
+    return Interval(float(value), *_ends(1 - first / second, confidence))
+
+
+def paired_reduction(one: Scores, other: Scores, confidence: float = CONFIDENCE) -> Interval:
+    """The same of runs that share a trajectory: pairs are drawn together."""
+    rng = np.random.default_rng(0)
+    one, other = np.asarray(one, float), np.asarray(other, float)
+    pairs = rng.integers(len(one), size=(RESAMPLES, len(one)))
+    drawn = 1 - interquartile_mean(one[pairs]) / interquartile_mean(other[pairs])
+    value = 1 - interquartile_mean(one) / interquartile_mean(other)
+    return Interval(float(value), *_ends(drawn, confidence))
+
+
+def probability_best(arms: Sequence[Scores]) -> float:
+    """Bootstrap probability that the first arm has the best mean of its ranks among all runs."""
+    rng = np.random.default_rng(0)
+    ranks = stats.rankdata(np.concatenate([np.asarray(scores, float) for scores in arms]))
+    ends = np.cumsum([len(scores) for scores in arms])[:-1]
+    means = [_resampled(own, rng).mean(axis=1) for own in np.split(ranks, ends)]
+    first, others = means[0], np.min(means[1:], axis=0)
+    return float(((first < others) + 0.5 * (first == others)).mean())
+
+
+def share_won(one: Array, other: Array) -> Superiority:
+    """How often the one is better, over all triples of an image, a run of one, a run of the other.
+
+    Interval and p: a bootstrap that draws images, runs of one and runs of the other, crossed (Owen
+    2007).
+
+    Args:
+        one: Errors, (runs, images); inf for a failed run.
+        other: (runs, images), of the same images.
+    """
+    rng = np.random.default_rng(0)
+    won = (one[:, None] < other[None]) + 0.5 * (one[:, None] == other[None])  # (runs, runs, images)
+    sizes = won.shape
+    counts = [rng.multinomial(size, [1 / size] * size, RESAMPLES) / size for size in sizes]
+    by_runs = counts[2] @ won.reshape(-1, sizes[2]).T  # (resamples, runs x runs)
+    drawn = np.einsum("bij,bi,bj->b", by_runs.reshape(-1, *sizes[:2]), counts[0], counts[1])
+    beyond = min((drawn <= 0.5).sum(), (drawn >= 0.5).sum())
+    p = min(1.0, 2 * (1 + float(beyond)) / (1 + RESAMPLES))
+    return Superiority(float(won.mean()), *_ends(drawn, CONFIDENCE), p)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Values of p for so many tests at once (Holm 1979)."""
+    adjusted, highest = [1.0] * len(p), 0.0
+    for place, index in enumerate(sorted(range(len(p)), key=lambda index: p[index])):
+        highest = max(highest, min(1.0, (len(p) - place) * p[index]))
+        adjusted[index] = highest
+    return adjusted
+
+
+def _newcombe(theta: float, n: int, m: int) -> tuple[float, float]:
+    """The t whose distance to theta is z of their own standard errors, on both sides."""
+    z, more = stats.norm.ppf((1 + CONFIDENCE) / 2), (n + m) / 2 - 1
+
+    def beyond(t: float) -> float:
+        spread = 1 + more * (1 - t) / (2 - t) + more * t / (1 + t)
+        return float((theta - t) ** 2 / (t * (1 - t)) - z**2 * spread / (n * m))
+
+    inside = min(max(theta, TINY), 1 - TINY)
+    low = optimize.brentq(beyond, TINY, inside) if theta > TINY else 0.0
+    high = optimize.brentq(beyond, inside, 1 - TINY) if theta < 1 - TINY else 1.0
+    return float(low), float(high)
+
+
+def _resampled(values: Array, rng: np.random.Generator) -> Array:
+    """(RESAMPLES, n): drawn with replacement."""
+    return np.asarray(values[rng.integers(len(values), size=(RESAMPLES, len(values)))])
+
+
+def _ends(drawn: Array, confidence: float) -> tuple[float, float]:
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)

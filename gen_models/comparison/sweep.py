@@ -1,14 +1,14 @@
 """`--by KEY`: a metric against a swept setting, a line for each model and phase."""
 
 from collections.abc import Sequence
+from statistics import median
 from typing import Any, NamedTuple
 
 from gen_models.comparison import metrics
 from gen_models.comparison.metrics import FID, QUICK
 from gen_models.comparison.settings import describe, short_name, show_value, sortable, varying
-from gen_models.comparison.statistics import welch
-from gen_models.comparison.table import Group, Summary, measured, show_mean
-from gen_models.comparison.verdicts import in_words, seeds
+from gen_models.comparison.table import Group, Summary, measured
+from gen_models.comparison.verdicts import against
 from gen_models.errors import UserError
 
 
@@ -116,20 +116,18 @@ def _best(points: Sequence[Point], setting: str, key: str) -> tuple[str, str]:
         return "", ""
     metric = metrics.metric(key)
     ranked = sorted(
-        (metric.rank(point.summary.estimate.value), index)
+        (metric.rank(median(point.summary.sound)), index)
         for index, point in enumerate(points)
-        if point.summary.estimate and not point.summary.diverged
+        if point.summary.sound
     )
     sound = [points[index] for _, index in ranked]
     if len(sound) < 2:
         only = f"; only {setting} {sound[0].label} did not" if sound else ""
-        text = f"{len(points) - len(sound)} of {len(points)} settings diverged{only}"
+        text = f"{len(points) - len(sound)} of {len(points)} settings failed{only}"
         return text, sound[0].label if sound else ""
     first, second = sound[:2]
-    difference = welch(first.summary.finite, second.summary.finite)
-    told = in_words(metric, difference, seeds(first.summary, second.summary))
-    shown = f"{key} {show_mean(metric, first.summary)}"
-    text = f"best {setting} {first.label} ({shown}); against the runner-up {second.label}: {told}"
-    if diverged := [point.label for point in points if point.summary.diverged]:
-        text += f"; diverged in some run: {', '.join(diverged)}"
+    _, told = against(metric, first.summary, second.summary)
+    text = f"best {setting} {first.label}; {key} against the runner-up {second.label}: {told}"
+    if failed := [f"{p.label} ({p.summary.failures})" for p in points if p.summary.failures]:
+        text += f"; failed: {', '.join(failed)}"
     return text, first.label

@@ -1,16 +1,15 @@
-"""Runs that differ only by seed become a group with a name; means, floors and ceilings."""
+"""Runs that differ only by seed become a group with a name; medians, floors and ceilings."""
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import median
 from typing import Any, NamedTuple
 
-from gen_models.comparison import statistics
 from gen_models.comparison.collect import Run
 from gen_models.comparison.metrics import BOUNDS, Metric, is_measure, order
 from gen_models.comparison.settings import describe, sortable, varying
-from gen_models.comparison.statistics import Estimate
 
 NAMES = {"pca": "PCA, {} components", "nearest": "nearest image", "mean_image": "mean image"}
 
@@ -18,28 +17,42 @@ NAMES = {"pca": "PCA, {} components", "nearest": "nearest image", "mean_image": 
 class Summary(NamedTuple):
     """One metric of one group."""
 
-    estimate: Estimate | None  # over the seeds that stayed finite; None if there is none
     values: dict[int, float]  # seed -> value, NaN where the run diverged
-
-    @property
-    def diverged(self) -> int:
-        """How many runs have no finite value."""
-        return len(self.values) - len(self.finite)
+    failed: frozenset[int] = frozenset()  # seeds of runs whose images are no digits any more
 
     @property
     def finite(self) -> list[float]:
-        """The values of the runs that stayed finite, by seed."""
+        """The values that are finite, of failed runs too, by seed."""
         return [value for value in self.values.values() if math.isfinite(value)]
 
+    @property
+    def sound(self) -> list[float]:
+        """The finite values of the runs that did not fail, by seed."""
+        kept = (value for seed, value in self.values.items() if seed not in self.failed)
+        return list(filter(math.isfinite, kept))
 
-def show_mean(metric: Metric, summary: Summary) -> str:
-    """The mean for a person, marked where runs diverged: "8.00 (1 of 3 diverged)"."""
-    if summary.estimate is None:
-        return metric.show(math.nan)
-    text = metric.show(summary.estimate.value)
-    if summary.diverged:
-        text += f" ({summary.diverged} of {len(summary.values)} diverged)"
-    return text
+    @property
+    def median(self) -> float | None:
+        """Of `sound`, or of `finite` where every run failed; None if there is none."""
+        return median(self.sound or self.finite) if self.finite else None
+
+    @property
+    def failures(self) -> str:
+        """How many runs failed: "1 of 3 failed", "1 of 3 diverged"; "" if none."""
+        failed, lost = len(self.values) - len(self.sound), len(self.values) - len(self.finite)
+        word = "diverged" if lost == failed else "failed"
+        return f"{failed} of {len(self.values)} {word}" if failed else ""
+
+    def scores(self, metric: Metric, real: float | None = None) -> list[float]:
+        """A number of each run, the lower the better; inf if it failed."""
+        lost = len(self.values) - len(self.sound)
+        return [metric.rank(value, real) for value in self.sound] + [math.inf] * lost
+
+
+def show_median(metric: Metric, summary: Summary) -> str:
+    """The median for a person, marked where runs failed: "8.00 (1 of 3 failed)"."""
+    text = metric.show(math.nan if summary.median is None else summary.median)
+    return f"{text} ({summary.failures})" if summary.failures else text
 
 
 @dataclass(frozen=True)
@@ -55,22 +68,21 @@ class Group:
 
     @cached_property
     def summaries(self) -> dict[str, Summary]:
-        """Every number that some run has: key -> mean and interval over the seeds."""
-        found = {}
+        """Every number that some run has; what a run cost does not tell whether it failed."""
+        failed, found = frozenset(run.seed for run in self.runs if run.failed), {}
         for key in {key: None for run in self.runs for key in run.metrics}:
             values = {run.seed: run.metrics[key] for run in self.runs if key in run.metrics}
-            finite = Summary(None, values).finite
-            found[key] = Summary(statistics.mean(finite) if finite else None, values)
+            found[key] = Summary(values, frozenset() if key.startswith("cost/") else failed)
         return found
 
     def summary(self, key: str) -> Summary | None:
-        """Mean and interval of a metric over the seeds; None if no run has it."""
+        """A metric over the seeds; None if no run has it."""
         return self.summaries.get(key)
 
-    def mean(self, key: str) -> float | None:
-        """The mean over the seeds that stayed finite; None if there is none."""
+    def median(self, key: str) -> float | None:
+        """Over the runs that did not fail; None if there is none."""
         found = self.summary(key)
-        return found.estimate.value if found and found.estimate else None
+        return found.median if found else None
 
 
 def group_runs(runs: Iterable[Run]) -> list[Group]:
@@ -143,7 +155,7 @@ def recreations(groups: Sequence[Group]) -> dict[str, float]:
     known: dict[str, float] = {}
     for group in groups:
         for key, name in NAMES.items():
-            error = group.mean(f"{key}/mse")
+            error = group.median(f"{key}/mse")
             if error is not None:
                 known.setdefault(name.format(group.settings.get("model.latent_dim")), error)
     return dict(sorted(known.items(), key=lambda item: item[1]))

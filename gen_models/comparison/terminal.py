@@ -1,4 +1,4 @@
-"""What `gen-models compare` prints: the main table, verdicts, answers, and what it wrote."""
+"""What `gen-models compare` prints: the main table, verdicts, and what it wrote."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,20 +9,18 @@ from rich.table import Table
 from gen_models.comparison.compare import Comparison
 from gen_models.comparison.metrics import headlines, metric
 from gen_models.comparison.report import cell, references
-from gen_models.comparison.verdicts import Answers
 from gen_models.terminal import say
 from gen_models.terminal import show as show_table
 
 PAIRS = 4  # whose verdicts are printed
 
 
-def show(comparison: Comparison, written: Sequence[Path], answers: Answers | None = None) -> None:
+def show(comparison: Comparison, written: Sequence[Path]) -> None:
     """Print the comparison in short.
 
     Args:
         comparison: Of the runs.
         written: The report's files.
-        answers: To the claims of a study, if one was asked.
     """
     show_table(_main_table(comparison))
     for sweep in comparison.sweeps:
@@ -36,14 +34,6 @@ def show(comparison: Comparison, written: Sequence[Path], answers: Answers | Non
             say(f"  {verdict.metric} {verdict.text}{better}")
     if len(comparison.verdicts) > PAIRS:
         say(f"{len(comparison.verdicts) - PAIRS} more pairs in the report")
-    if answers and answers.answers:
-        say(f"{answers.title}:")
-        for answer in answers.answers:
-            if answer.outcome != "not answered":
-                say(f"  {answer.claim} {answer.says} {answer.summary}")
-        names = ", ".join(each.claim for each in answers.answers if each.outcome == "not answered")
-        if names:
-            say(f"  {names}: not answered by these runs; the report says what would answer them")
     for note in comparison.notes:
         say(f"! {note}")
     for path in written:
@@ -58,7 +48,7 @@ def _main_table(comparison: Comparison) -> Table:
     table = Table("", "seeds", *heads, box=SIMPLE, pad_edge=False)
     for group in comparison.groups:
         cells = [cell(group, keys[index]) for index in shown]
-        numbers = (f"{each.text}\n± {each.half}" if each.half else each.text for each in cells)
+        numbers = (f"{each.text}\n{each.ends}" if each.ends else each.text for each in cells)
         table.add_row(group.label, str(len(group.runs)), *numbers)
     table.add_section()
     for words, texts in references(comparison):

@@ -1,15 +1,15 @@
-"""Which of two groups is better at what, in plain words; answers to the claims of a study."""
+"""Which of two groups is better at what, in plain words."""
 
 import itertools
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from gen_models.comparison import metrics
 from gen_models.comparison.metrics import HEADLINES, Metric
-from gen_models.comparison.statistics import Estimate, welch
-from gen_models.comparison.table import Group, Summary
+from gen_models.comparison.statistics import LEVEL, Superiority, superiority
+from gen_models.comparison.table import Group, Summary, show_median
 
-Outcome = Literal["supported", "contradicted", "not distinguishable", "not answered"]
+RESAMPLES = 1000  # there are many verdicts
 
 
 class Verdict(NamedTuple):
@@ -18,7 +18,7 @@ class Verdict(NamedTuple):
     group: str
     against: str
     metric: str
-    difference: Estimate | None  # group - against; None if a run diverged
+    found: Superiority | None  # of the group; None with a single run
     better: str  # the label of the better group; "" if neither is known to be
     text: str
 
@@ -34,38 +34,6 @@ class Pair(NamedTuple):
     one: Group
     other: Group
     verdicts: list[Verdict]
-
-
-class Part(NamedTuple):
-    """One contrast of a claim by one metric."""
-
-    contrast: str
-    key: str
-    outcome: Outcome
-    text: str
-    difference: Estimate | None = None
-    stands_on: str = ""  # on how many seeds or images it stands
-    decides: bool = True  # False: told, but does not decide
-
-
-class Answer(NamedTuple):
-    """What the given runs say of a claim."""
-
-    claim: str  # "C1"
-    says: str
-    outcome: Outcome
-    summary: str  # the outcome in words, with the number of seeds
-    parts: list[Part]
-    missing: list[str]  # what the claim needs and is not there
-    commands: list[str]  # that train it
-
-
-class Answers(NamedTuple):
-    """The claims of one study with their answers, as `report.write_report` takes them."""
-
-    title: str  # the heading, e.g. "The report's claims"
-    intro: str  # in a sentence or two: whose claims they are, and by what rule they are decided
-    answers: list[Answer]
 
 
 def judge(groups: Sequence[Group], keys: Sequence[str], bounds: dict[str, float]) -> list[Pair]:
@@ -94,63 +62,45 @@ def judge(groups: Sequence[Group], keys: Sequence[str], bounds: dict[str, float]
 
 
 def verdict(one: Group, other: Group, key: str, real: float | None = None) -> Verdict | None:
-    """Set one group against the other by Welch's interval; None if one lacks the metric.
+    """Set one group against the other by Brunner and Munzel's test; None if one lacks the metric.
 
     Args:
-        one: The group of which is said that it is lower or higher.
+        one: The group of which is said how often it is better.
         other: The group it is compared with.
         key: The metric.
         real: Its value for real images, for metrics where the nearer is the better.
     """
     first, second = one.summary(key), other.summary(key)
-    if first is None or second is None:
-        return None
-    for group, found in ((one, first), (other, second)):
-        if found.diverged:
-            runs = f"{found.diverged} of {len(found.values)} runs"
-            text = f"no verdict: {group.label} diverged in {runs}"
-            return Verdict(one.label, other.label, key, None, "", text)
     metric = metrics.metric(key)
-    difference = welch(first.finite, second.finite)
+    if first is None or second is None or (metric.better == "real" and real is None):
+        return None
+    found, text = against(metric, first, second, real)
     better = ""
-    if difference.sign and first.estimate and second.estimate:
-        ranks = [metric.rank(found.value, real) for found in (first.estimate, second.estimate)]
-        if ranks[0] != ranks[1]:
-            better = one.label if ranks[0] < ranks[1] else other.label
-    text = in_words(metric, difference, seeds(first, second))
-    return Verdict(one.label, other.label, key, difference, better, text)
+    if found and found.p < LEVEL:
+        better = one.label if found.theta > 0.5 else other.label
+    return Verdict(one.label, other.label, key, found, better, text)
 
 
-def in_words(metric: Metric, difference: Estimate, count: str) -> str:
-    """A difference of two means by a metric as a sentence.
+def against(
+    metric: Metric, one: Summary, other: Summary, real: float | None = None
+) -> tuple[Superiority | None, str]:
+    """How often the one is better than the other, and in words.
 
-    "lower by 12.3 [8.1, 16.5] nats": the interval is of the size, so it may cross 0.
-
-    Args:
-        metric: By which the two differ.
-        difference: Of two means.
-        count: On how many seeds it stands, e.g. "3 seeds".
+    "8.00 against 37.00; better in 100 % of pairs [50, 100], p = 0.1: not decided with 3 seeds"
     """
-    value, low, high = difference
-    if value == 0 and low == high:
-        return f"the same with {count}"
-    size = f"{'lower' if value < 0 else 'higher'} by {metric.show(abs(value))}"
-    if low is not None and high is not None and low != high:
-        ends = (-high, -low) if value < 0 else (low, high)
-        size += f" [{metric.show(ends[0])}, {metric.show(ends[1])}]"
-    size = f"{size} {metric.unit}".rstrip()
-    if low is None:
-        return f"{size}, with {count}: no interval, seed noise is unknown"
-    if low == high:
-        return f"{size}, the same in every seed"
-    if difference.sign == 0:
-        return f"not distinguishable with {count} ({size})"
-    return f"{size}: larger than seed noise"
+    count = _seeds(one, other)
+    sizes = " against ".join(show_median(metric, each) for each in (one, other))
+    if min(len(one.values), len(other.values)) < 2:
+        return None, f"{sizes}, with {count}: seed noise is unknown"
+    found = superiority(one.scores(metric, real), other.scores(metric, real), RESAMPLES)
+    theta, low, high = (f"{100 * number:.0f}" for number in found[:3])
+    end = "beyond seed noise" if found.p < LEVEL else f"not decided with {count}"
+    return found, f"{sizes}; better in {theta} % of pairs [{low}, {high}], p = {found.p:.2g}: {end}"
 
 
-def seeds(one: Summary, other: Summary) -> str:
+def _seeds(one: Summary, other: Summary) -> str:
     """On how many seeds a difference stands: "3 seeds", "one seed", "3 and 1 seeds"."""
-    first, second = len(one.finite), len(other.finite)
+    first, second = len(one.values), len(other.values)
     if first != second:
         return f"{first} and {second} seeds"
     return "one seed" if first == 1 else f"{first} seeds"

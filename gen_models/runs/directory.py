@@ -13,11 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
 
-from gen_models.errors import UserError
+from gen_models.errors import BusyError, UserError
 from gen_models.files import other_version, read_json, write_json
 from gen_models.runs.identity import identity
+
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # OmegaConf's own is thirty times slower
 
 
 class RunDirectory:
@@ -51,13 +54,14 @@ class RunDirectory:
     def read_config(self) -> dict[str, Any]:
         """The resolved configuration of the run."""
         try:
-            config: Any = OmegaConf.to_container(OmegaConf.load(self.config))
+            with self.config.open("rb") as file:
+                config: dict[str, Any] = yaml.load(file, LOADER)
             identity(config)
         except OSError as error:
             raise UserError(f"{self.config}: cannot be read ({error.strerror})") from error
-        except Exception as error:  # of YAML, of OmegaConf, or a key that is missing
+        except Exception as error:  # of YAML, or a key that is missing
             raise other_version(self.config) from error
-        return {str(key): value for key, value in config.items()}
+        return config
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Keep the resolved configuration."""
@@ -87,7 +91,8 @@ class RunDirectory:
         """Make the directory and keep other processes out of it; a kill -9 frees it.
 
         Raises:
-            UserError: Another process trains here, or the directory cannot be written.
+            BusyError: Another process trains here.
+            UserError: The directory cannot be written.
         """
         made = not os.path.exists(self.path)
         try:
@@ -101,7 +106,7 @@ class RunDirectory:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UserError(
+                raise BusyError(
                     f"{self.path}: another process is at work on this run: wait for it, or change "
                     "seed or output_dir"
                 ) from None

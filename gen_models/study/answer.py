@@ -1,84 +1,134 @@
-"""Answers to the claims of a study from groups of runs, with what is missing and trains it."""
+"""What the runs of a study say of its claims.
 
+A claim of several parts is supported by the largest p of its parts, and contradicted by its
+smallest times their number; p is Holm's over all claims of the study.
+"""
+
+from collections import Counter
 from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
-from gen_models.comparison.table import Group
-from gen_models.comparison.verdicts import Answer, Answers, Outcome, Part
-from gen_models.study.arms import Arm, Compose, Missing, compose_arms, select
-from gen_models.study.definition import Claim, Contrast, Study
-from gen_models.study.evidence import Bounds
-from gen_models.study.kinds import KINDS, Side
+from gen_models.comparison.statistics import LEVEL, holm
+from gen_models.errors import UserError
+from gen_models.study.collect import Table
+from gen_models.study.definition import Claim, Study
+from gen_models.study.evidence import Evidence, Missing
+from gen_models.study.kinds import LIKELY, RULES, UNLIKELY, Part
 
-UNANSWERED = "not answered by these runs"
-ORDER: tuple[Outcome, ...] = (
-    "contradicted",
-    "not answered",
-    "not distinguishable",
-    "supported",
-)
+Outcome = Literal["supported", "contradicted", "not decided", "not answered"]
 
 
-def answer(study: Study, groups: Sequence[Group], bounds: Bounds, compose: Compose) -> Answers:
-    """What the groups say of each claim; none if they are of another data set than the study.
+class Answer(NamedTuple):
+    """What the runs say of a claim."""
+
+    claim: Claim
+    outcome: Outcome
+    p: float | None  # after Holm; None where no test decides
+    parts: list[Part]  # that decide
+    others: list[Part]  # that are only told
+    missing: list[str]  # what is not there, a line each
+
+    @property
+    def interim(self) -> bool:
+        """Whether runs that decide are still missing."""
+        return any(part.interim for part in self.parts)
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether every part is as much better as the claim's word says; None: no word."""
+        found = [part.fits for part in self.parts if part.fits is not None]
+        return all(found) if found else None
+
+
+def answers(study: Study, table: Table) -> list[Answer]:
+    """Decide every claim.
 
     Args:
         study: As `load_study` reads it.
-        groups: Every group of the comparison.
-        bounds: Floors and ceilings, as `table.bounds` gives them.
-        compose: Overrides of `train.py` -> its resolved configuration.
+        table: Its runs, as `collect` gives them.
 
     Raises:
-        UserError: The study's arms do not compose, or cannot stand in one study.
+        UserError: No run is there; runs of an arm are of two codes or precisions; no run has a
+            metric that the study names.
     """
-    arms = compose_arms(study, compose)
-    data = {arm.settings["data"] for family in arms.values() for arm in family}
-    claims = study.claims if groups[0].settings["data"] in data else []
-    answers = [_answer(claim, arms, groups, bounds) for claim in claims]
-    return Answers(study.title, study.intro, answers)
+    _check(study, table)
+    evidence = Evidence(study, table)
+    found = [_gather(claim, evidence) for claim in study.claims]
+    undecided = [answer.p if answer.p is not None else 1.0 for answer in found]
+    decided = []
+    for answer, p in zip(found, holm(undecided), strict=True):
+        if answer.p is None:
+            decided.append(answer)
+        else:
+            outcome = answer.outcome if p < LEVEL else "not decided"
+            decided.append(answer._replace(p=p, outcome=outcome))
+    return decided
 
 
-def _answer(
-    claim: Claim, arms: dict[str, list[Arm]], groups: Sequence[Group], bounds: Bounds
-) -> Answer:
-    """The claim holds if each deciding part does; one that is contradicted contradicts it."""
-    deciding = [contrast for contrast in claim.contrasts if contrast.decides]
-    parts: list[Part] = []
-    try:
-        chosen = select(groups, [arm for each in deciding for arm in _arms(each, arms)])
-        for contrast in claim.contrasts:
-            if contrast.decides:
-                parts += _parts(contrast, arms, chosen, bounds)
+def _gather(claim: Claim, evidence: Evidence) -> Answer:
+    """The parts of a claim, and its p before Holm with the outcome that it would have."""
+    deciding: list[Part] = []
+    others: list[Part] = []
+    missing: list[str] = []
+    complete = True
+    for contrast in claim.contrasts:
+        for key in contrast.metrics:
+            try:
+                parts = RULES[contrast.kind](contrast, key, evidence)
+            except Missing as lack:
+                missing.append(str(lack))
+                complete = complete and not contrast.decides
             else:
-                parts += _only_shown(contrast, arms, groups, bounds)
-    except Missing as missing:
-        lines, commands = missing.lines, missing.commands
-        return Answer(claim.name, claim.says, "not answered", UNANSWERED, [], lines, commands)
-    found = [part for part in parts if part.decides]
-    part = min(found, key=lambda part: ORDER.index(part.outcome))
-    summary: str = part.outcome
-    if part.outcome == "not distinguishable":
-        summary = f"not distinguishable with {part.stands_on}"
-    return Answer(claim.name, claim.says, part.outcome, summary, parts, [], [])
+                (deciding if contrast.decides else others).extend(parts)
+    missing = list(dict.fromkeys(missing))
+    if not complete:
+        return Answer(claim, "not answered", None, deciding, others, missing)
+    probabilities = [part.best for part in deciding if part.best is not None]
+    if probabilities:
+        return Answer(claim, _by_probability(probabilities), None, deciding, others, missing)
+    outcome, p = combine([(part.found.p, part.toward) for part in deciding])
+    return Answer(claim, outcome, p, deciding, others, missing)
 
 
-def _parts(
-    contrast: Contrast, arms: dict[str, list[Arm]], chosen: dict[Arm, Group], bounds: Bounds
-) -> list[Part]:
-    sides = [Side(arm, chosen[arm]) for arm in _arms(contrast, arms)]
-    rule = KINDS[contrast.kind].rule
-    return [part for key in contrast.metrics for part in rule(contrast, key, sides, bounds)]
+def combine(parts: Sequence[tuple[float, bool]]) -> tuple[Outcome, float]:
+    """The outcome of several parts that p would decide, and p.
+
+    Args:
+        parts: p of each, and whether it is on the claim's side.
+    """
+    if all(toward for _, toward in parts):
+        return "supported", max(p for p, _ in parts)
+    against = min(p for p, toward in parts if not toward)
+    return "contradicted", min(1.0, against * len(parts))
 
 
-def _only_shown(
-    contrast: Contrast, arms: dict[str, list[Arm]], groups: Sequence[Group], bounds: Bounds
-) -> list[Part]:
-    """Parts that do not decide, as far as there are runs for them."""
-    try:
-        parts = _parts(contrast, arms, select(groups, _arms(contrast, arms)), bounds)
-    except Missing:
-        return []
-    return [part._replace(decides=False) for part in parts]
+def _by_probability(probabilities: Sequence[float]) -> Outcome:
+    if min(probabilities) >= LIKELY:
+        return "supported"
+    return "contradicted" if min(probabilities) <= UNLIKELY else "not decided"
 
 
-def _arms(contrast: Contrast, arms: dict[str, list[Arm]]) -> list[Arm]:
-    return [arm for name in contrast.arms for arm in arms[name]]
+def _check(study: Study, table: Table) -> None:
+    """Make sure that the runs can stand in one study."""
+    if not table.rows:
+        raise UserError(f"{study.file}: no run is there yet: --train trains them")
+    for name in study.arms:
+        rows = Evidence(study, table).rows(name)
+        for column in ("code", "precision"):
+            count = Counter(row.made[column] for row in rows)
+            if len(count) > 1:
+                odd = min(rows, key=lambda row: count[row.made[column]])
+                raise UserError(
+                    f"{study.file}: arms.{name}: runs of more than one {column} "
+                    f"({', '.join(sorted(count))}; seed {odd.run[1]} is one): overwrite=true "
+                    "trains a run again"
+                )
+    known = {key for row in table.rows for key in row.metrics}
+    for claim in study.claims:
+        for contrast in claim.contrasts:
+            for key in filter(None, (*contrast.metrics, contrast.other_metric)):
+                arms = set(contrast.arms) & {row.run[0] for row in table.rows}
+                if key not in known and arms:
+                    raise UserError(
+                        f"{study.file}: claims.{claim.name}.metrics: no run has {key}: take it out"
+                    )

@@ -1,30 +1,46 @@
-"""What a study is: its arms, its seeds and its claims, as its YAML file says them."""
+"""What a study is: its question, its arms, their seeds, and its claims."""
 
-import itertools
-import re
-import shlex
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from omegaconf import MISSING
 
-COMMA = re.compile(r",(?![^\[(]*[\])])")  # not one within brackets
-PARTS = "A claim with several parts is supported if every part is, contradicted if one is."
+KINDS = {  # kind of contrast -> the least number of arms; `kinds.py` has their rules
+    "better": 2,  # each arm is better than the last
+    "not_better": 2,  # no arm is better than the last by the margin or more
+    "best": 2,  # the first arm is the best of all
+    "wins": 2,  # each arm recreates the same images better than the last, image by image
+    "beats_gaussian": 1,  # each arm is better than the PCA Gaussian
+    "not_beats_gaussian": 1,
+}
+
+
+@dataclass
+class Arm:
+    """One way to train, over seeds; or the same runs at an earlier epoch."""
+
+    label: str = ""  # on the page; empty: its name
+    train: str = ""  # overrides of train.py
+    of: str = ""  # the arm whose runs these are,
+    at_epoch: int = 0  # at the end of this epoch
+    seeds: list[int] = field(default_factory=list)  # empty: those of `of`, or the study's
 
 
 @dataclass
 class Contrast:
     """Arms that are compared by one kind of rule."""
 
-    kind: str = MISSING  # a key of `kinds.KINDS`
-    arms: list[str] = MISSING  # what the claim speaks of, and what it is compared with
-    metrics: list[str] = MISSING  # a part each
-    other_metric: str = ""  # of the other arm, if that is another one
-    contrast: str = ""  # its name; empty: the settings in which the arms differ
-    margin: float = 0.0  # share of the other arm's value
-    paired: bool = False  # by seed, for runs that share their first epochs
-    show: str = ""  # after the difference: "references" or "change"
-    decides: bool = True  # False: only shown, and left out where there are no runs
+    kind: str = MISSING  # a key of KINDS
+    arms: list[str] = MISSING  # what the claim speaks of, and last what it is compared with
+    metrics: list[str] = MISSING  # a part of the claim each
+    other_metric: str = ""  # of the last arm, if that is another one
+    margin: float = 0.0  # share of the last arm's value that is no difference yet
+    word: str = ""  # how much better the claim says: "far", "a little"
+    at_least: float = 0.0  # what the word means: a share of the last arm's value
+    at_most: float = 0.0
+    says: str = ""  # what the parts compare; empty: the arms' labels
+    decides: bool = True  # False: only told
 
 
 @dataclass
@@ -33,6 +49,7 @@ class Claim:
 
     name: str = MISSING  # "C1"
     says: str = MISSING
+    note: str = ""  # what a reader has to know of its rule
     contrasts: list[Contrast] = MISSING
 
 
@@ -41,34 +58,46 @@ class Study:
     """A question, with the runs and the rules that answer it."""
 
     file: Path = MISSING
-    seeds: list[int] = MISSING  # that its commands train
-    arms: dict[str, str] = MISSING  # name -> overrides of train.py; of several values, an arm each
+    question: str = MISSING
+    note: str = ""
+    seeds: list[int] = MISSING  # of every arm that has none of its own
+    seen: list[int] = field(default_factory=list)  # seeds looked at before the rules were fixed
+    arms: dict[str, Arm] = MISSING
+    shown: list[str] = field(default_factory=list)  # arms of the first table; empty: of the claims
+    stages: list[list[str]] = field(default_factory=list)  # arms in the order of training
     claims: list[Claim] = MISSING
-    title: str = "Claims"
-    question: str = ""
-    author: str = ""
 
     @property
-    def intro(self) -> str:
-        """What a report says before the answers."""
-        by = f"Claims of {self.author}." if self.author else ""
-        return " ".join(text for text in (self.question, by, PARTS) if text)
+    def name(self) -> str:
+        """Of its folder."""
+        return self.file.stem
 
-    def command(self, arm: str) -> str:
-        """What trains an arm."""
-        overrides = shlex.join(shlex.split(self.arms[arm]))
-        return f"python train.py -m {overrides} seed={','.join(map(str, self.seeds))}"
+    def earlier(self, arm: str) -> list[str]:
+        """The arms that are this one at an earlier epoch, the earliest first."""
+        found = [name for name, other in self.arms.items() if other.of == arm]
+        return sorted(found, key=lambda name: self.arms[name].at_epoch)
 
+    def shares_runs(self, one: str, other: str) -> bool:
+        """Whether the runs of two arms are the same, up to the earlier one's end."""
+        roots = {self.arms[name].of or name for name in (one, other)}
+        return len(roots) == 1
 
-def spread(overrides: str) -> list[list[str]]:
-    """The runs of `python train.py -m OVERRIDES`, one by one: "lr=1e-3,1e-4" is two.
+    def metrics_by_image(self) -> dict[str, set[str]]:
+        """The arms that are compared image by image -> the metrics of each."""
+        found: dict[str, set[str]] = {}
+        for contrast in (part for claim in self.claims for part in claim.contrasts):
+            if contrast.kind == "wins":
+                *firsts, last = contrast.arms
+                for name in firsts:
+                    found.setdefault(name, set()).update(contrast.metrics)
+                other = [contrast.other_metric] if contrast.other_metric else contrast.metrics
+                found.setdefault(last, set()).update(other)
+        return found
 
-    Raises:
-        ValueError: A quotation is not closed.
-    """
-    return [list(run) for run in itertools.product(*map(_values, shlex.split(overrides)))]
-
-
-def _values(override: str) -> list[str]:
-    key, equals, values = override.partition("=")
-    return [f"{key}{equals}{value}" for value in COMMA.split(values)]
+    def order(self) -> Iterator[tuple[str, int]]:
+        """Every run as (arm, seed): stage by stage, in a stage seed by seed."""
+        staged = [name for stage in self.stages for name in stage]
+        rest = [name for name in self.arms if name not in staged]
+        for stage in (*self.stages, rest):
+            for seed in sorted({seed for name in stage for seed in self.arms[name].seeds}):
+                yield from ((name, seed) for name in stage if seed in self.arms[name].seeds)

@@ -1,77 +1,146 @@
-"""What a group of runs has measured, as far as a contrast needs it; `Missing` where it has not."""
+"""What the runs of an arm have measured, as far as a contrast needs it; `Missing` where not."""
+
+import math
+from typing import NamedTuple
 
 import numpy as np
 
-from gen_models.comparison.collect import Run
-from gen_models.comparison.metrics import BOUNDS, metric
-from gen_models.comparison.table import Group, Summary
-from gen_models.study.arms import Missing
+from gen_models.comparison.metrics import INVERSION, metric
+from gen_models.study.collect import Row, Table
+from gen_models.study.definition import Study
 
-Bounds = dict[str, float]  # floors and ceilings: "floor/fid_lenet", "gaussian/fid_lenet", ...
-
-WITHOUT_MODEL = {"pca": "PCA", "nearest": "nearest training image", "mean_image": "mean image"}
+LEAST = 3  # runs of an arm
+CONTROL, CONVERGED = "inversion/control_share", 0.05
 
 
-def evaluate(run: Run) -> str:
-    """What measures a run."""
-    return f"gen-models evaluate {run.path}"
+class Missing(Exception):
+    """Runs or metrics that a contrast needs are not there; the message says which."""
 
 
-def summary(group: Group, key: str) -> Summary:
-    """A metric of the group.
+class Side(NamedTuple):
+    """The runs of an arm by one metric."""
+
+    arm: str
+    label: str
+    planned: int  # runs
+    values: dict[int, float]  # seed -> value of a run that did not fail
+    failed: tuple[int, ...]  # seeds
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of all runs that are there."""
+        return sorted({*self.values, *self.failed})
+
+    @property
+    def sound(self) -> list[float]:
+        """The values of the runs that did not fail, by seed."""
+        return [self.values[seed] for seed in sorted(self.values)]
+
+    @property
+    def median(self) -> float:
+        """Of the runs that did not fail; NaN if all did."""
+        return float(np.median(self.sound)) if self.values else math.nan
+
+    def scores(self, key: str, scale: float = 1.0) -> list[float]:
+        """Each run's number, by seed, of which the lower is the better; inf for a failed run."""
+        sign = scale * improvement(key)
+        return [
+            sign * self.values[seed] if seed in self.values else math.inf for seed in self.seeds
+        ]
+
+
+class Evidence(NamedTuple):
+    """What the rules read."""
+
+    study: Study
+    table: Table
+
+    def side(self, arm: str, key: str) -> Side:
+        """The runs of an arm by a metric.
+
+        Raises:
+            Missing: There are too few, or one was not measured so.
+        """
+        rows = self.rows(arm)
+        planned, label = len(self.study.arms[arm].seeds), self.study.arms[arm].label
+        if len(rows) < LEAST:
+            raise Missing(f"{label}: {len(rows)} of {planned} runs, at least {LEAST} are needed")
+        values = {row.run[1]: row.metrics[key] for row in rows if _has(row, key)}
+        failed = tuple(row.run[1] for row in rows if row.failed)
+        without = [row.run[1] for row in rows if not row.failed and not _has(row, key)]
+        if without:
+            raise Missing(f"{label}: {key} is not measured for seed {without[0]}")
+        for row in rows if key == INVERSION else ():
+            control = row.metrics.get(CONTROL, 0.0)
+            if control > CONVERGED and not row.failed:
+                raise Missing(
+                    f"{label}: inversion has not converged for seed {row.run[1]}: its control is "
+                    f"{100 * control:.0f} % of the error, at most {100 * CONVERGED:.0f} % counts: "
+                    "gen-models evaluate with more --restarts and --iterations"
+                )
+        return Side(arm, label, planned, values, failed)
+
+    def rows(self, arm: str) -> list[Row]:
+        """The runs of an arm that the study has planned."""
+        seeds = self.study.arms[arm].seeds
+        return [row for row in self.table.rows if row.run[0] == arm and row.run[1] in seeds]
+
+    def color(self, arm: str) -> int:
+        """The place of an arm's model among the models of the study."""
+        models = {row.run[0]: row.made["model"] for row in self.table.rows}
+        return sorted(set(models.values())).index(models[arm])
+
+    def gaussian(self, key: str) -> float:
+        """What a Gaussian on principal components of pixels has.
+
+        Raises:
+            Missing: No run says it.
+        """
+        for row in self.table.rows:
+            if f"gaussian/{key}" in row.metrics:
+                return row.metrics[f"gaussian/{key}"]
+        raise Missing(f"{key} of the PCA Gaussian is not measured")
+
+    def errors(self, side: Side, key: str) -> np.ndarray:
+        """The errors of each image, (runs, images); inf for a failed run that has none.
+
+        Raises:
+            Missing: A run has none.
+        """
+        found = {seed: self.table.images.get(f"{side.arm}/{seed}/{key}") for seed in side.seeds}
+        count = next((len(errors) for errors in found.values() if errors is not None), 0)
+        for seed, errors in found.items():
+            if not count or (errors is None and seed not in side.failed):
+                raise Missing(f"{side.label}: no {key} by image for seed {seed}")
+        lost = np.full(count, math.inf)
+        return np.array([lost if errors is None else errors for errors in found.values()])
+
+
+def in_common(*sides: Side) -> list[Side]:
+    """The sides with the seeds that both have.
 
     Raises:
-        Missing: No run has it.
+        Missing: Those are too few.
     """
-    found = group.summary(key)
-    if found is None:
-        raise Missing([f"no {key}: {group.label}"], map(evaluate, group.runs))
-    return found
+    seeds = set(sides[0].seeds).intersection(*(side.seeds for side in sides))
+    if len(seeds) < LEAST:
+        labels = " and ".join(side.label for side in sides)
+        raise Missing(f"{labels}: {len(seeds)} seeds in common, at least {LEAST} are needed")
+    planned = min(side.planned for side in sides)
+    return [
+        side._replace(
+            planned=planned,
+            values={seed: value for seed, value in side.values.items() if seed in seeds},
+            failed=tuple(seed for seed in side.failed if seed in seeds),
+        )
+        for side in sides
+    ]
 
 
-def image_errors(group: Group, key: str) -> np.ndarray:
-    """Mean over the seeds of the error of each test image, (n,).
-
-    Raises:
-        Missing: A run diverged or has not measured it, or the runs had other numbers of images.
-    """
-    errors = []
-    for run in group.runs:
-        if run.diverged:
-            raise Missing([f"diverged: {run.path}"], [])
-        found = run.arrays().get(key.replace("/", "_"))
-        if found is None:
-            raise Missing([f"no errors by image: {run.path}"], [evaluate(run)])
-        errors.append(found.astype(float))
-    if len({len(error) for error in errors}) > 1:
-        line = f"not the same number of test images: {group.label}"
-        raise Missing([line], map(evaluate, group.runs))
-    return np.asarray(np.mean(errors, axis=0))
+def improvement(key: str) -> int:
+    """1 for a metric of which the lower is better, else -1."""
+    return -1 if metric(key).better == "higher" else 1
 
 
-def check_same_images(one: Group, other: Group) -> None:
-    """Make sure that two groups recreated the same test images.
-
-    Raises:
-        Missing: They did not.
-    """
-    first, second = (image_errors(group, "nearest/mse") for group in (one, other))
-    if first.shape != second.shape or not np.allclose(first, second, rtol=1e-3):
-        line = f"not the same test images: {one.label}, {other.label}"
-        raise Missing([line], map(evaluate, (*one.runs, *other.runs)))
-
-
-def references(key: str, group: Group, bounds: Bounds) -> str:
-    """What a metric is for real images and without a model, to follow a text; "" if unknown."""
-    known = {
-        words: bounds[f"{name}/{key}"]
-        for name, words in BOUNDS.items()
-        if name != "real" and f"{name}/{key}" in bounds
-    }
-    if key.endswith("/mse"):
-        for name, words in WITHOUT_MODEL.items():
-            found = group.summary(f"{name}/mse")
-            if found and found.estimate:
-                known[words] = found.estimate.value
-    shown = ", ".join(f"{name} {metric(key).show(value)}" for name, value in known.items())
-    return f"; for reference: {shown}" if shown else ""
+def _has(row: Row, key: str) -> bool:
+    return not row.failed and math.isfinite(row.metrics.get(key, math.nan))

@@ -1,217 +1,182 @@
-"""The kinds of contrast: each a rule that says how groups of runs compare by one metric.
+"""The kinds of contrast: each a rule that says how arms compare by one metric.
 
-"Supported": the 95 % interval of the difference excludes 0 in the claimed direction;
-"contradicted": in the other; else not distinguishable with so many seeds. Intervals are Welch's
-over seeds, or of pairs: by seed where runs share their first epochs, by image where both recreate
-the same ones. Last epoch's weights; not corrected for the number of claims.
+Every rule gives, for each of its parts, theta and the p of theta = 1/2, and on which side of it the
+claim is. What a claim makes of its parts stands in `answer.py`, the tests in
+`comparison/statistics.py`.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from gen_models.comparison.metrics import BOUNDS, metric
-from gen_models.comparison.statistics import Estimate, mean, paired, welch
-from gen_models.comparison.table import Group
-from gen_models.comparison.verdicts import Outcome, Part, seeds
-from gen_models.comparison.verdicts import in_words as difference_in_words
-from gen_models.study.arms import Arm, Missing, in_words
+import numpy as np
+
+from gen_models.comparison import statistics
+from gen_models.comparison.metrics import FID
+from gen_models.comparison.statistics import Interval, Superiority
 from gen_models.study.definition import Contrast
-from gen_models.study.evidence import (
-    Bounds,
-    check_same_images,
-    evaluate,
-    image_errors,
-    references,
-    summary,
-)
+from gen_models.study.evidence import LEAST, Evidence, Missing, Side, improvement, in_common
 
-CEILINGS = ("gaussian", "noise")
-NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine")
-SHOWN = ("", "references", "change")
+LIKELY, UNLIKELY = 0.95, 0.05  # probability of being the best: supported, contradicted
+INSIDE = 0.90  # confidence of the interval that has to lie within `at_most`
+SPACES = "features/"  # the same distance in other feature spaces
 
 
-class Side(NamedTuple):
-    """An arm, and the group of runs that stands for it."""
+class Part(NamedTuple):
+    """An arm against another, or against a number, by one metric."""
 
-    arm: Arm
-    group: Group
+    contrast: Contrast
+    metric: str
+    one: Side
+    other: Side | None  # None: the one is compared with `constant`
+    found: Superiority
+    toward: bool  # theta is on the claim's side of 1/2
+    constant: float = math.nan
+    paired: bool = False
+    change: Interval | None = None  # how much better, a share of the other, without failed runs
+    fits: bool | None = None  # whether it is as much as the claim's word says; None: no word
+    spaces: dict[str, float] = {}  # other feature spaces -> theta
+    best: float | None = None  # probability of being the best, where that decides
+
+    @property
+    def depends(self) -> list[str]:
+        """The feature spaces in which the other is the better one."""
+        side = self.found.theta > 0.5
+        return [space for space, theta in self.spaces.items() if (theta > 0.5) != side]
+
+    @property
+    def interim(self) -> bool:
+        """Whether runs of the study are still missing."""
+        sides = (side for side in (self.one, self.other) if side)
+        return any(len(side.seeds) < side.planned for side in sides)
 
 
-Rule = Callable[[Contrast, str, Sequence[Side], Bounds], list[Part]]
+Rule = Callable[[Contrast, str, Evidence], list[Part]]
 
 
-class Kind(NamedTuple):
-    """A rule, and how many arms it needs."""
-
-    rule: Rule  # of a contrast, a metric, its sides, and the bounds; may raise Missing
-    arms: int
+def better(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
+    """Each arm is better than the last."""
+    return [_compare(contrast, key, arm, evidence) for arm in contrast.arms[:-1]]
 
 
-def better(contrast: Contrast, key: str, sides: Sequence[Side], bounds: Bounds) -> list[Part]:
-    """Each arm is better than the last, by more than the margin if there is one."""
-    *firsts, other = sides
-    return [_compare(contrast, key, one, other, improvement(key), bounds) for one in firsts]
-
-
-def not_better(contrast: Contrast, key: str, sides: Sequence[Side], bounds: Bounds) -> list[Part]:
+def not_better(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
     """No arm is better than the last by the margin or more."""
-    *firsts, other = sides
+    parts = [_compare(contrast, key, arm, evidence) for arm in contrast.arms[:-1]]
+    return [part._replace(toward=part.found.theta < 0.5) for part in parts]
+
+
+def best(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
+    """The first arm has the best mean rank of all, against the next by the median."""
+    one, *others = (evidence.side(arm, key) for arm in contrast.arms)
+    probability = statistics.probability_best([side.scores(key) for side in (one, *others)])
+    ranked = sorted(others, key=lambda side: float(np.mean(_ranks(side, (one, *others), key))))
+    part = _compare(contrast, key, one.arm, evidence, against=ranked[0].arm)
+    return [part._replace(best=probability, toward=probability > 0.5)]
+
+
+def wins(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
+    """Each arm recreates the same images better than the last, image by image."""
+    *firsts, last = contrast.arms
+    other_key = contrast.other_metric or key
     parts = []
-    for one in firsts:
-        part = _compare(contrast, key, one, other, -improvement(key), bounds)
-        first = summary(one.group, key).estimate
-        second = summary(other.group, contrast.other_metric or key).estimate
-        if part.difference and first and second:
-            shown = f"{metric(key).show(first.value)} against {metric(key).show(second.value)}"
-            part = part._replace(text=shown + _change(first, second))
-        parts.append(part)
+    for arm in firsts:
+        one, other = evidence.side(arm, key), evidence.side(last, other_key)
+        found = statistics.share_won(evidence.errors(one, key), evidence.errors(other, other_key))
+        fits = found.low > contrast.at_least if contrast.word else None
+        parts.append(Part(contrast, key, one, other, found, found.theta > 0.5, fits=fits))
     return parts
 
 
-def _compare(
-    contrast: Contrast, key: str, one: Side, other: Side, claimed: int, bounds: Bounds
-) -> Part:
-    name = _name(contrast, one, other)
-    first = summary(one.group, key)
-    second = summary(other.group, contrast.other_metric or key)
-    if first.diverged or second.diverged:
-        diverged = one if first.diverged else other
-        return Part(name, key, "not answered", f"{diverged.group.label} diverged")
-    share = 1 + improvement(key) * contrast.margin
-    limits = {seed: share * value for seed, value in second.values.items()}
-    count = seeds(first, second)
-    if contrast.paired:
-        common = sorted(first.values.keys() & limits.keys())
-        if not common:
-            raise Missing([f"no seed in common: {one.group.label} and {other.group.label}"], [])
-        difference = paired(*([found[seed] for seed in common] for found in (first.values, limits)))
-        count = "one seed" if len(common) == 1 else f"{len(common)} seeds, paired"
-    else:
-        difference = welch(first.finite, list(limits.values()))
-    part = decided(name, key, difference, claimed=claimed, count=count)
-    if contrast.show == "references":
-        return part._replace(text=part.text + references(key, one.group, bounds))
-    if contrast.show == "change" and first.estimate and second.estimate:
-        return part._replace(text=part.text + _change(first.estimate, second.estimate))
-    return part
-
-
-def best(contrast: Contrast, key: str, sides: Sequence[Side], bounds: Bounds) -> list[Part]:
-    """The first arm has the best mean; how clearly, its interval to the next best says."""
-    one, *others = sides
-    first, *seconds = (summary(side.group, key) for side in sides)
-    if first.diverged or not first.estimate:
-        name = contrast.contrast or in_words(one.arm, others[0].arm)[0]
-        return [Part(name, key, "contradicted", "diverged")]
-    sound = [
-        (metric(key).rank(found.estimate.value), number)
-        for number, found in enumerate(seconds)
-        if found.estimate and not found.diverged
-    ]
-    if not sound:
-        name = contrast.contrast or in_words(one.arm, others[0].arm)[0]
-        return [Part(name, key, "supported", "all others diverged")]
-    _, number = min(sound)
-    second = seconds[number]
-    name = contrast.contrast or " against ".join(in_words(one.arm, others[number].arm))
-    name = f"{name}, the best other{_departures(sides)}"
-    difference = welch(first.finite, second.finite)
-    claimed = improvement(key)
-    part = decided(name, key, difference, claimed=claimed, count=seeds(first, second))
-    if difference.low is None or difference.value * claimed <= 0:
-        return [part]
-    how = "by more than slightly" if difference.sign else "slightly"
-    many = dict(enumerate(NUMBERS, start=2)).get(len(sides), str(len(sides)))
-    text = f"the {metric(key).better_word} of the {many}, {how}: {part.text}"
-    return [part._replace(outcome="supported", text=text)]
-
-
-def better_by_image(
-    contrast: Contrast, key: str, sides: Sequence[Side], bounds: Bounds
-) -> list[Part]:
-    """Each arm recreates the same test images better than the last."""
-    *firsts, other = sides
-    return [_compare_images(contrast, key, one, other) for one in firsts]
-
-
-def _compare_images(contrast: Contrast, key: str, one: Side, other: Side) -> Part:
-    first = image_errors(one.group, key)
-    second = image_errors(other.group, contrast.other_metric or key)
-    check_same_images(one.group, other.group)
-    count = f"{len(first)} images"
-    difference = paired(first.tolist(), second.tolist())
-    name, claimed = _name(contrast, one, other), improvement(key)
-    part = decided(name, key, difference, claimed=claimed, count=count)
-    text = part.text.replace("larger than seed noise", "beyond the spread of the images")
-    won = 100 * ((first - second) * claimed > 0).mean()
-    return part._replace(text=f"{text}; better on {won:.0f} % of {count}")
-
-
-def not_better_than_ceiling(
-    contrast: Contrast, key: str, sides: Sequence[Side], bounds: Bounds
-) -> list[Part]:
-    """No arm is better than the best of what needs no training: a PCA Gaussian, pixel noise."""
-    ceilings = {name: bounds[f"{name}/{key}"] for name in CEILINGS if f"{name}/{key}" in bounds}
-    if not ceilings:
-        runs = [side.group.runs[0] for side in sides]
-        raise Missing([f"no ceilings of {key}"], [evaluate(run) for run in runs])
-    best_known = min(ceilings, key=lambda name: metric(key).rank(ceilings[name]))
-    parts = []
-    for side in sides:
-        name = f"{contrast.contrast or side.arm.label} no better than the {BOUNDS[best_known]}"
-        found = summary(side.group, key)
-        if found.diverged:
-            parts.append(Part(name, key, "not answered", f"{side.group.label} diverged"))
-            continue
-        difference = mean([value - ceilings[best_known] for value in found.finite])
-        count = seeds(found, found)
-        part = decided(name, key, difference, claimed=-improvement(key), count=count)
-        parts.append(part._replace(text=part.text + references(key, side.group, bounds)))
+def beats_gaussian(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
+    """Each arm is better than the PCA Gaussian."""
+    constant, parts = evidence.gaussian(key), []
+    for arm in contrast.arms:
+        one = evidence.side(arm, key)
+        found = statistics.against_constant(one.scores(key), improvement(key) * constant)
+        parts.append(Part(contrast, key, one, None, found, found.theta > 0.5, constant))
     return parts
 
 
-KINDS = {
-    "better": Kind(better, 2),
-    "best": Kind(best, 2),
-    "not_better": Kind(not_better, 2),
-    "better_by_image": Kind(better_by_image, 2),
-    "not_better_than_ceiling": Kind(not_better_than_ceiling, 1),
+def not_beats_gaussian(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
+    """No arm is better than the PCA Gaussian."""
+    parts = beats_gaussian(contrast, key, evidence)
+    return [part._replace(toward=part.found.theta < 0.5) for part in parts]
+
+
+RULES: dict[str, Rule] = {
+    "better": better,
+    "not_better": not_better,
+    "best": best,
+    "wins": wins,
+    "beats_gaussian": beats_gaussian,
+    "not_beats_gaussian": not_beats_gaussian,
 }
 
 
-def decided(name: str, key: str, difference: Estimate, *, claimed: int, count: str) -> Part:
-    """Supported if the 95 % interval excludes 0 in the claimed direction, and so on.
-
-    Args:
-        name: Of the contrast.
-        key: The metric.
-        difference: One - other.
-        claimed: The sign that the claim gives to it.
-        count: On how many seeds or images it stands, e.g. "3 seeds".
-    """
-    outcome: Outcome = "not distinguishable"
-    if difference.sign:
-        outcome = "supported" if difference.sign == claimed else "contradicted"
-    text = difference_in_words(metric(key), difference, count)
-    return Part(name, key, outcome, text, difference, count)
-
-
-def improvement(key: str) -> int:
-    """The sign of a difference that is better: -1 or 1."""
-    return 1 if metric(key).better == "higher" else -1
+def _compare(
+    contrast: Contrast, key: str, arm: str, evidence: Evidence, *, against: str = ""
+) -> Part:
+    """One arm against the last, paired where both are the same runs."""
+    last = against or contrast.arms[-1]
+    one, other = evidence.side(arm, key), evidence.side(last, contrast.other_metric or key)
+    paired = evidence.study.shares_runs(arm, last)
+    if paired:
+        one, other = in_common(one, other)
+    test = statistics.paired_superiority if paired else statistics.superiority
+    scale = 1 - improvement(key) * contrast.margin
+    found = test(one.scores(key), other.scores(key, scale))
+    change = _change(key, one, other, paired)
+    part = Part(contrast, key, one, other, found, found.theta > 0.5, paired=paired, change=change)
+    spaces = _in_other_spaces(key, arm, last, evidence, paired) if key == FID else {}
+    return part._replace(spaces=spaces, fits=_fits(contrast, key, one, other, paired))
 
 
-def _name(contrast: Contrast, *sides: Side) -> str:
-    one, other = sides[0].arm, sides[-1].arm
-    return (contrast.contrast or " against ".join(in_words(one, other))) + _departures(sides)
+def _change(
+    key: str, one: Side, other: Side, paired: bool, confidence: float = statistics.CONFIDENCE
+) -> Interval | None:
+    """By which share of the other the one is better, of the runs that did not fail."""
+    if paired:
+        both = sorted(one.values.keys() & other.values.keys())
+        pair = [[side.values[seed] for seed in both] for side in (one, other)]
+    else:
+        pair = [one.sound, other.sound]
+    if min(map(len, pair)) < LEAST or min(pair[1]) <= 0:
+        return None
+    estimate = statistics.paired_reduction if paired else statistics.reduction
+    found = estimate(pair[0], pair[1], confidence)
+    return found if improvement(key) == 1 else Interval(-found.value, -found.high, -found.low)
 
 
-def _departures(sides: Sequence[Side]) -> str:
-    """Where groups depart from their arms, to follow a contrast's name."""
-    found = sorted({text for side in sides for text in side.arm.departures(side.group)})
-    return f" ({', '.join(found)})" if found else ""
+def _fits(contrast: Contrast, key: str, one: Side, other: Side, paired: bool) -> bool | None:
+    """Whether the difference is as large, or as small, as the claim's word says."""
+    if not contrast.word:
+        return None
+    if contrast.at_least:  # by medians
+        change = improvement(key) * (1 - one.median / other.median)
+        return change >= contrast.at_least
+    found = _change(key, one, other, paired, INSIDE)
+    return found is not None and found.low >= 0 and found.high <= contrast.at_most
 
 
-def _change(one: Estimate, other: Estimate) -> str:
-    """How much the one differs in percent of the other, to follow a text."""
-    return f" ({100 * (one.value / other.value - 1):+.1f} %)" if other.value else ""
+def _in_other_spaces(
+    key: str, arm: str, last: str, evidence: Evidence, paired: bool
+) -> dict[str, float]:
+    """The theta by the same distance in every other feature space that all runs have."""
+    known = {name for row in evidence.rows(arm) for name in row.metrics if name.startswith(SPACES)}
+    found = {}
+    for space in sorted(known):
+        try:
+            one, other = evidence.side(arm, space), evidence.side(last, space)
+        except Missing:
+            continue
+        if paired:
+            one, other = in_common(one, other)
+        test = statistics.paired_theta if paired else statistics.theta
+        found[space.removeprefix(SPACES)] = test(one.scores(key), other.scores(key))
+    return found
+
+
+def _ranks(side: Side, sides: Sequence[Side], key: str) -> np.ndarray:
+    every = np.sort(np.concatenate([each.scores(key) for each in sides]))
+    own = side.scores(key)
+    return (np.searchsorted(every, own, "left") + np.searchsorted(every, own, "right")) / 2

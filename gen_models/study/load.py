@@ -1,6 +1,7 @@
 """Reading a study's YAML file, with one clear line for whatever is wrong with it."""
 
 import re
+import shlex
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
@@ -12,17 +13,18 @@ from omegaconf.errors import OmegaConfBaseException
 import gen_models
 from gen_models.comparison.metrics import HEADLINES, metric
 from gen_models.errors import UserError
-from gen_models.study.definition import Claim, Contrast, Study, spread
-from gen_models.study.kinds import KINDS, SHOWN
+from gen_models.study.definition import KINDS, Arm, Claim, Contrast, Study
 
 FOLDER = Path(gen_models.__file__).parent.parent / "conf" / "study"
+SEEDS = "must be whole numbers from 0, each once: seeds: [0, 1, 2]"
 IN_WORDS: dict[Any, str] = {
     str: "text",
     bool: "true or false",
     float: "a number",
+    int: "a whole number",
     list[int]: "a list of whole numbers, as in [0, 1, 2]",
     list[str]: "a list of names, as in [one, other]",
-    dict[str, str]: "names with overrides of train.py, as in one: model=gan phase=final",
+    list[list[str]]: "lists of arms, as in [[one, other], [third]]",
 }
 
 
@@ -39,17 +41,18 @@ def load_study(name_or_file: str | Path) -> Study:
     if len(file.parts) == 1 and not file.suffix:
         file = FOLDER / f"{file}.yaml"
     content = _read(file)
-    claims = content.pop("claims", [])
-    study = _checked(Study, {**content, "file": str(file), "claims": []}, str(file))
-    if not study.seeds or min(study.seeds) < 0 or len(set(study.seeds)) < len(study.seeds):
-        raise UserError(f"{file}: seeds: must be whole numbers from 0, each once: seeds: [0, 1, 2]")
-    for name, overrides in study.arms.items():
-        if not isinstance(overrides, str):  # OmegaConf lets a mapping pass
-            raise UserError(f"{file}: arms.{name}: must be overrides of train.py: model=gan")
-        try:
-            spread(overrides)
-        except ValueError as error:
-            raise UserError(f"{file}: arms.{name}: {error}: {overrides}: close it") from error
+    arms, claims = content.pop("arms", None), content.pop("claims", None)
+    study = _checked(Study, {**content, "file": str(file), "arms": {}, "claims": []}, str(file))
+    _check_seeds(study.seeds, f"{file}: seeds")
+    if not isinstance(arms, dict) or not arms:
+        raise UserError(f"{file}: arms: must be names with overrides of train.py: one: model=gan")
+    study.arms = {str(name): _arm(study, name, given) for name, given in arms.items()}
+    for name, arm in sorted(study.arms.items(), key=lambda item: bool(item[1].of)):
+        _check_arm(study, name, arm)  # those that are of another one last: they take its seeds
+    for name in study.shown:
+        _check_known(f"{file}: shown", name, study.arms)
+    for name in (name for stage in study.stages for name in stage):
+        _check_known(f"{file}: stages", name, study.arms)
     if not isinstance(claims, list) or not claims:
         raise UserError(f"{file}: claims: must be a list of one or more: claims: [{{name: ...}}]")
     study.claims = [_claim(study, number, claim) for number, claim in enumerate(claims)]
@@ -74,20 +77,56 @@ def _read(file: Path) -> dict[str, Any]:
     return content
 
 
+def _arm(study: Study, name: str, given: Any) -> Arm:
+    """An arm from its overrides alone, or from a mapping."""
+    place = f"{study.file}: arms.{name}"
+    arm: Arm = _checked(Arm, given if isinstance(given, dict) else {"train": given}, place)
+    arm.label = arm.label or str(name).replace("_", " ")
+    if not re.fullmatch(r"[\w.-]+", str(name)):
+        raise UserError(f"{place}: a name may have letters, digits, '_', '.' and '-' only")
+    try:
+        shlex.split(arm.train)
+    except ValueError as error:
+        raise UserError(f"{place}: {error}: {arm.train}: close it") from error
+    return arm
+
+
+def _check_arm(study: Study, name: str, arm: Arm) -> None:
+    place = f"{study.file}: arms.{name}"
+    if bool(arm.train) == bool(arm.of):
+        raise UserError(f"{place}: must have overrides of train.py, or of: ARM with at_epoch: N")
+    if arm.of:
+        _check_known(f"{place}.of", arm.of, study.arms)
+        if study.arms[arm.of].of:
+            first = study.arms[arm.of].of
+            raise UserError(f"{place}.of: {arm.of} is itself of an arm: name that one, {first}")
+    if bool(arm.of) != (arm.at_epoch > 0):
+        raise UserError(f"{place}.at_epoch: must be a whole number from 1, together with of: ARM")
+    arm.seeds = arm.seeds or (study.arms[arm.of].seeds if arm.of else []) or study.seeds
+    _check_seeds(arm.seeds, f"{place}.seeds")
+    if seen := sorted(set(arm.seeds) & set(study.seen)):
+        raise UserError(f"{place}.seeds: {seen[0]} was seen before the rules were fixed: drop it")
+
+
+def _check_seeds(seeds: list[int], place: str) -> None:
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise UserError(f"{place}: {SEEDS}")
+
+
 def _claim(study: Study, number: int, given: Any) -> Claim:
     """One claim; what it says outside of its parts holds for each of them."""
     place = f"{study.file}: claims[{number}]"
     if not isinstance(given, dict):
         raise UserError(f"{place}: must have the keys {_keys(Claim)}")
-    own = {key: given.pop(key) for key in ("name", "says") if key in given}
-    claim = _checked(Claim, {**own, "contrasts": []}, place)
+    own = {key: given.pop(key) for key in ("name", "says", "note") if key in given}
+    claim: Claim = _checked(Claim, {**own, "contrasts": []}, place)
     place = f"{study.file}: claims.{claim.name}"
     parts = given.pop("parts", [{}])
     if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
         raise UserError(f"{place}.parts: must be a list, each with the keys {_keys(Contrast)}")
     claim.contrasts = [_checked(Contrast, {**given, **part}, place) for part in parts]
     for contrast in claim.contrasts:
-        _check_names(contrast, study, place)
+        _check_contrast(contrast, study, place)
     if not any(contrast.decides for contrast in claim.contrasts):
         raise UserError(f"{place}.decides: no part decides the claim: leave it out of one")
     return claim
@@ -99,33 +138,29 @@ def _checked(schema: type, given: dict[str, Any], place: str) -> Any:
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), given))
     except OmegaConfBaseException as error:
         types = {each.name: each.type for each in fields(schema)}
-        mappings = [name for name in given if types.get(name) == dict[str, str]]
-        key = str(error.full_key or next(iter(mappings), error.key))  # a list for one has no key
+        key = str(error.full_key or error.key)  # a list for one has no key
         kind = types.get(re.split(r"[.\[]", key)[0])
         problem = f"must be {IN_WORDS[kind]}" if kind else f"unknown; known are {_keys(schema)}"
         raise UserError(f"{place}: {key}: {problem}") from error
 
 
-def _check_names(contrast: Contrast, study: Study, place: str) -> None:
-    """Whether the names in a contrast are known, and the arms enough."""
-    names: dict[str, tuple[list[str], Iterable[str]]] = {
-        "kind": ([contrast.kind], KINDS),
-        "arms": (contrast.arms, study.arms),
-        "show": ([contrast.show], SHOWN),
-    }
-    for key, (given, known) in names.items():
-        for name in given:
-            if name not in known:
-                listed = ", ".join(filter(None, known))
-                raise UserError(f"{place}.{key}: unknown: {name}; known are {listed}")
-    least = KINDS[contrast.kind].arms
-    count = sum(len(spread(study.arms[name])) for name in contrast.arms)
-    if count < least:
+def _check_contrast(contrast: Contrast, study: Study, place: str) -> None:
+    """Whether the names in a contrast are known, and its arms and numbers fit its kind."""
+    _check_known(f"{place}.kind", contrast.kind, KINDS)
+    for name in contrast.arms:
+        _check_known(f"{place}.arms", name, study.arms)
+    least = KINDS[contrast.kind]
+    if len(contrast.arms) < least:
+        count = len(contrast.arms)
         raise UserError(f"{place}.arms: {contrast.kind} needs {least} arms or more, not {count}")
     if len(set(contrast.arms)) < len(contrast.arms):
         raise UserError(f"{place}.arms: must be different: {', '.join(contrast.arms)}")
-    if not 0 <= contrast.margin < 1:
-        raise UserError(f"{place}.margin: must be a share from 0 to 1, not {contrast.margin:g}")
+    for key in ("margin", "at_least", "at_most"):
+        share = getattr(contrast, key)
+        if not 0 <= share < 1:
+            raise UserError(f"{place}.{key}: must be a share from 0 to 1, not {share:g}")
+    if bool(contrast.word) != (bool(contrast.at_least) != bool(contrast.at_most)):
+        raise UserError(f"{place}.word: needs at_least or at_most, one of them, and they need it")
     if not contrast.metrics:
         raise UserError(f"{place}.metrics: must be one or more: metrics: [fid_lenet]")
     for name in [*contrast.metrics, contrast.other_metric]:
@@ -136,7 +171,12 @@ def _check_names(contrast: Contrast, study: Study, place: str) -> None:
             )
 
 
+def _check_known(place: str, name: str, known: Iterable[str]) -> None:
+    if name not in known:
+        raise UserError(f"{place}: unknown: {name}; known are {', '.join(known)}")
+
+
 def _keys(schema: type) -> str:
     if schema is Claim:
-        return f"name, says, parts, {_keys(Contrast)}"
+        return f"name, says, note, parts, {_keys(Contrast)}"
     return ", ".join(each.name for each in fields(schema) if each.name != "file")

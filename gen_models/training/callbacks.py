@@ -5,7 +5,7 @@ A callback knows a model only by its interface and by the metrics that `training
 
 import logging
 import time
-from typing import Any, TypeVar
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -22,7 +22,6 @@ from gen_models.models.interface import Encoder, GenerativeModel, draw_fixed, re
 from gen_models.runs.directory import RunDirectory
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 class RunLog(Callback):
@@ -96,6 +95,11 @@ class RunLog(Callback):
         self.seconds = self.elapsed()
         self._since = 0.0
 
+    @classmethod
+    def find(cls, trainer: pl.Trainer) -> "RunLog":
+        """The log of a run, by its trainer."""
+        return next(c for c in trainer.callbacks if isinstance(c, cls))  # type: ignore[attr-defined]
+
     def elapsed(self) -> float:
         """Seconds of training and validation so far."""
         return self.seconds + (time.monotonic() - self._since if self._since else 0.0)
@@ -152,11 +156,6 @@ class ReconstructionGrid(Callback):
         made = reconstruct(pl_module, images, labels)
         above, below = (as_bytes(some).cpu().numpy() for some in (images, made))
         _add_picture(trainer, "reconstructions", figures.tile_pairs(above, below, len(images)))
-
-
-def find_callback(trainer: pl.Trainer, kind: type[T]) -> T | None:
-    """The trainer's callback of a class, if it has one."""
-    return next((c for c in trainer.callbacks if isinstance(c, kind)), None)  # type: ignore[attr-defined]
 
 
 def _add_picture(trainer: pl.Trainer, tag: str, pixels: Any) -> None:

@@ -1,10 +1,13 @@
 """From a plain configuration to what trains: model, data, callbacks, trainer, run directory."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
+from lightning.pytorch.accelerators import CPUAccelerator
+from lightning.pytorch.callbacks import Callback
 
 from gen_models.checks import check_bool, check_dims, check_number, check_whole
 from gen_models.data.module import MNISTDataModule
@@ -34,8 +37,16 @@ class Experiment(NamedTuple):
     origin: RunDirectory  # the run of that checkpoint: this one, or the one that it extends
 
 
-def assemble(config: dict[str, Any], *, defaults: dict[str, Any], build: Build) -> Experiment:
+def assemble(
+    config: dict[str, Any],
+    *,
+    defaults: dict[str, Any],
+    build: Build,
+    watchers: Sequence[Callback] = (),
+) -> Experiment:
     """Check the configuration and build everything; no data is read and nothing is written.
+
+    The arguments are those of `train`.
 
     Raises:
         UserError: A value is out of its range or a key unknown; the line names it.
@@ -44,7 +55,7 @@ def assemble(config: dict[str, Any], *, defaults: dict[str, Any], build: Build) 
     seed_weights(config["seed"])
     model = _build(build, config["model"], "model")
     datamodule = _build(build, config["data"], "data")
-    watchers = [
+    callbacks = [
         _build(build, node, f"callbacks.{name}") for name, node in config["callbacks"].items()
     ]
     for key in PASSED_ON:
@@ -62,7 +73,12 @@ def assemble(config: dict[str, Any], *, defaults: dict[str, Any], build: Build) 
     if config["extend"] is not None and checkpoint is None and not stands:
         origin = _shorter_run(config, type(model))
         checkpoint = newest_readable(origin.checkpoints)
-    trainer = build_trainer(config, directory, checkpoint, watchers)
+    trainer = build_trainer(config, directory, checkpoint, [*callbacks, *watchers])
+    cores = os.cpu_count() or 1
+    if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > cores:
+        raise UserError(
+            f"trainer.devices={trainer.num_devices}: this machine has {cores} cores: choose fewer"
+        )
     return Experiment(model, datamodule, trainer, directory, checkpoint, origin)
 
 

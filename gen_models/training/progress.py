@@ -1,14 +1,14 @@
 """The progress bar: Lightning's, with our metrics and the time that the whole run has left."""
 
-import sys
 from datetime import timedelta
 from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import RichProgressBar
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn
 
-from gen_models.training.callbacks import RunLog, find_callback
+from gen_models.training.callbacks import RunLog
 
 
 class ProgressBar(RichProgressBar):
@@ -20,7 +20,7 @@ class ProgressBar(RichProgressBar):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Stay silent where the output is a file, and after training."""
         super().setup(trainer, pl_module, stage)
-        if stage != "fit" or not sys.stdout.isatty():
+        if stage != "fit" or not Console().is_interactive:
             self.disable()
 
     def configure_columns(self, trainer: pl.Trainer) -> list[ProgressColumn]:
@@ -29,9 +29,7 @@ class ProgressBar(RichProgressBar):
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         """The last logged losses, and the time left."""
-        run_log = find_callback(trainer, RunLog)
-        if run_log is None:
-            return {}
+        run_log = RunLog.find(trainer)
         shown: dict[str, Any] = {
             name.removeprefix("train/"): value
             for name, value in run_log.latest.items()

@@ -6,6 +6,7 @@ import sys
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import lightning.pytorch as pl
@@ -112,7 +113,8 @@ def describe(trainer: pl.Trainer, directory: RunDirectory) -> None:
     """Show in TensorBoard what is being trained."""
     logger: Any = trainer.logger
     for file in (directory.architecture, directory.config):
-        logger.experiment.add_text(file.stem, _as_code(file.read_text()), 0)
+        as_code = indent(file.read_text(), "    ")  # Markdown
+        logger.experiment.add_text(file.stem, as_code, 0)
 
 
 def record(config: dict[str, Any], experiment: Experiment, metrics: dict[str, float]) -> None:
@@ -180,10 +182,6 @@ def summarise(directory: RunDirectory, metrics: dict[str, float], seconds: float
 def run_title(config: dict[str, Any]) -> str:
     """Model and phase, as titles of pictures have them: "GAN final"."""
     return f"{model_name(config).upper()} {config['phase']}"
-
-
-def _as_code(text: str) -> str:
-    return "\n".join(f"    {line}" for line in text.splitlines())  # Markdown
 
 
 def _plain(value: Any) -> str | int | float | bool:

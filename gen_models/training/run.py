@@ -2,14 +2,15 @@
 
 import gc
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
 import torch
+from lightning.pytorch.callbacks import Callback
 
-from gen_models.errors import DivergedError, UserError, raise_if_out_of_memory
+from gen_models.errors import DivergedError, StoppedEarly, UserError, raise_if_out_of_memory
 from gen_models.files import write_json
 from gen_models.runs.checkpoints import prepare_folder
 from gen_models.runs.directory import RunDirectory
@@ -18,7 +19,7 @@ from gen_models.runs.identity import identity
 from gen_models.runs.weights import save_model
 from gen_models.terminal import say
 from gen_models.training import reporting
-from gen_models.training.callbacks import RunLog, find_callback
+from gen_models.training.callbacks import RunLog
 from gen_models.training.experiment import Build, Experiment, assemble
 from gen_models.training.stopping import exit_if_stopped
 from gen_models.training.validation import OBJECTIVE
@@ -26,7 +27,13 @@ from gen_models.training.validation import OBJECTIVE
 log = logging.getLogger(__name__)
 
 
-def train(config: dict[str, Any], *, defaults: dict[str, Any], build: Build) -> RunDirectory | None:
+def train(
+    config: dict[str, Any],
+    *,
+    defaults: dict[str, Any],
+    build: Build,
+    watchers: Sequence[Callback] = (),
+) -> RunDirectory | None:
     """Train one model, or go on with it, or skip it because it is trained.
 
     Args:
@@ -34,6 +41,7 @@ def train(config: dict[str, Any], *, defaults: dict[str, Any], build: Build) -> 
         defaults: The same data set, model and phase without further options: the run's name says
             what differs from it.
         build: Makes the object that a node with `_target_` describes.
+        watchers: Further callbacks; they must not change the weights.
 
     Returns:
         The run; None in a process that only helped another one to train it.
@@ -41,9 +49,10 @@ def train(config: dict[str, Any], *, defaults: dict[str, Any], build: Build) -> 
     Raises:
         UserError: Bad input, or a run that stands in the way; one line.
         DivergedError: A loss was not finite.
+        StoppedEarly: By a watcher, to be resumed.
         SystemExit: Stopped by a signal, to be resumed; inside `stopped_by_signals`.
     """
-    experiment = assemble(config, defaults=defaults, build=build)
+    experiment = assemble(config, defaults=defaults, build=build, watchers=watchers)
     experiment.datamodule.prepare_data()
     experiment.datamodule.setup()
     if experiment.trainer.global_rank != 0:  # rank 0 alone decides, writes and reports
@@ -117,8 +126,7 @@ def _train(config: dict[str, Any], experiment: Experiment) -> None:
         reporting.warn_of_slow_precision(trainer)
         metrics = _fit_and_measure(experiment)
         peak = reporting.peak_memory()  # of training, before pictures are drawn
-        run_log = find_callback(trainer, RunLog)
-        assert run_log is not None
+        seconds = RunLog.find(trainer).seconds
         save_model(directory, model)
         write_json(directory.metrics, metrics)
         reporting.record(config, experiment, metrics)
@@ -128,11 +136,11 @@ def _train(config: dict[str, Any], experiment: Experiment) -> None:
             objective=metrics.get(OBJECTIVE),
             finished=_now(),
             steps=trainer.global_step,
-            seconds=round(run_log.seconds, 3),
-            images_per_second=round(images / run_log.seconds, 1) if run_log.seconds else None,
+            seconds=round(seconds, 3),
+            images_per_second=round(images / seconds, 1) if seconds else None,
             **peak,
         )
-        reporting.summarise(directory, metrics, run_log.seconds)
+        reporting.summarise(directory, metrics, seconds)
 
 
 def _fit_and_measure(experiment: Experiment) -> dict[str, float]:
@@ -166,6 +174,9 @@ def _ending_recorded(directory: RunDirectory) -> Iterator[None]:
     """Keep in the status how a run ended that did not come to its end."""
     try:
         yield
+    except StoppedEarly:
+        directory.write_status(status="interrupted")
+        raise
     except DivergedError as error:
         directory.write_status(status="diverged", error=str(error), finished=_now())
         raise

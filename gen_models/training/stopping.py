@@ -42,7 +42,9 @@ def stopped_by_signals() -> Iterator[None]:
         yield
         exit_if_stopped()
     except SystemExit as stop:
-        raise SystemExit(128 + (_received[0] if _received else signal.SIGTERM)) from stop
+        # Without a signal of ours: Lightning's own end, or submitit's code for "start it again".
+        code = 128 + _received[0] if _received else stop.code or 128 + signal.SIGTERM
+        raise SystemExit(code) from stop
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)

@@ -9,6 +9,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from gen_models.data.loader import Batch
@@ -109,13 +110,16 @@ def build_trainer(
         # what was logged after the checkpoint is logged again
         purge_step=read_step(checkpoint) + 1 if checkpoint else None,
     )
+    plugins: list[Any] = [AtomicCheckpointIO()]
+    if SLURMEnvironment.detect():  # Lightning's way to requeue would save within a step
+        plugins.append(SLURMEnvironment(auto_requeue=False))
     try:
         return pl.Trainer(
             **config["trainer"],
             default_root_dir=directory.path,
             logger=logger,
             callbacks=[StepSeed(config["seed"]), RunLog(), *watchers, *savers],
-            plugins=[AtomicCheckpointIO()],
+            plugins=plugins,
             enable_progress_bar=any(isinstance(watcher, ProgressBar) for watcher in watchers),
             enable_model_summary=False,  # architecture.txt
             enable_autolog_hparams=False,  # logged once, with the final metrics

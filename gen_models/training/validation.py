@@ -5,6 +5,7 @@ The same noise is decoded each time, so that the points of a curve differ by the
 """
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
@@ -115,3 +116,19 @@ class ValidationDistance(Callback):
             self._seen[name] = before + 1 if shown or before >= 2 else 0
             if self._seen[name] == 2:
                 log.warning("epoch %d: %s", trainer.current_epoch + 1, text)
+
+
+class Reporter(Callback):
+    """Tells `val/fid_lenet` to somebody, in each epoch in which it is measured.
+
+    Args:
+        tell: Called with the epochs trained so far and the value; may raise StoppedEarly.
+    """
+
+    def __init__(self, tell: Callable[[int, float], None]) -> None:
+        self.tell = tell
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Tell it."""
+        if trainer.state.fn == TrainerFn.FITTING and OBJECTIVE in trainer.callback_metrics:
+            self.tell(trainer.current_epoch + 1, trainer.callback_metrics[OBJECTIVE].item())

@@ -1,94 +1,190 @@
-"""Intervals against the textbook and numbers by hand; verdicts in words."""
+"""Statistics against SciPy's own, published formulas and simulations of a known truth."""
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
-from scipy.stats import t
+from scipy import stats
 
+from gen_models.comparison import statistics
 from gen_models.comparison.metrics import is_measure, metric, order
-from gen_models.comparison.statistics import Estimate, mean, paired, welch
-from gen_models.comparison.verdicts import in_words
 
-ONE, OTHER = [37.2, 38.9, 36.1], [28.1, 30.4, 27.5, 29.0]
-
-
-def test_the_mean_of_three_by_hand() -> None:
-    found = mean([1.0, 2.0, 3.0])  # s = 1, t(2) = 4.302653
-    assert found.value == 2.0
-    assert found.low == pytest.approx(2 - 4.302653 / math.sqrt(3), rel=1e-6)
-    assert found.high == pytest.approx(2 + 4.302653 / math.sqrt(3), rel=1e-6)
+RNG = np.random.default_rng
+INF = math.inf
 
 
-def test_welch_is_that_of_the_textbook() -> None:
-    """Standard error and degrees of freedom by Satterthwaite 1946."""
-    errors = [np.var(values, ddof=1) / len(values) for values in (ONE, OTHER)]
-    weights = [e**2 / (len(v) - 1) for e, v in zip(errors, (ONE, OTHER), strict=True)]
-    margin = t.ppf(0.975, sum(errors) ** 2 / sum(weights)) * math.sqrt(sum(errors))
-    difference = np.mean(ONE) - np.mean(OTHER)
-    found = welch(ONE, OTHER)
-    assert found == pytest.approx((difference, difference - margin, difference + margin))
-    assert found.sign == 1
-    assert welch(OTHER, ONE).sign == -1
+@pytest.mark.parametrize(("count", "total"), [(0, 20), (4, 20), (20, 20), (1, 3), (137, 400)])
+def test_a_share_has_the_interval_of_wilson(count: int, total: int) -> None:
+    known = stats.binomtest(count, total).proportion_ci(method="wilson")
+    found = statistics.share(count, total)
+    assert found == pytest.approx((count / total, known.low, known.high), abs=1e-12)
 
 
-def test_paired_is_the_interval_of_the_differences() -> None:
-    differences = np.subtract(ONE, OTHER[:3])
-    margin = 4.302653 * np.std(differences, ddof=1) / math.sqrt(3)
-    middle = differences.mean()
-    assert paired(ONE, OTHER[:3]) == pytest.approx((middle, middle - margin, middle + margin))
-    assert paired([1.0, 101.0, 201.0], [0.0, 99.0, 200.0]).low > -2.0  # Welch sees +- 160
+def test_a_share_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="nothing"):
+        statistics.share(0, 0)
 
 
-def test_values_that_are_all_the_same_have_an_interval_of_no_width() -> None:
-    for found, value in ((mean([0.1] * 3), 0.1), (welch([0.3] * 3, [0.1] * 2), 0.2)):
-        assert found.low == found.value == found.high
-        assert found.value == pytest.approx(value)
-    one_varies = welch([1.0, 1.0, 1.0], [0.0, 0.2, 0.4])  # v1 = 0: two degrees of freedom
-    assert one_varies == pytest.approx((0.8, 0.8 - 4.302653 * 0.2 / 3**0.5, 1.29683), rel=1e-4)
+def test_fishers_test_by_hand() -> None:
+    """4 of 20 against none of 20: both tails of the hypergeometric distribution."""
+    one = math.comb(20, 4) * math.comb(20, 0) / math.comb(40, 4)
+    assert statistics.fisher(4, 20, 0, 20) == pytest.approx(2 * one)
+    assert statistics.fisher(2, 20, 2, 20) == pytest.approx(1)
 
 
-def test_values_that_nearly_are_the_same_are_no_warning() -> None:
-    assert mean([0.1, 0.1, 0.1 + 1e-16]).value == pytest.approx(0.1)
+@pytest.mark.parametrize(("n", "m"), [(20, 20), (6, 20), (3, 5)])
+def test_the_statistic_is_that_of_brunner_and_munzel(n: int, m: int) -> None:
+    for seed in range(5):
+        one, other = RNG(seed).normal(0, 1, n), RNG(seed + 9).normal(0.3, 2, m).round(1)
+        known = stats.brunnermunzel(one, other).statistic
+        assert statistics.brunner_munzel(one, other) == pytest.approx(known)
+    many = np.stack([one, one[::-1], one + 1])
+    assert statistics.brunner_munzel(many, np.stack([other] * 3)).shape == (3,)
 
 
-def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(0)
-    draws = rng.normal(5, [1, 3], size=(1000, 4, 2))
-    found = [welch(list(draw[:3, 0]), list(draw[:, 1])) for draw in draws]
-    assert np.mean([each.sign == 0 for each in found]) == pytest.approx(0.95, abs=0.02)
+def test_p_of_three_that_are_all_better_than_three_is_counted() -> None:
+    """Two of the twenty ways to deal six runs are as extreme."""
+    found = statistics.superiority([1, 2, 3], [4, 5, 6])
+    assert found.theta == 1
+    assert found.p == pytest.approx(2 / 20)
+    assert statistics.superiority([4, 5, 6], [1, 2, 3]).theta == 0
+    assert statistics.superiority([1.0] * 5, [1.0] * 4)[::3] == (0.5, 1.0)
 
 
-def test_one_value_has_no_interval() -> None:
-    for found in (mean([3.0]), welch([3.0], [1.0, 2.0]), paired([3.0], [1.0])):
-        assert not found.has_interval
-        assert found.sign == 0
+def test_p_is_near_that_of_scipy() -> None:
+    one, other = RNG(1).normal(0, 1, 20), RNG(2).normal(0.6, 1, 20)
+    known = stats.brunnermunzel(one, other).pvalue
+    assert statistics.superiority(one, other).p == pytest.approx(known, abs=0.02)
 
 
-def test_no_value_is_refused() -> None:
-    for call in (lambda: mean([]), lambda: welch([], [1.0]), lambda: paired([1.0, 2.0], [1.0])):
-        with pytest.raises(ValueError, match="must not be empty|zip"):
-            call()
+def test_theta_counts_half_of_the_ties_and_failures_as_the_worst() -> None:
+    assert statistics.theta([1, 2, INF], [2, INF]) == pytest.approx((1 + 1 + 0.5 + 1 + 0 + 0.5) / 6)
+    assert statistics.paired_theta([1, 2, INF], [2, 2, INF]) == pytest.approx(2 / 3)
 
 
-@pytest.mark.parametrize(
-    ("difference", "says"),
-    [
-        (Estimate(-12.3, -16.5, -8.1), "lower by 12.30 [8.10, 16.50]: larger than seed noise"),
-        (Estimate(12.3, 8.1, 16.5), "higher by 12.30 [8.10, 16.50]: larger than seed noise"),
-        (Estimate(-1.0, -3.0, 1.0),
-         "not distinguishable with 3 seeds (lower by 1.00 [-1.00, 3.00])"),
-        (Estimate(-1.0), "lower by 1.00, with 3 seeds: no interval, seed noise is unknown"),
-        (Estimate(0.0, 0.0, 0.0), "the same with 3 seeds"),
-        (Estimate(2.0, 2.0, 2.0), "higher by 2.00, the same in every seed"),
-    ],
-)  # fmt: skip
-def test_verdicts_in_words(difference: Estimate, says: str) -> None:
-    assert in_words(metric("fid_lenet"), difference, "3 seeds") == says
+def test_four_collapsed_of_twenty_do_not_hide_the_rest() -> None:
+    """Where Welch sees nothing: 16 of 20 far better, the others lost; the test has to see it."""
+    seen, welch = [], []
+    for seed in range(20):
+        one = np.r_[RNG(seed).normal(9, 1, 16), [98.0] * 4]
+        other = RNG(seed + 100).normal(26, 1, 20)
+        scores = np.where(one > 60, INF, one)
+        seen.append(statistics.superiority(scores, other, 1000).p < 0.05)
+        welch.append(stats.ttest_ind(one, other, equal_var=False).pvalue < 0.05)
+    assert all(seen)
+    assert not any(welch)
+
+
+def test_without_a_difference_the_test_keeps_its_level() -> None:
+    """Also where two of ten, on average, have failed on both sides."""
+    rng, found = RNG(3), []
+    for _ in range(300):
+        one, other = (np.where(rng.random(10) < 0.2, INF, rng.normal(size=10)) for _ in "ab")
+        found.append(statistics.superiority(one, other, 400).p < 0.05)
+    assert 0.02 <= np.mean(found) <= 0.085
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.8, 2.0])
+def test_the_interval_of_theta_covers_the_truth(shift: float) -> None:
+    truth = stats.norm.cdf(shift / math.sqrt(2))
+    rng, covered = RNG(4), []
+    for _ in range(400):
+        one, other = rng.normal(0, 1, 20), rng.normal(shift, 1, 20)
+        low, high = statistics._newcombe(statistics.theta(one, other), 20, 20)
+        covered.append(low <= truth <= high)
+    assert 0.91 <= np.mean(covered) <= 0.995
+
+
+def test_the_interval_of_theta_is_newcombes() -> None:
+    """Both ends are z of their own standard errors away (Newcombe 2006, method 5)."""
+    n, m, theta = 10, 15, 0.8
+    for end in statistics._newcombe(theta, n, m):
+        more = (n + m) / 2 - 1
+        variance = end * (1 - end) * (1 + more * (1 - end) / (2 - end) + more * end / (1 + end))
+        assert abs(theta - end) / math.sqrt(variance / (n * m)) == pytest.approx(1.959964)
+
+
+def test_pairs_are_tested_by_all_their_sign_flips() -> None:
+    """Levels that differ more between the seeds than within a pair; 2 of 2^8 flips are as far."""
+    one = np.arange(8) * 10.0
+    found = statistics.paired_superiority(one, one + 1)
+    assert found.theta == 1
+    assert found.p == pytest.approx(2 / 2**8)
+    assert statistics.superiority(one, one + 1).p > 0.5
+    assert statistics.paired_superiority(one, one)[::3] == (0.5, 1.0)
+
+
+def test_sign_flips_are_those_of_every_combination() -> None:
+    one, other = RNG(5).normal(0, 1, 8), RNG(6).normal(0.5, 1, 8)
+    ranks = stats.rankdata(np.r_[one, other])
+    difference = ranks[:8] - ranks[8:]
+    sums = [abs(np.dot(signs, difference)) for signs in product((-1, 1), repeat=8)]
+    known = np.mean(np.array(sums) >= abs(difference.sum()) - 1e-9)
+    assert statistics.paired_superiority(one, other).p == pytest.approx(known, abs=0.01)
+
+
+def test_a_share_of_runs_has_the_sign_test() -> None:
+    found = statistics.against_constant([1.0] * 9 + [INF], 5.0)
+    assert found.theta == 0.9
+    assert found.p == pytest.approx(2 * 11 / 2**10)
+
+
+def test_the_interquartile_mean_is_that_of_the_middle_half() -> None:
+    assert statistics.interquartile_mean([100, 1, 2, 3, 4, 5, 6, -50]) == pytest.approx(3.5)
+
+
+def test_a_reduction_covers_the_truth() -> None:
+    rng, covered = RNG(7), []
+    for _ in range(100):
+        one, other = rng.normal(8, 1, 20), rng.normal(10, 1, 20)
+        found = statistics.reduction(one, other)
+        covered.append(found.low <= 0.2 <= found.high)
+    assert np.mean(covered) >= 0.86
+    assert statistics.reduction([1] * 4, [2] * 4) == (0.5, 0.5, 0.5)
+
+
+def test_pairs_are_drawn_together() -> None:
+    level = np.linspace(1, 100, 20)
+    found = statistics.paired_reduction(0.9 * level, level)
+    assert found == pytest.approx((0.1, 0.1, 0.1))
+    apart = statistics.reduction(0.9 * level, level)
+    assert apart.high - apart.low > 0.3
+
+
+def test_the_best_of_several_is_found_as_often_as_it_is() -> None:
+    rng = RNG(8)
+    arms = [rng.normal(9, 0.1, 20), rng.normal(10, 0.1, 6), rng.normal(11, 0.1, 6)]
+    assert statistics.probability_best(arms) == 1
+    assert statistics.probability_best(arms[::-1]) == 0
+    same = [rng.normal(10, 1, 200) for _ in range(2)]
+    first = statistics.probability_best(same)
+    assert statistics.probability_best(same[::-1]) == pytest.approx(1 - first, abs=0.03)
+
+
+def test_triples_of_an_image_and_two_runs_are_counted() -> None:
+    one, other = np.array([[1.0, 5.0], [2.0, 2.0]]), np.array([[3.0, 4.0], [INF, INF]])
+    wins = [a[i] < b[i] for a in one for b in other for i in range(2)]
+    assert statistics.share_won(one, other).theta == pytest.approx(np.mean(wins))
+
+
+def test_the_crossed_bootstrap_knows_of_runs_and_of_images() -> None:
+    """The truth is 1/2; an interval over images alone would hardly ever cover it."""
+    rng, covered = RNG(9), []
+    for _ in range(60):
+        runs = [rng.normal(size=(8, 1)) + 0.3 * rng.normal(size=(8, 40)) for _ in range(2)]
+        found = statistics.share_won(*runs)
+        covered.append(found.low <= 0.5 <= found.high)
+    assert np.mean(covered) >= 0.85
+
+
+def test_holm_by_hand() -> None:
+    assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert statistics.holm([0.6, 0.9]) == [1.0, 1.0]
 
 
 def test_metrics_are_shown_with_their_unit_and_sample_size() -> None:
-    assert "nats" in in_words(metric("test/loss"), Estimate(2.0, 1.0, 3.0), "3 seeds")
+    assert metric("test/loss").unit == "nats"
     quick = metric("quick/fid_lenet")
     assert quick.better == "lower"
     assert "2,000 samples" in quick.meaning

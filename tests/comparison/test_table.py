@@ -155,7 +155,7 @@ def test_a_run_that_is_not_evaluated_is_told_how(tmp_path: Path) -> None:
     assert found.notes == [f"{run.path}: not evaluated: {remedy}"]
 
 
-def test_diverged_runs_and_numbers_stay_and_spoil_the_verdict(tmp_path: Path) -> None:
+def test_diverged_runs_and_numbers_count_as_the_worst(tmp_path: Path) -> None:
     make_study(tmp_path)
     run = make_run(tmp_path, "model=gan", "seed=7", status="diverged", error="d_loss is nan")
     edit(RunDirectory(tmp_path / "mnist/vae_final/seed1").metrics, coverage=math.nan)
@@ -163,16 +163,36 @@ def test_diverged_runs_and_numbers_stay_and_spoil_the_verdict(tmp_path: Path) ->
     groups = {group.label: group for group in comparison.groups}
     final = groups["GAN final"].summary("fid_lenet")
     assert final is not None
-    assert final.diverged == 1
-    assert final.estimate is not None
-    assert final.estimate.value == pytest.approx(8.0)
-    texts = {(v.group, v.metric): v.text for pair in comparison.verdicts for v in pair.verdicts}
-    assert texts["GAN final", "fid_lenet"] == "no verdict: GAN final diverged in 1 of 4 runs"
-    assert texts["VAE final", "coverage"] == "no verdict: VAE final diverged in 1 of 3 runs"
+    assert final.failures == "1 of 4 diverged"
+    assert final.median == pytest.approx(8.0)
+    told = {
+        (v.group, v.against, v.metric): v for pair in comparison.verdicts for v in pair.verdicts
+    }
+    verdict = told["GAN final", "GAN baseline", "fid_lenet"]
+    assert verdict.found is not None
+    assert verdict.found.theta == pytest.approx(3 / 4)  # three of four are better than all
+    assert verdict.text.startswith("8.00 (1 of 4 diverged) against 37.00; better in 75 % of pairs")
+    assert "(1 of 3 diverged)" in told["VAE final", "VAE baseline", "coverage"].text
     assert any(str(run.path) in note and "d_loss is nan" in note for note in comparison.notes)
     rows = list(csv.DictReader(to_csv(comparison.groups).splitlines()))
     lost = [row["metric"] for row in rows if (row["run"], row["value"]) == (str(run.path), "nan")]
     assert len(set(lost)) == len(lost) > 3
+
+
+@pytest.mark.parametrize(
+    ("measured", "failed"),
+    [
+        ({"missing_digits": 5.0}, True),
+        ({"missing_digits": 4.0}, False),
+        ({"fid_lenet": 59.4}, True),  # as the PCA Gaussian
+        ({"fid_lenet": 59.3}, False),
+        ({"fid_lenet": math.nan}, True),
+    ],
+)
+def test_a_run_fails_by_the_rule(measured: dict[str, float], failed: bool, tmp_path: Path) -> None:
+    run = make_run(tmp_path, "model=gan")
+    edit(run.metrics, **measured)
+    assert find_runs([tmp_path]).runs[0].failed == failed
 
 
 def test_code_that_differs_within_a_model_is_marked(tmp_path: Path) -> None:

@@ -1,0 +1,53 @@
+"""`gen-models search`: settings that were tried, and the best of them."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gen_models.cli.app import app
+from gen_models.errors import UserError
+
+
+@app.command()
+def search(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[OPTION=VALUE]...",
+            help="Of train.py, for all trials: model=gan max_epochs=3.",
+            show_default=False,
+        ),
+    ] = None,
+    trials: Annotated[int, typer.Option(min=1, help="In all, with those already there.")] = 30,
+    storage: Annotated[
+        str, typer.Option(metavar="URL", help="Where Optuna keeps them; shared by all workers.")
+    ] = "sqlite:///search.db",
+    space: Annotated[
+        Path | None, typer.Option(help="What is tried; default: conf/search/MODEL.yaml.")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder of the plots.")] = Path("search"),
+    seed: Annotated[int, typer.Option(min=0, help="Of the choice of settings.")] = 0,
+) -> None:
+    """Search for the settings with the smallest val/fid_lenet, by Optuna's TPE.
+
+    Stop it whenever you like: the same command goes on, with the trial that was stopped first.
+    The same command, started more than once, has several workers share the trials.
+    """
+    if not find_spec("optuna"):
+        raise UserError("gen-models search needs Optuna: pip install -e '.[search]'")
+    from gen_models.composition import compose_job, instantiate
+    from gen_models.runs.identity import model_name
+    from gen_models.search import search as engine
+    from gen_models.search.space import FOLDER, read_space
+    from gen_models.terminal import quiet_libraries
+    from gen_models.training import stopped_by_signals
+
+    quiet_libraries()
+    common = list(overrides or [])
+    file = space or FOLDER / f"{model_name(compose_job(common).config)}.yaml"
+    searched = engine.Search(common, read_space(file), compose_job, instantiate)
+    with stopped_by_signals():
+        study = engine.search(searched, storage=storage, count=trials, seed=seed)
+        engine.summarise(searched, study, output)

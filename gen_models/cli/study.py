@@ -1,0 +1,67 @@
+"""`gen-models study`: a question answered by many runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gen_models.cli.app import app
+from gen_models.errors import UserError
+
+
+@app.command()
+def study(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME_OR_FILE", help="Of conf/study, or a YAML file.")
+    ],
+    train: Annotated[bool, typer.Option("--train", help="Train what is missing.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at once, a thread each.")] = 1,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Of runs and page; default outputs/study/NAME.", show_default=False),
+    ] = None,
+    runs: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUNS.CSV", help="Make the page from this table, without the runs themselves."
+        ),
+    ] = None,
+) -> None:
+    """Say what is there of a study, train the rest with --train, and answer its claims."""
+    from gen_models.composition import compose_overrides
+    from gen_models.study import terminal
+    from gen_models.study.collect import RUNS, collect, read_table
+    from gen_models.study.load import load_study
+    from gen_models.study.page import write_page
+    from gen_models.study.plan import plan
+    from gen_models.study.train import train_missing
+
+    given = load_study(name)
+    folder = output or Path("outputs") / "study" / given.name
+    if runs is not None:
+        if train or runs.name != RUNS or not runs.exists():
+            raise UserError(f"--runs {runs}: must be a {RUNS} that is there, without --train")
+        terminal.show_answers(write_page(given, read_table(runs.parent), folder))
+        return
+    planned = plan(given, compose_overrides, folder / "runs")
+    terminal.show_state(given, planned, jobs)
+    failed: list[str] = []
+    try:
+        if train:
+            failed = train_missing(
+                planned,
+                jobs=jobs,
+                logs=folder / "logs",
+                say=typer.echo,
+                ended=lambda run: collect(given, planned, folder),
+            )
+        table = collect(given, planned, folder)
+    except KeyboardInterrupt:
+        typer.echo("stopped; the same command goes on from here", err=True)
+        raise typer.Exit(130) from None
+    if table.rows:
+        terminal.show_answers(write_page(given, table, folder))
+    for line in failed:
+        typer.echo(f"failed: {line}", err=True)
+    if failed:
+        raise typer.Exit(1)

@@ -1,0 +1,151 @@
+"""The search: ask for settings, train them, tell how they did; again, until enough did."""
+
+import io
+import shlex
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import optuna
+from optuna.trial import Trial, TrialState
+
+from gen_models.errors import BusyError, DivergedError, StoppedEarly, UserError
+from gen_models.files import read_json
+from gen_models.runs.identity import identity
+from gen_models.search.space import Space, overrides
+from gen_models.search.storage import open_study, report, take_trial
+from gen_models.terminal import say
+from gen_models.training.experiment import Build, assemble
+from gen_models.training.run import train
+from gen_models.training.validation import OBJECTIVE, Reporter
+
+ENDING = "ending"  # in words, of a trial that did not simply come to its end
+EVERY_EPOCH = "callbacks.validation_distance.every_n_epochs=1"  # pruning needs it
+
+Compose = Callable[[Sequence[str]], tuple[dict[str, Any], dict[str, Any]]]
+
+
+class Search(NamedTuple):
+    """What every trial has in common.
+
+    Attributes:
+        common: Options of train.py.
+        space: What is searched.
+        compose: The resolved configuration of such options, and the defaults that it differs from.
+        build: Makes the object that a node with `_target_` describes.
+    """
+
+    common: list[str]
+    space: Space
+    compose: Compose
+    build: Build
+
+    def command(self, parameters: dict[str, Any]) -> list[str]:
+        """The options of train.py with which a trial's training is repeated."""
+        return [*self.common, *overrides(parameters)]
+
+    def composed(self, parameters: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The configuration of a trial and its defaults, as `train` takes them."""
+        config, defaults = self.compose([EVERY_EPOCH, *self.command(parameters), "evaluate=none"])
+        return config, defaults
+
+    def check(self) -> dict[str, Any]:
+        """See that every value of the space can be trained; returns what all trials share.
+
+        Raises:
+            UserError: A key does not exist, or a value is out of its range.
+        """
+        settings = []
+        for corner in self.space.corners():
+            config, defaults = self.composed(corner)
+            assemble(config, defaults=defaults, build=self.build)
+            settings.append(identity(config))
+        first, *others = settings
+        return {k: v for k, v in first.items() if all(other[k] == v for other in others)}
+
+
+def search(search: Search, *, storage: str, count: int, seed: int) -> optuna.Study:
+    """Train until the storage has so many trials; several processes may do so at once.
+
+    A trial that was stopped, by whatever, is taken up again from its run's checkpoint.
+
+    Args:
+        search: What is tried.
+        storage: Optuna's; made if it is not there.
+        count: Trials in all.
+        seed: Of the choice of settings; not of the training.
+
+    Raises:
+        UserError: Bad input; one line.
+    """
+    study = open_study(storage, search.check(), search.space)
+    config, _ = search.composed(search.space.corners()[0])
+    locks = Path(config["output_dir"]) / ".search"
+    while True:
+        with take_trial(study, count=count, seed=seed, locks=locks) as trial:
+            if trial is None:
+                return study
+            _train(search, trial, count)
+
+
+def _train(search: Search, trial: Trial, count: int) -> None:
+    parameters = search.space.draw(trial)
+    config, defaults = search.composed(parameters)
+    say(f"trial {trial.number + 1} of {count}: {' '.join(overrides(parameters))}")
+
+    def measured(epoch: int, value: float) -> None:
+        if report(trial, epoch, value):
+            raise StoppedEarly(f"pruned after epoch {epoch}, {OBJECTIVE} {value:.4g}")
+
+    study = trial.study
+    try:
+        with redirect_stdout(io.StringIO()):  # a run's own words; train.log has them
+            run = train(
+                config, defaults=defaults, build=search.build, watchers=[Reporter(measured)]
+            )
+        assert run is not None
+        value, ending = float(run.read_status()["objective"]), None
+        missing = int(read_json(run.metrics)["val/missing_digits"])
+        if missing:
+            ending = f"{missing} digits missing"
+            trial.set_user_attr(ENDING, ending)
+        study.tell(trial, value)
+        said = f"{OBJECTIVE} {value:.4g}" + (f" ({ending})" if ending else "")
+    except BusyError:  # trained by hand at the same time: the trial is taken up again later
+        raise
+    except (StoppedEarly, DivergedError) as error:
+        said = str(error)
+        trial.set_user_attr(ENDING, said)
+        pruned = isinstance(error, StoppedEarly)
+        study.tell(trial, state=TrialState.PRUNED if pruned else TrialState.FAIL)
+    except UserError as error:
+        trial.set_user_attr(ENDING, str(error))
+        study.tell(trial, state=TrialState.FAIL)
+        raise
+    say(f"  {said}{_best(study)}")
+
+
+def _best(study: optuna.Study) -> str:
+    done = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    if not done:
+        return ""
+    best = study.best_trial
+    return f"; best so far {best.value:.4g}, trial {best.number + 1}"
+
+
+def summarise(search: Search, study: optuna.Study, output: Path) -> None:
+    """Say how the trials ended and which was best, as a command; draw the plots."""
+    from gen_models.search import plots
+
+    trials = study.get_trials(deepcopy=False)
+    counts = {state: sum(t.state == state for t in trials) for state in TrialState}
+    parts = [f"{n} {state.name.lower()}" for state, n in counts.items() if n]
+    say(f"{len(trials)} trials: {', '.join(parts)}")
+    if not counts[TrialState.COMPLETE]:
+        return
+    best = study.best_trial
+    say(f"Best: {OBJECTIVE} {best.value:.4g}, trial {best.number + 1}:")
+    say(f"  python train.py {shlex.join(search.command(best.params))}")
+    for picture in plots.write(study, output):
+        say(f"  {picture}")

@@ -1,0 +1,133 @@
+"""What a search may try: a YAML of options of train.py, each with its values.
+
+A list is a choice. `{low: 5e-5, high: 2e-3, log: true}` is a number between, a whole one if both
+ends are. Layers, `hidden_dims: {width: ..., depth: ..., growth: ...}`, have the widths width,
+width * growth, and so on, depth times; each of the three is a choice or a range again.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from omegaconf import OmegaConf
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import BaseTrial
+
+import gen_models
+from gen_models.errors import UserError, first_line
+
+FOLDER = Path(gen_models.__file__).parent.parent / "conf" / "search"
+LAYERS = {"width", "depth", "growth"}
+RANGE = {"low", "high", "log"}
+HOW = "a list of values, or {low: ..., high: ...} with log: true where the scale is logarithmic"
+
+
+class Space(NamedTuple):
+    """What may be tried.
+
+    Attributes:
+        file: Where it was read.
+        distributions: By parameter: an option of train.py or, of layers, `option.width` and so on.
+    """
+
+    file: Path
+    distributions: dict[str, BaseDistribution]
+
+    def draw(self, trial: BaseTrial) -> dict[str, Any]:
+        """The trial's value of each parameter: those that it has, and new ones."""
+        return {name: _suggest(trial, name, kind) for name, kind in self.distributions.items()}
+
+    def corners(self) -> list[dict[str, Any]]:
+        """Few sets of parameters in which each choice and each end of a range occurs."""
+        values = {
+            name: list(kind.choices)
+            if isinstance(kind, CategoricalDistribution)
+            else [kind.low, kind.high]  # type: ignore[attr-defined]
+            for name, kind in self.distributions.items()
+        }
+        longest = max(map(len, values.values()))
+        return [{k: some[i % len(some)] for k, some in values.items()} for i in range(longest)]
+
+
+def overrides(parameters: dict[str, Any]) -> list[str]:
+    """Parameters as options of train.py, as short as they can be typed."""
+    layers: dict[str, dict[str, int]] = {}
+    written = []
+    for name, value in parameters.items():
+        option, _, part = name.rpartition(".")
+        if part in LAYERS:
+            layers.setdefault(option, {})[part] = int(value)
+        else:
+            written.append(f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}")
+    for option, parts in layers.items():
+        growth = parts.get("growth", 1)
+        dims = [parts["width"] * growth**layer for layer in range(parts["depth"])]
+        written.append(f"{option}=[{','.join(map(str, dims))}]")
+    return written
+
+
+def read_space(file: Path) -> Space:
+    """Read a space.
+
+    Raises:
+        UserError: There is no such file, or something in it is wrong; the message names the key.
+    """
+    try:
+        content: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
+    except FileNotFoundError as error:
+        known = ", ".join(sorted(path.stem for path in FOLDER.glob("*.yaml")))
+        raise UserError(f"{file}: no such space: --space FILE, or one for {known}") from error
+    except Exception as error:  # of the system, of YAML, of OmegaConf
+        raise UserError(
+            f"{file}: cannot be read as YAML: {' '.join(str(error).split())}"
+        ) from error
+    if not isinstance(content, dict) or not content:
+        raise UserError(f"{file}: the space is empty: give options of train.py, e.g. lr: {HOW}")
+    kinds: dict[str, BaseDistribution] = {}
+    for option, given in content.items():
+        place = f"{file}: {option}"
+        if isinstance(given, dict) and LAYERS & set(given):
+            if not {"width", "depth"} <= set(given) <= LAYERS:
+                raise UserError(f"{place}: layers need width and depth, and may have growth")
+            for part, values in given.items():
+                kinds[f"{option}.{part}"] = _distribution(f"{place}.{part}", values)
+        else:
+            kinds[option] = _distribution(place, given)
+    return Space(file, kinds)
+
+
+def _distribution(place: str, given: Any) -> BaseDistribution:
+    if isinstance(given, list) and given:
+        return CategoricalDistribution([_typed(value) for value in given])
+    if not isinstance(given, dict) or not {"low", "high"} <= set(given) <= RANGE:
+        raise UserError(f"{place}: must be {HOW}, got {given!r}")
+    ends = given["low"], given["high"]
+    if not all(isinstance(end, int | float) and not isinstance(end, bool) for end in ends):
+        raise UserError(f"{place}: low and high must be numbers, got {given!r}")
+    whole = all(isinstance(end, int) for end in ends)
+    kind: Callable[..., BaseDistribution] = IntDistribution if whole else FloatDistribution
+    try:
+        return kind(*ends, log=bool(given.get("log", False)))
+    except ValueError as error:
+        raise UserError(f"{place}: {first_line(error)}") from error
+
+
+def _typed(value: Any) -> str | int | float | bool:
+    """A choice as Optuna can keep it: a list as it is typed on the command line."""
+    if isinstance(value, list):
+        return f"[{','.join(map(str, value))}]"
+    return "null" if value is None else value
+
+
+def _suggest(trial: BaseTrial, name: str, kind: BaseDistribution) -> Any:
+    if isinstance(kind, CategoricalDistribution):
+        return trial.suggest_categorical(name, kind.choices)
+    if isinstance(kind, IntDistribution):
+        return trial.suggest_int(name, kind.low, kind.high, log=kind.log)
+    assert isinstance(kind, FloatDistribution)
+    return trial.suggest_float(name, kind.low, kind.high, log=kind.log)

@@ -1,0 +1,235 @@
+"""The runs of a study as one table and two small archives, which outlive the run directories.
+
+runs.csv      one line a run: arm, seed, how it was made, every metric
+images.npz    squared error of each test image that a run recreated, float32 (n,)
+pictures.npz  new and recreated digits of a few runs, uint8 (n, 28, 28)
+"""
+
+import csv
+import math
+import os
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gen_models.comparison.collect import FINISHED, Run, has_failed, read_run
+from gen_models.comparison.metrics import FID, order
+from gen_models.errors import UserError, first_line
+from gen_models.study.definition import Study
+from gen_models.study.plan import PlannedRun
+
+MADE = (  # the columns that say how a run was made
+    "arm", "seed", "model", "status", "finished", "measured", "commit", "code", "precision",
+    "threads", "processor", "torch", "seconds",
+)  # fmt: skip
+RUNS, IMAGES, PICTURES = "runs.csv", "images.npz", "pictures.npz"
+DIGITS = 8  # of a number
+SHOWN = 20  # digits in a picture
+ENDS = ("/low", "/high")
+
+
+class Row(NamedTuple):
+    """One run."""
+
+    made: dict[str, str]  # by the columns `MADE`
+    metrics: dict[str, float]
+
+    @property
+    def run(self) -> tuple[str, int]:
+        """Arm and seed."""
+        return self.made["arm"], int(self.made["seed"])
+
+    @property
+    def failed(self) -> bool:
+        """As `has_failed` says."""
+        return self.made["status"] == "diverged" or has_failed(self.metrics)
+
+
+class Table(NamedTuple):
+    """All that is known of a study's runs."""
+
+    rows: list[Row]  # by arm and seed
+    images: dict[str, np.ndarray]  # "ARM/SEED/METRIC" -> squared error of each test image
+    pictures: dict[str, np.ndarray]  # "ARM/SEED/new", "ARM/SEED/recreated", "real"
+
+
+def collect(study: Study, runs: Iterable[PlannedRun], folder: Path) -> Table:
+    """Read the finished runs, add them to what the folder's table has, and write it.
+
+    A row that is there stays if its run is not on disk any more, and is replaced only by the same
+    run trained or measured again.
+
+    Raises:
+        UserError: A file cannot be read or written.
+    """
+    known = read_table(folder)
+    rows = {row.run: row for row in known.rows}
+    finished = {(each.arm, each.seed): each for each in runs if each.state in FINISHED}
+    new = set()
+    for key, planned in finished.items():
+        row = _row(planned, read_run(planned.path), rows.get(key))
+        if row != rows.get(key):
+            new.add(key)
+            rows[key] = row
+    table = Table([rows[key] for key in sorted(rows)], dict(known.images), dict(known.pictures))
+    _collect_images(table, study, {key: finished[key] for key in sorted(new)})
+    _collect_pictures(table, finished, new)
+    if new:
+        write_table(table, folder)
+    return table
+
+
+def read_table(folder: Path) -> Table:
+    """What `write_table` wrote; empty if there is nothing.
+
+    Raises:
+        UserError: A file is not one of ours.
+    """
+    file = folder / RUNS
+    rows = []
+    if file.exists():
+        try:
+            with file.open(newline="") as lines:
+                for given in csv.DictReader(lines):
+                    made = {key: given.pop(key) for key in MADE}
+                    numbers = {key: float(text) for key, text in given.items() if text}
+                    rows.append(Row(made, numbers))
+        except (OSError, KeyError, ValueError, TypeError) as error:
+            raise UserError(
+                f"{file}: not a table of a study's runs ({first_line(error)})"
+            ) from error
+    return Table(rows, _read_arrays(folder / IMAGES), _read_arrays(folder / PICTURES))
+
+
+def write_table(table: Table, folder: Path) -> None:
+    """Write the three files, each whole or not at all.
+
+    Raises:
+        UserError: The folder cannot be written.
+    """
+    keys = sorted({key for row in table.rows for key in row.metrics}, key=order)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / f".{RUNS}.tmp"
+        with temporary.open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow([*MADE, *keys])
+            for row in table.rows:
+                numbers = (_number(row.metrics.get(key)) for key in keys)
+                writer.writerow([*(row.made[key] for key in MADE), *numbers])
+        os.replace(temporary, folder / RUNS)
+        for name, arrays in ((IMAGES, table.images), (PICTURES, table.pictures)):
+            temporary = folder / f".tmp-{name}"
+            np.savez_compressed(temporary, **dict(sorted(arrays.items())))  # type: ignore[arg-type]
+            os.replace(temporary, folder / name)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot be written ({error.strerror}): choose another --output"
+        ) from error
+
+
+def _row(planned: PlannedRun, run: Run, before: Row | None) -> Row:
+    status = run.status
+    made: dict[str, Any] = {
+        "arm": planned.arm,
+        "seed": planned.seed,
+        "model": run.model,
+        "status": status["status"],
+        "finished": status.get("finished", ""),
+        "measured": status.get("evaluation", {}).get("finished", ""),
+        "code": status["fingerprint"],
+        "precision": run.settings["precision"],
+        "threads": status.get("threads", ""),
+        "processor": status.get("cpu_capability", status.get("machine", "")),
+        "torch": status["versions"].get("torch", ""),
+        "seconds": status.get("seconds", ""),
+    }
+    same = before is not None and before.made["finished"] == made["finished"]
+    made["commit"] = before.made["commit"] if before and same else _commit()
+    numbers = {
+        key: float(f"{value:.{DIGITS}g}")
+        for key, value in run.metrics.items()
+        if not key.endswith(ENDS) and key != "cost/seconds"
+    }
+    return Row({key: str(made[key]) for key in MADE}, numbers)
+
+
+def _commit() -> str:
+    """The commit of the code that is at work, with "+" if it was changed; "" without git."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(here), *words], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=12", "HEAD") + (
+            "+" if git("diff", "HEAD", "--stat") else ""
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _collect_images(table: Table, study: Study, runs: dict[tuple[str, int], PlannedRun]) -> None:
+    """The errors of each image of the runs that are compared image by image.
+
+    Raises:
+        UserError: A run recreated other images than the rest.
+    """
+    wanted = study.metrics_by_image()
+    for (arm, seed), planned in runs.items():
+        if arm not in wanted:
+            continue
+        arrays = read_run(planned.path).arrays()
+        for key in wanted[arm]:
+            if (name := key.replace("/", "_")) in arrays:
+                table.images[f"{arm}/{seed}/{key}"] = arrays[name].astype(np.float32)
+        if "nearest_mse" not in arrays:
+            continue
+        nearest = arrays["nearest_mse"].astype(np.float32)  # tells which images they were
+        first = table.images.setdefault("nearest/mse", nearest)
+        if first.shape != nearest.shape or not np.allclose(first, nearest, rtol=1e-3):
+            raise UserError(
+                f"{planned.path}: recreated other test images than the study's other runs: "
+                f"gen-models evaluate {planned.path}"
+            )
+
+
+def _collect_pictures(
+    table: Table, runs: dict[tuple[str, int], PlannedRun], new: set[tuple[str, int]]
+) -> None:
+    """Digits of each model's best run, and of its best that failed; all others are dropped."""
+    shown: dict[tuple[str, bool], Row] = {}
+    for row in sorted(table.rows, key=lambda row: row.metrics.get(FID, math.inf)):
+        if FID in row.metrics:
+            shown.setdefault((row.made["model"], row.failed), row)
+    wanted = {f"{row.run[0]}/{row.run[1]}": row.run for row in shown.values()}
+    for place, run in wanted.items():
+        if run in runs and (run in new or f"{place}/new" not in table.pictures):
+            arrays = read_run(runs[run].path).arrays()
+            for name, key in (("new", "samples"), ("recreated", "recreated"), ("real", "test")):
+                if f"pictures_{key}" in arrays:
+                    where = name if name == "real" else f"{place}/{name}"
+                    table.pictures[where] = arrays[f"pictures_{key}"][:SHOWN]
+    for key in list(table.pictures):
+        if key != "real" and key.rpartition("/")[0] not in wanted:
+            del table.pictures[key]
+
+
+def _read_arrays(file: Path) -> dict[str, np.ndarray]:
+    if not file.exists():
+        return {}
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except Exception as error:  # of the file system, NumPy, zipfile or zlib
+        raise UserError(f"{file}: cannot be read ({first_line(error)})") from error
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else repr(float(value))

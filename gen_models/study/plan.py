@@ -1,0 +1,170 @@
+"""The runs that a study plans: how each is trained, where it stands on disk, and its state."""
+
+import fcntl
+import functools
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from gen_models.comparison.settings import canonical
+from gen_models.errors import UserError, one_line
+from gen_models.runs.directory import RunDirectory
+from gen_models.runs.identity import identity, run_path
+from gen_models.study.definition import Study
+
+Compose = Callable[[list[str]], dict[str, Any]]  # overrides of train.py -> resolved configuration
+State = Literal["done", "diverged", "running", "stopped", "failed", "missing"]
+
+GROUPS = ("data", "model", "phase")  # what a run's folder is named by
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of a study."""
+
+    arm: str
+    seed: int
+    overrides: tuple[str, ...]  # of train.py, without seed and output_dir
+    output_dir: Path
+    path: Path  # the run directory
+    earlier: "PlannedRun | None"  # the same run up to an earlier epoch, from which it goes on
+
+    @property
+    def name(self) -> str:
+        """For a person."""
+        return f"{self.arm} seed {self.seed}"
+
+    @property
+    def words(self) -> list[str]:
+        """The arguments of train.py that train it, or finish it."""
+        words = [*self.overrides, f"seed={self.seed}", "evaluate=full"]
+        if self.earlier and self.earlier.state == "done":  # one that diverged cannot go on
+            words.append(f"extend='{self.earlier.path}'")
+        return [*words, f"output_dir='{self.output_dir}'"]
+
+    @property
+    def state(self) -> State:
+        """What stands on disk; "stopped": the same command goes on from there.
+
+        Raises:
+            UserError: Its status cannot be read.
+        """
+        status = RunDirectory(self.path).read_status()
+        said = status.get("status", "missing")
+        if said in ("missing", "diverged", "failed") or "evaluation" in status:
+            return said
+        return "running" if _is_locked(self.path / ".lock") else "stopped"
+
+    @property
+    def seconds(self) -> float | None:
+        """How long a finished run took, with its evaluation; None if it does not say."""
+        status = RunDirectory(self.path).read_status()
+        if status.get("seconds") is None:
+            return None
+        return float(status["seconds"]) + float(status.get("evaluation", {}).get("seconds", 0.0))
+
+
+def plan(study: Study, compose: Compose, output_dir: Path) -> list[PlannedRun]:
+    """Every run of the study in the order of its training, earlier parts before the whole.
+
+    Args:
+        study: As `load_study` reads it.
+        compose: Overrides of `train.py` -> its resolved configuration.
+        output_dir: The folder of the run directories.
+
+    Raises:
+        UserError: An arm does not compose, two arms are the same run, or an epoch is beyond a
+            run's end.
+    """
+    compose = _remembered(compose)
+    paths = {name: _compose(study, name, compose, output_dir) for name in study.arms}
+    _check_different(study, {name: settings for name, (settings, _) in paths.items()})
+    made: dict[tuple[str, int], PlannedRun] = {}
+
+    def add(name: str, seed: int) -> PlannedRun:
+        if (name, seed) in made:
+            return made[name, seed]
+        before = [
+            other
+            for other in study.earlier(study.arms[name].of or name)
+            if seed in study.arms[other].seeds and _epochs(paths[other]) < _epochs(paths[name])
+        ]
+        earlier = add(before[-1], seed) if before else None
+        path = paths[name][1](seed)
+        run = PlannedRun(name, seed, tuple(_overrides(study, name)), output_dir, path, earlier)
+        return made.setdefault((name, seed), run)
+
+    for name, seed in study.order():
+        add(name, seed)
+    return list(made.values())
+
+
+def _remembered(compose: Compose) -> Compose:
+    """The same, composed once for the same overrides: it takes a quarter of a second."""
+    known = functools.cache(lambda overrides: compose(list(overrides)))
+    return lambda overrides: known(tuple(overrides))
+
+
+def _overrides(study: Study, name: str) -> list[str]:
+    arm = study.arms[name]
+    words = shlex.split(study.arms[arm.of].train if arm.of else arm.train)
+    return [*words, f"max_epochs={arm.at_epoch}"] if arm.of else words
+
+
+def _compose(
+    study: Study, name: str, compose: Compose, output_dir: Path
+) -> tuple[dict[str, Any], Callable[[int], Path]]:
+    """The settings of an arm, without the seed, and the paths of its runs by seed."""
+    overrides = _overrides(study, name)
+    place = f"{study.file}: arms.{name}"
+    for word in overrides:
+        if word.partition("=")[0] in ("seed", "output_dir", "evaluate", "extend", "-m"):
+            raise UserError(f"{place}: {word}: a study sets it itself: leave it out")
+    groups = [word for word in overrides if word.partition("=")[0] in GROUPS]
+    try:
+        config = {**compose(overrides), "output_dir": str(output_dir)}
+        defaults = compose(groups)
+        settings = canonical(identity(config))
+    except Exception as error:  # of Hydra, which this room does not know
+        raise UserError(f"{place}: {one_line(error)}: not what train.py takes") from error
+    arm = study.arms[name]
+    if arm.of:
+        whole = identity(compose(_overrides(study, arm.of)))["max_epochs"]
+        if not settings["max_epochs"] == arm.at_epoch < whole:
+            raise UserError(
+                f"{place}.at_epoch: {arm.at_epoch} is not before the end of {arm.of}, whose "
+                f"max_epochs is {whole}"
+            )
+    rest = {key: value for key, value in settings.items() if key != "seed"}
+    return rest, lambda seed: run_path({**config, "seed": seed}, defaults)
+
+
+def _check_different(study: Study, settings: dict[str, dict[str, Any]]) -> None:
+    names = list(settings)
+    for index, name in enumerate(names):
+        for other in names[:index]:
+            place = f"{study.file}: arms.{other} and arms.{name}"
+            if settings[other] == settings[name]:
+                raise UserError(f"{place}: are the same runs: take one of them out")
+            if settings[other]["data"] != settings[name]["data"]:
+                raise UserError(f"{place}: are of different data sets: make a study of each")
+            if settings[other]["precision"] != settings[name]["precision"]:
+                raise UserError(f"{place}: are of different precisions: make a study of each")
+
+
+def _epochs(composed: tuple[dict[str, Any], Any]) -> int:
+    return int(composed[0]["max_epochs"])
+
+
+def _is_locked(file: Path) -> bool:
+    """Whether a process is at work on a run."""
+    try:
+        with file.open("r") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # there is no lock
+        return False
+    return False

@@ -1,0 +1,145 @@
+"""Trains what a study has planned and is not there: a process of train.py for each run."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import NamedTuple
+
+from gen_models.errors import UserError
+from gen_models.study.load import FOLDER
+from gen_models.study.plan import PlannedRun
+
+TRAIN = FOLDER.parent.parent / "train.py"
+FINISHED = ("done", "diverged")
+SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+PAUSE = 0.2  # seconds between two looks at the processes
+
+
+class Job(NamedTuple):
+    """A process at work on a run."""
+
+    run: PlannedRun
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
+def train_missing(
+    runs: Sequence[PlannedRun],
+    *,
+    jobs: int,
+    logs: Path,
+    say: Callable[[str], None],
+    ended: Callable[[PlannedRun], object],
+) -> list[str]:
+    """Train every run that is not finished, in their order; the others go on when one fails.
+
+    Args:
+        runs: As `plan` orders them.
+        jobs: How many at once; each has one thread, unless OMP_NUM_THREADS says otherwise.
+        logs: A folder for what the processes say.
+        say: Called with a line for each run that begins or ends.
+        ended: Called with each run that has come to its end, also if it diverged.
+
+    Returns:
+        What failed, with its reason: a line each.
+
+    Raises:
+        UserError: There is no train.py beside conf.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after all processes have saved and ended.
+    """
+    if not TRAIN.exists():
+        raise UserError(f"{TRAIN}: not there: train from a checkout of gen-models")
+    waiting = [run for run in runs if run.state not in FINISHED]
+    total, working, failed = len(waiting), list[Job](), list[str]()
+    logs.mkdir(parents=True, exist_ok=True)
+    with _interrupted_by_signals():
+        try:
+            while waiting or working:
+                for run in list(_ready(waiting, [job.run for job in working]))[
+                    : jobs - len(working)
+                ]:
+                    waiting.remove(run)
+                    if run.state == "running":
+                        failed.append(f"{run.name}: another process trains it: {run.path}")
+                        continue
+                    working.append(_start(run, logs))
+                    say(f"{total - len(waiting)}/{total} {run.name}")
+                time.sleep(PAUSE)
+                for job in [job for job in working if job.process.poll() is not None]:
+                    working.remove(job)
+                    if job.run.state in FINISHED:
+                        say(f"{job.run.name}: {job.run.state}{_took(job.run)}")
+                        try:
+                            ended(job.run)
+                        except UserError as error:
+                            failed.append(f"{job.run.name}: {error}")
+                    else:
+                        failed.append(f"{job.run.name}: {_reason(job)}")
+                        say(f"failed: {failed[-1]}")
+        finally:
+            _stop(working)
+    return failed
+
+
+def _ready(waiting: Sequence[PlannedRun], working: Sequence[PlannedRun]) -> Iterator[PlannedRun]:
+    """The runs whose earlier part is neither at work nor still to come."""
+    for run in waiting:
+        if run.earlier not in waiting and run.earlier not in working:
+            yield run
+
+
+def _start(run: PlannedRun, logs: Path) -> Job:
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}
+    log = logs / f"{run.arm}-seed{run.seed}.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, str(TRAIN), *run.words],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,  # Ctrl-C is ours to pass on, once
+        )
+    return Job(run, process, log)
+
+
+def _stop(working: Sequence[Job]) -> None:
+    """Let the processes save where they are, and wait for their end."""
+    for job in working:
+        if job.process.poll() is None:
+            job.process.terminate()
+    for job in working:
+        job.process.wait()
+
+
+def _reason(job: Job) -> str:
+    """The last line that a process has said."""
+    lines = [line for line in job.log.read_text(errors="replace").splitlines() if line.strip()]
+    said = lines[-1].strip() if lines else "said nothing"
+    return f"{said} (exit code {job.process.returncode}; {job.log})"
+
+
+def _took(run: PlannedRun) -> str:
+    return "" if run.seconds is None else f" after {run.seconds:,.0f} s"
+
+
+@contextmanager
+def _interrupted_by_signals() -> Iterator[None]:
+    """Let SIGTERM, and SIGHUP where it is not ignored as by nohup, do what Ctrl-C does."""
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    heard = [each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
+    before = {signum: signal.signal(signum, interrupt) for signum in heard}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

@@ -1,0 +1,297 @@
+"""The search: what it asks, tells and takes up again; with trainings of no time, and real ones."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from conftest import small
+from optuna.trial import TrialState
+from test_command import ENVIRONMENT, wait_for
+from typer.testing import CliRunner
+
+from gen_models.cli import app
+from gen_models.composition import compose_job, instantiate
+from gen_models.errors import DivergedError
+from gen_models.files import write_json
+from gen_models.runs.directory import RunDirectory
+from gen_models.runs.identity import run_path
+from gen_models.search import search as engine
+from gen_models.search import storage
+from gen_models.search.space import FOLDER, overrides, read_space
+from gen_models.search.storage import NAME, PRUNE_AFTER, lock_trial
+
+SPACE = """
+lr: {low: 1e-4, high: 1e-2, log: true}
+hidden_dims: {width: [8, 16], depth: {low: 1, high: 2}, growth: [1, 2]}
+activation: [relu, gelu]
+model.betas: [[0.5, 0.999], [0.9, 0.999]]
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "space.yaml"
+    file.write_text(text)
+    return file
+
+
+@pytest.mark.parametrize("model", ["gan", "vae"])
+def test_each_value_of_a_shipped_space_can_be_trained(model: str, tmp_path: Path) -> None:
+    common = [f"model={model}", "data=digits", f"output_dir={tmp_path}"]
+    searched = engine.Search(common, read_space(FOLDER / f"{model}.yaml"), compose_job, instantiate)
+    shared = searched.check()
+    assert {"seed", "data", "max_epochs"} <= shared.keys()
+    assert not {"model.lr", "model.activation", "model.betas"} & shared.keys()
+
+
+def test_parameters_are_typed_as_options(tmp_path: Path) -> None:
+    space = read_space(written(tmp_path, SPACE))
+    assert list(space.distributions)[1:4] == [
+        f"hidden_dims.{part}" for part in ("width", "depth", "growth")
+    ]
+    parameters = {"hidden_dims.width": 8, "hidden_dims.depth": 3, "hidden_dims.growth": 2}
+    parameters |= {"lr": 0.000123456, "model.betas": "[0.5,0.999]", "activation": "relu"}
+    assert overrides(parameters) == [
+        "lr=0.000123", "model.betas=[0.5,0.999]", "activation=relu", "hidden_dims=[8,16,32]",
+    ]  # fmt: skip
+
+
+Searching = Callable[..., optuna.Study]
+
+
+@pytest.fixture
+def searching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Searching:
+    """A search whose trainings take no time: their value is a function of the settings."""
+
+    def run(
+        name: str,
+        train: Callable[[dict[str, Any], Callable[[int, float], None]], float],
+        *,
+        count: int = 8,
+    ) -> optuna.Study:
+        def trained(config: dict[str, Any], *, defaults: Any, build: Any, watchers: Any) -> Any:
+            directory = RunDirectory(run_path(config, defaults))
+            value = train(config, watchers[0].tell)
+            directory.path.mkdir(parents=True, exist_ok=True)
+            write_json(directory.status, {"status": "done", "fingerprint": "", "objective": value})
+            write_json(directory.metrics, {"val/missing_digits": 3.0 if value > 100 else 0.0})
+            return directory
+
+        monkeypatch.setattr(engine, "train", trained)
+        space = read_space(written(tmp_path, SPACE))
+        common = ["data=digits", "model=vae", f"output_dir={tmp_path / name}"]
+        searched = engine.Search(common, space, compose_job, instantiate)
+        return engine.search(
+            searched, storage=f"sqlite:///{tmp_path}/{name}.db", count=count, seed=0
+        )
+
+    return run
+
+
+def value(config: dict[str, Any]) -> float:
+    return abs(config["lr"] - 1e-3) * 1e4 + sum(config["hidden_dims"])
+
+
+def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(searching: Searching) -> None:
+    whole = searching("whole", lambda config, tell: value(config), count=14)
+    stops = iter(range(100))
+
+    def stopped(config: dict[str, Any], tell: Any) -> float:
+        if next(stops) in (0, 5, 6, 13):
+            raise SystemExit(130)
+        return value(config)
+
+    for _ in range(4):
+        with pytest.raises(SystemExit):
+            searching("stopped", stopped, count=14)
+    resumed = searching("stopped", stopped, count=14)
+    assert len(whole.trials) == len(resumed.trials) == 14
+    for one, other in zip(whole.trials, resumed.trials, strict=True):
+        assert (one.params, one.value) == (other.params, other.value)
+    assert len({trial.params["lr"] for trial in whole.trials}) == 14
+
+
+def test_a_trial_is_told_as_what_it_is(
+    searching: Searching, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numbers = iter(range(100))
+
+    def train(config: dict[str, Any], tell: Any) -> float:
+        number = next(numbers)
+        if number == 1:
+            raise DivergedError("diverged: a loss was not finite")
+        good = float(number) if number < 7 else 1000.0
+        tell(1, good)
+        return 200.0 if number == 2 else good
+
+    study = searching("told", train, count=9)
+    states = [trial.state for trial in study.trials]
+    # The median is that of five finished ones: of trials 0 and 2 to 5.
+    expected = [TrialState.COMPLETE] * 9
+    expected[1], expected[7:] = TrialState.FAIL, [TrialState.PRUNED] * 2
+    assert states[:6] == expected[:6]
+    assert states[7:] == expected[7:]
+    assert PRUNE_AFTER == 5
+    endings = [trial.user_attrs.get(engine.ENDING) for trial in study.trials]
+    assert endings[1] == "diverged: a loss was not finite"
+    assert endings[2] == "3 digits missing"
+    assert endings[7] == "pruned after epoch 1, val/fid_lenet 1000"
+    assert study.best_trial.number == 0
+    assert "val/fid_lenet 200 (3 digits missing); best so far 0, trial 1" in capsys.readouterr().out
+
+
+def test_a_trial_of_another_worker_is_left_to_it(searching: Searching, tmp_path: Path) -> None:
+    def stopped(config: dict[str, Any], tell: Any) -> float:
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        searching("shared", stopped)
+    study = optuna.load_study(study_name=NAME, storage=f"sqlite:///{tmp_path}/shared.db")
+    (first,) = study.trials
+    locks = tmp_path / "shared" / ".search"
+    running, complete = TrialState.RUNNING, TrialState.COMPLETE
+    with lock_trial(locks, optuna.trial.Trial(study, first._trial_id)) as free:
+        assert free
+        study = searching("shared", lambda config, tell: value(config), count=3)
+        assert [trial.state for trial in study.trials] == [running, complete, complete]
+    study = searching("shared", lambda config, tell: value(config), count=3)
+    assert [trial.state for trial in study.trials] == [complete] * 3
+    assert list(locks.iterdir()) == []
+
+
+def test_a_trial_that_another_worker_has_just_finished_is_not_taken_up(
+    searching: Searching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(config: dict[str, Any], tell: Any) -> float:
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        searching("late", stopped)
+
+    @contextmanager
+    def finished_meanwhile(folder: Path, trial: optuna.Trial) -> Iterator[bool]:
+        if trial.number == 0:
+            trial.study.tell(0, 1.0)
+        yield True
+
+    monkeypatch.setattr(storage, "lock_trial", finished_meanwhile)
+    study = searching("late", lambda config, tell: 2.0, count=2)
+    assert [trial.value for trial in study.trials] == [1.0, 2.0]
+
+
+PROGRAM = "from gen_models.cli import app; app()"
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-c", PROGRAM, "search", *arguments]
+
+
+@pytest.mark.slow
+def test_killed_in_a_trial_it_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    common = [text for text in small(Path("out"), "model=vae", epochs=6, batches=20)
+              if not text.startswith("evaluate")]  # fmt: skip
+    options = ["--space", str(written(tmp_path, SPACE)), "--trials", "2", *common]
+    process = subprocess.Popen(
+        command(*options), cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_for(lambda: list(tmp_path.glob("out/*/*/*/checkpoints/latest.ckpt")), process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    study = optuna.load_study(study_name=NAME, storage=f"sqlite:///{tmp_path}/search.db")
+    (killed,) = study.trials
+    assert killed.state == TrialState.RUNNING
+
+    again = subprocess.run(
+        command(*options),
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert again.returncode == 0, again.stderr
+    assert again.stderr == ""
+    first, second = study.get_trials()
+    assert first.params == killed.params
+    assert {first.state, second.state} == {TrialState.COMPLETE}
+    logs = [json.loads(file.read_text()) for file in tmp_path.glob("out/*/*/*/status.json")]
+    assert {log["status"] for log in logs} == {"done"}
+    *_, best, history, importance = again.stdout.splitlines()
+    assert best.startswith("  python train.py data=digits phase=baseline")
+    for picture in (history, importance):
+        assert (tmp_path / picture.strip()).stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("space", "options", "names"),
+    [
+        ("", [], "the space is empty"),
+        ("lr: 1", [], "lr: must be a list of values, or {low: ..., high: ...}"),
+        ("lr: {low: 1e-2, high: 1e-3}", [], "lr:"),
+        ("lr: {low: a, high: 1e-3}", [], "lr: low and high must be numbers"),
+        ("hidden_dims: {width: [8]}", [], "hidden_dims: layers need width and depth"),
+        ("lrr: [1e-3]", [], "lrr"),
+        ("lr: [1e-3, -1]", [], "lr must be a number in (0, 1], got -1"),
+        ("lr: [", [], "space.yaml: cannot be read as YAML"),
+        ("lr: [1e-3]", ["--space", "nowhere.yaml"], "nowhere.yaml: no such space"),
+        ("lr: [1e-3]", ["lrr=1"], "lrr"),
+        ("lr: [1e-3]", ["--trials", "0"], "trials"),
+        ("lr: [1e-3]", ["--storage", "search.db"], "--storage search.db: cannot be opened"),
+        ("lr: [1e-3]", ["--storage", "sqlite:////no/where/s.db"], "cannot be opened"),
+        ("lr: [1e-3]", ["--storage", "sqlite:///space.yaml"], "cannot be opened"),
+    ],
+)
+@pytest.mark.usefixtures("hydra_restore_singletons")
+def test_bad_input_is_one_line(
+    space: str, options: list[str], names: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = written(tmp_path, space)
+    said = said_of("--space", file.name, "data=digits", "model=vae", *options)
+    assert names in said
+    assert sorted(tmp_path.rglob("*")) == [file]
+
+
+@pytest.mark.usefixtures("hydra_restore_singletons")
+def test_a_storage_of_another_search_or_space_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, "lr: [1e-3]")
+    other = tmp_path / "other.yaml"
+    other.write_text("lr: [1e-3, 1e-4]")
+    optuna.create_study(storage="sqlite:///else.db", study_name="mine")
+    space = read_space(tmp_path / "space.yaml")
+    settings = engine.Search(["data=digits"], space, compose_job, instantiate).check()
+    engine.open_study("sqlite:///search.db", settings, space)
+    for options, names in (
+        (["--storage", "sqlite:///else.db", "--space", "space.yaml"], "of another search (mine)"),
+        (
+            ["--space", "space.yaml", "max_epochs=3"],
+            "max_epochs is 100, here it is 3",
+        ),
+        (["--space", "other.yaml"], "in its space, lr is {'choices': [0.001]}, here"),
+    ):
+        assert names in said_of("data=digits", *options)
+
+
+def test_without_optuna_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gen_models.cli.search.find_spec", lambda name: None)
+    assert said_of("model=gan") == "gen-models search needs Optuna: pip install -e '.[search]'\n"
+
+
+def said_of(*arguments: str) -> str:
+    """What stands on stderr after a wrong `gen-models search ARGUMENTS`: one line."""
+    result = CliRunner().invoke(app, ["search", *arguments])
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert result.exit_code in (1, 2)
+    assert result.stderr.count("\n") == 1, result.stderr
+    return result.stderr

@@ -1,0 +1,265 @@
+"""Each kind of claim comes out as its rule says, from tables made to be so."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tables import made_up
+
+from gen_models.errors import UserError
+from gen_models.study.answer import Answer, answers, combine
+from gen_models.study.collect import Row, Table
+from gen_models.study.definition import Study
+from gen_models.study.load import load_study
+
+SEEDS = list(range(10, 18))
+
+
+def study(folder: Path, **contrast: Any) -> Study:
+    """A study of one claim about the arms one, other and third."""
+    given = {"kind": "better", "arms": "[one, other]", "metrics": "[fid_lenet]"} | contrast
+    lines = "\n".join(f"    {key}: {value}" for key, value in given.items())
+    (folder / "s.yaml").write_text(
+        f"question: q\nseeds: {SEEDS}\n"
+        "arms: {one: model=gan lr=1e-3, other: model=gan, third: model=vae,\n"
+        "  early: {of: one, at_epoch: 5}}\n"
+        f"claims:\n  - name: D1\n    says: s\n{lines}\n"
+    )
+    return load_study(folder / "s.yaml")
+
+
+def table(images: dict[str, np.ndarray] | None = None, **arms: dict[str, list[float]]) -> Table:
+    """Runs of arms: the values of each metric by seed; a NaN is a run that diverged."""
+    rows = []
+    for arm, metrics in arms.items():
+        for place, seed in enumerate(SEEDS[: len(next(iter(metrics.values())))]):
+            numbers = {key: values[place] for key, values in metrics.items()}
+            lost = any(np.isnan(value) for value in numbers.values())
+            made = {"arm": arm, "seed": str(seed), "model": arm, "code": "c", "precision": "p"}
+            made["status"] = "diverged" if lost else "done"
+            rows.append(Row(made, {} if lost else {"gaussian/fid_lenet": 59.0, **numbers}))
+    return Table(rows, images or {}, {})
+
+
+def answer(given: Study, runs: Table) -> Answer:
+    (found,) = answers(given, runs)
+    return found
+
+
+def near(level: float, count: int = 8, spread: float = 0.1) -> list[float]:
+    return [level + spread * (place - count / 2) for place in range(count)]
+
+
+def fid(values: list[float]) -> dict[str, list[float]]:
+    return {"fid_lenet": values}
+
+
+@pytest.mark.parametrize(
+    ("level", "outcome"), [(8.0, "supported"), (12.0, "contradicted"), (10.02, "not decided")]
+)
+def test_better(level: float, outcome: str, tmp_path: Path) -> None:
+    found = answer(study(tmp_path), table(one=fid(near(level)), other=fid(near(10.0))))
+    assert found.outcome == outcome
+    assert not found.interim
+
+
+def test_of_a_metric_that_should_be_high_the_higher_is_better(tmp_path: Path) -> None:
+    runs = table(
+        one={"coverage": near(0.9, spread=0.01)}, other={"coverage": near(0.5, spread=0.01)}
+    )
+    found = answer(study(tmp_path, metrics="[coverage]"), runs)
+    assert found.outcome == "supported"
+    change = found.parts[0].change
+    assert change is not None
+    assert change.value == pytest.approx(0.8, abs=0.05)
+    assert change.low < change.value < change.high
+
+
+def test_failed_runs_are_the_worst_in_every_metric(tmp_path: Path) -> None:
+    metrics = {"fid_lenet": [8.0] * 5 + [70.0] * 3, "inversion/mse": [0.01] * 8}
+    other = {"fid_lenet": [10.0] * 8, "inversion/mse": [0.02] * 8}
+    found = answer(study(tmp_path, metrics="[inversion/mse]"), table(one=metrics, other=other))
+    assert found.parts[0].found.theta == pytest.approx(5 / 8)
+    assert found.parts[0].one.failed == (15, 16, 17)
+    assert found.parts[0].one.median == 0.01
+
+
+def test_diverged_runs_count_too(tmp_path: Path) -> None:
+    found = answer(study(tmp_path), table(one=fid([8.0] * 6 + [np.nan] * 2), other=fid([9.0] * 8)))
+    assert found.parts[0].found.theta == pytest.approx(6 / 8)
+
+
+def test_three_runs_are_needed_and_fewer_than_planned_are_interim(tmp_path: Path) -> None:
+    given = study(tmp_path)
+    found = answer(given, table(one=fid([8.0, 8.0]), other=fid([10.0] * 8)))
+    assert found.outcome == "not answered"
+    assert found.missing == ["one: 2 of 8 runs, at least 3 are needed"]
+    found = answer(given, table(one=fid(near(8.0, 3)), other=fid(near(10.0))))
+    assert found.interim
+    assert found.parts[0].found.theta == 1
+
+
+def test_the_same_runs_at_two_epochs_are_paired_by_seed(tmp_path: Path) -> None:
+    levels = [5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0, 40.0]  # a spread that hides a step of 1
+    runs = {"one": fid([level - 1 for level in levels]), "early": fid(levels)}
+    found = answer(study(tmp_path, arms="[one, early]"), table(**runs))
+    assert found.parts[0].paired
+    assert found.outcome == "supported"
+    runs["other"] = runs.pop("early")
+    assert answer(study(tmp_path), table(**runs)).outcome == "not decided"
+
+
+@pytest.mark.parametrize(("level", "fits"), [(4.9, True), (5.5, False)])
+def test_far_is_half_of_the_median(level: float, fits: bool, tmp_path: Path) -> None:
+    given = study(tmp_path, word="far", at_least=0.5)
+    found = answer(
+        given, table(one=fid(near(level, spread=0.01)), other=fid(near(10.0, spread=0.01)))
+    )
+    assert (found.outcome, found.fits) == ("supported", fits)
+
+
+@pytest.mark.parametrize(("level", "fits"), [(9.5, True), (8.5, False), (9.05, False)])
+def test_a_little_is_an_interval_within_ten_percent(
+    level: float, fits: bool, tmp_path: Path
+) -> None:
+    given = study(tmp_path, word="a little", at_most=0.1)
+    found = answer(given, table(one=fid(near(level)), other=fid(near(10.0))))
+    assert (found.outcome, found.fits) == ("supported", fits)
+
+
+@pytest.mark.parametrize(
+    ("level", "outcome"), [(9.9, "supported"), (10.5, "supported"), (9.5, "contradicted")]
+)
+def test_not_better_by_two_percent(level: float, outcome: str, tmp_path: Path) -> None:
+    given = study(tmp_path, kind="not_better", margin=0.02)
+    runs = table(one=fid(near(level, spread=0.01)), other=fid(near(10.0, spread=0.01)))
+    assert answer(given, runs).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("level", "outcome"), [(9.0, "supported"), (11.0, "contradicted"), (10.0, "not decided")]
+)
+def test_best_of_all(level: float, outcome: str, tmp_path: Path) -> None:
+    given = study(tmp_path, kind="best", arms="[one, other, third]")
+    runs = table(one=fid(near(level)), other=fid(near(30.0)), third=fid(near(10.0)))
+    found = answer(given, runs)
+    assert found.outcome == outcome
+    assert found.p is None
+    runner_up = found.parts[0].other
+    assert runner_up is not None
+    assert runner_up.arm == "third"
+
+
+def test_an_arm_of_failures_is_not_the_best(tmp_path: Path) -> None:
+    given = study(tmp_path, kind="best", arms="[one, other, third]")
+    runs = table(one=fid([1.0, 1.0] + [99.0] * 6), other=fid(near(30.0)), third=fid(near(20.0)))
+    assert answer(given, runs).outcome == "contradicted"
+
+
+def test_images_are_counted_over_runs_of_both(tmp_path: Path) -> None:
+    given = study(tmp_path, kind="wins", metrics="[encoder/mse]", other_metric="inversion/mse",
+                  word="consistently", at_least=0.95)  # fmt: skip
+    rng = np.random.default_rng(0)
+    images = {f"one/{seed}/encoder/mse": rng.uniform(1, 2, 64) for seed in SEEDS}
+    images |= {f"other/{seed}/inversion/mse": rng.uniform(2, 3, 64) for seed in SEEDS}
+    runs = table(images, one={"encoder/mse": [1.5] * 8}, other={"inversion/mse": [2.5] * 8})
+    found = answer(given, runs)
+    assert (found.outcome, found.fits) == ("supported", True)
+    for seed in SEEDS[:3]:
+        images[f"other/{seed}/inversion/mse"] = rng.uniform(0.5, 2.2, 64)
+    found = answer(given, runs)
+    assert (found.outcome, found.fits) == ("supported", False)
+    del images["one/10/encoder/mse"]
+    assert answer(given, runs).missing == ["one: no encoder/mse by image for seed 10"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "level", "outcome"),
+    [
+        ("beats_gaussian", 8.0, "supported"),
+        ("beats_gaussian", 70.0, "contradicted"),
+        ("not_beats_gaussian", 8.0, "contradicted"),
+        ("not_beats_gaussian", 70.0, "supported"),
+    ],
+)
+def test_the_gaussian(kind: str, level: float, outcome: str, tmp_path: Path) -> None:
+    given = study(tmp_path, kind=kind, arms="[one]")
+    assert answer(given, table(one=fid(near(level)))).outcome == outcome
+
+
+def test_several_parts_by_their_largest_p_and_their_smallest_times_their_number() -> None:
+    assert combine([(0.001, True), (0.02, True)]) == ("supported", 0.02)
+    assert combine([(0.001, True), (0.01, False), (0.5, False)]) == (
+        "contradicted", pytest.approx(0.03),
+    )  # fmt: skip
+
+
+def test_holm_takes_all_claims_of_the_study(tmp_path: Path) -> None:
+    """p = 2/70 alone is under 0.05; beside three claims that are not, it is not."""
+    given = study(tmp_path)
+    runs = table(one=fid(near(8.0, 4)), other=fid(near(10.0, 4)), third=fid(near(10.0, 4)))
+    assert answer(given, runs).p == pytest.approx(2 / 70)
+    idle = copy.deepcopy(given.claims[0])
+    idle.contrasts[0].arms = ["third", "other"]
+    given.claims += [copy.deepcopy(idle) for _ in range(3)]
+    found = answers(given, runs)
+    assert found[0].p == pytest.approx(8 / 70)
+    assert found[0].outcome == "not decided"
+
+
+def test_another_feature_space_that_turns_it_is_named(tmp_path: Path) -> None:
+    one = fid(near(8.0)) | {"features/a": near(5.0), "features/b": near(5.0)}
+    other = fid(near(10.0)) | {"features/a": near(6.0), "features/b": near(4.0)}
+    (part,) = answer(study(tmp_path), table(one=one, other=other)).parts
+    assert part.spaces == {"a": 1.0, "b": 0.0}
+    assert part.depends == ["b"]
+
+
+def test_a_part_that_does_not_decide_does_not(tmp_path: Path) -> None:
+    given = study(tmp_path, parts="[{}, {arms: [third, other], decides: false}]")
+    found = answer(given, table(one=fid(near(8.0)), other=fid(near(10.0)), third=fid(near(20.0))))
+    assert found.outcome == "supported"
+    assert [part.one.arm for part in found.others] == ["third"]
+    found = answer(given, table(one=fid(near(8.0)), other=fid(near(10.0))))
+    assert found.outcome == "supported"
+    assert found.missing == ["third: 0 of 8 runs, at least 3 are needed"]
+
+
+def test_runs_that_cannot_stand_in_one_study_are_refused(tmp_path: Path) -> None:
+    given = study(tmp_path)
+    with pytest.raises(UserError, match="no run is there yet: --train"):
+        answers(given, Table([], {}, {}))
+    with pytest.raises(UserError, match=r"claims.D1.metrics: no run has fid_lenet"):
+        answers(given, table(one={"coverage": near(0.5)}, other={"coverage": near(0.5)}))
+    for column in ("code", "precision"):
+        runs = table(one=fid(near(8.0)), other=fid(near(10.0)))
+        runs.rows[3].made[column] = "x"
+        with pytest.raises(UserError, match=f"arms.one: runs of more than one {column}.*seed 13"):
+            answers(given, runs)
+
+
+def test_a_metric_that_one_run_lacks_is_named(tmp_path: Path) -> None:
+    runs = table(one=fid(near(8.0)), other=fid(near(10.0)))
+    del runs.rows[3].metrics["fid_lenet"]
+    assert answer(study(tmp_path), runs).missing == ["one: fid_lenet is not measured for seed 13"]
+
+
+def test_inversion_counts_only_where_it_has_converged(tmp_path: Path) -> None:
+    one = {"inversion/mse": near(0.01, spread=1e-4), "inversion/control_share": [0.05] * 8}
+    other = {"inversion/mse": near(0.02, spread=1e-4), "inversion/control_share": [0.01] * 8}
+    given = study(tmp_path, metrics="[inversion/mse]")
+    assert answer(given, table(one=one, other=other)).outcome == "supported"
+    other["inversion/control_share"][2] = 0.08
+    found = answer(given, table(one=one, other=other))
+    assert found.outcome == "not answered"
+    assert "other: inversion has not converged for seed 12: its control is 8 %" in found.missing[0]
+
+
+def test_the_studys_own_claims_are_answered_interim_and_whole() -> None:
+    given = load_study("wanare")
+    found = answers(given, made_up(given, seeds=4, collapsed=()))
+    assert all(each.interim for each in found)
+    assert [each.outcome for each in found if each.outcome == "not answered"] == []
+    assert [len(each.parts) for each in found] == [1, 1, 1, 2, 16, 9, 1, 6]

@@ -1,0 +1,162 @@
+"""A study of a user's own, ten lines of YAML; and every way to get one wrong."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from gen_models.composition import compose_overrides
+from gen_models.errors import UserError
+from gen_models.study.definition import KINDS
+from gen_models.study.load import load_study
+from gen_models.study.plan import plan
+
+OWN = """\
+question: Does dropout help?
+seeds: [3, 4, 5]
+arms:
+  with: model=gan phase=baseline data=digits max_epochs=2
+  without: model=gan phase=baseline data=digits max_epochs=2 model.dropout=0.0
+  early: {of: with, at_epoch: 1}
+claims:
+  - name: D1
+    says: Dropout in the discriminator brings new images nearer to real ones.
+    kind: better
+    arms: [with, without]
+    metrics: [fid_lenet]
+"""
+
+
+def write(folder: Path, text: str = OWN) -> Path:
+    file = folder / "own.yaml"
+    file.write_text(text)
+    return file
+
+
+def test_the_studys_own_can_be_read_and_composed() -> None:
+    study = load_study("wanare")
+    assert [claim.name for claim in study.claims] == [f"C{n}" for n in range(1, 9)]
+    counts = {name: len(arm.seeds) for name, arm in study.arms.items()}
+    assert {counts[name] for name in ("gan_baseline", "gan_final", "gan_final_50")} == {20}
+    assert {counts[name] for name in ("vae_baseline", "vae_final")} == {20}
+    assert {counts[name] for name in counts if "lr" in name or name[4:].startswith("128")} == {6}
+    assert not {0, 1, 2} & {seed for arm in study.arms.values() for seed in arm.seeds}
+    assert {name for stage in study.stages for name in stage} == set(study.arms)
+    runs = plan(study, compose_overrides, Path("runs"))
+    assert len({run.path for run in runs}) == len(runs) == sum(counts.values())
+
+
+def test_the_example_of_the_docs_can_be_read_and_composed(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "studies.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    study = load_study(write(tmp_path, block))
+    assert len(plan(study, compose_overrides, tmp_path)) == 10 + 10 + 5
+    assert set(KINDS) <= set(re.findall(r"`(\w+)`", text))
+
+
+def test_earlier_epochs_come_first_and_the_whole_run_goes_on_from_them(tmp_path: Path) -> None:
+    runs = plan(load_study(write(tmp_path)), compose_overrides, tmp_path)
+    names = [run.name for run in runs]
+    assert names[:3] == ["early seed 3", "with seed 3", "without seed 3"]
+    early, whole, other = runs[:3]
+    assert whole.earlier == early
+    assert early.earlier is other.earlier is None
+    assert "max_epochs=1" in early.words
+    assert early.path == tmp_path / "digits/gan_baseline/seed3-max_epochs1"
+    assert not any(word.startswith("extend=") for word in whole.words)  # it is not there yet
+    assert {run.state for run in runs} == {"missing"}
+
+
+def test_stages_are_trained_in_their_order_seed_by_seed(tmp_path: Path) -> None:
+    staged = OWN.replace("claims:", "stages: [[without], [with]]\nclaims:")
+    order = list(load_study(write(tmp_path, staged)).order())
+    assert order[:3] == [("without", 3), ("without", 4), ("without", 5)]
+    assert order[3:6] == [("with", 3), ("with", 4), ("with", 5)]
+
+
+def test_what_decides_needs_no_torch() -> None:
+    code = (
+        "import sys, gen_models.study.page, gen_models.study.train, gen_models.study.load;"
+        "gen_models.study.load.load_study('wanare'); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("arms: [with, without]", "arms: [with, wihtout]", "unknown: wihtout; known are with"),
+        ("kind: better", "kind: superb", "unknown: superb; known are better, not_better"),
+        ("metrics: [fid_lenet]", "metrics: [fid]", "fid: unknown"),
+        ("metrics: [fid_lenet]", "metrics: [grey_share]", "neither lower nor higher is better"),
+        ("metrics: [fid_lenet]", "metrics: []", "metrics: must be one or more"),
+        ("arms: [with, without]", "arms: [with]", "better needs 2 arms or more, not 1"),
+        ("seeds: [3, 4, 5]", "seeds: [3, -4]", "seeds: must be whole numbers"),
+        ("seeds: [3, 4, 5]", "seeds: [3, 3]", "seeds: must be whole numbers"),
+        ("seeds: [3, 4, 5]", "seeds: []", "seeds: must be whole numbers"),
+        ("seeds: [3, 4, 5]", "seeds: many", "seeds: must be a list of whole numbers"),
+        ("seeds: [3, 4, 5]", "seeds: [3, 4.5]", "seeds[1]: must be a list of whole numbers"),
+        ("seeds: [3, 4, 5]", "seeds: [3, 4, 5]\nseen: [4]", "4 was seen before the rules"),
+        ("at_epoch: 1", "at_epoch: 1, seeds: [3, 3]", "arms.early.seeds: must be whole"),
+        ("at_epoch: 1", "at_epoch: 0", "arms.early.at_epoch: must be a whole number from 1"),
+        ("at_epoch: 1", "at_epoch: soon", "at_epoch: must be a whole number"),
+        ("of: with, at_epoch: 1", "of: wiht, at_epoch: 1", "arms.early.of: unknown: wiht"),
+        ("early: {of: with, at_epoch: 1}", "early: {seeds: [3]}", "must have overrides of train"),
+        ("arms: [with, without]", "arms: [with, with]", "arms: must be different"),
+        ("arms: [with, without]", "arms: with", "arms: must be a list of names"),
+        ("    arms: [with, without]\n", "", "arms: must be a list of names"),
+        ("with: model=gan", "with: {lr: 1}  # ", "lr: unknown; known are label, train"),
+        ("with: model=gan", "with: 'model=gan \"'  # ", "arms.with: No closing quotation"),
+        ("kind: better", "kind: better\n    margin: -0.1", "margin: must be a share"),
+        ("kind: better", "kind: better\n    decides: false", "no part decides the claim"),
+        ("kind: better", "kind: better\n    word: far", "word: needs at_least or at_most"),
+        ("kind: better", "kind: better\n    epochs: 3", "epochs: unknown; known are kind"),
+        ("claims:", "claims: C1\nnote: |", "claims: must be a list"),
+        ("question:", "title:", "title"),
+        ("says:", "tells:", "says"),
+        ("name: D1", "name: [D1", "cannot be read as YAML"),
+    ],
+)
+def test_bad_input_is_one_line_that_names_file_and_key(
+    old: str, new: str, named: str, tmp_path: Path
+) -> None:
+    assert old in OWN
+    file = write(tmp_path, OWN.replace(old, new, 1))
+    with pytest.raises(UserError) as caught:
+        load_study(file)
+    message = str(caught.value)
+    assert named in message
+    assert str(file) in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("model.dropout=0.0", "model.dropuot=0.0", "arms.without"),
+        (" model.dropout=0.0", "", "are the same runs"),
+        ("model.dropout=0.0", "model.dropout=0.0 seed=3", "seed=3: a study sets it itself"),
+        ("data=digits max_epochs=2 model", "data=mnist max_epochs=2 model", "different data sets"),
+        ("model.dropout=0.0", "precision=bf16-mixed", "different precisions"),
+        ("at_epoch: 1", "at_epoch: 2", "arms.early.at_epoch: 2 is not before the end of with"),
+        ("at_epoch: 1", "at_epoch: 9", "arms.early.at_epoch: 9 is not before the end of with"),
+    ],
+)
+def test_arms_that_cannot_be_trained_are_named(
+    old: str, new: str, named: str, tmp_path: Path
+) -> None:
+    assert old in OWN
+    study = load_study(write(tmp_path, OWN.replace(old, new, 1)))
+    with pytest.raises(UserError, match=named) as caught:
+        plan(study, compose_overrides, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_study_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no such study: .* one of: wanare"):
+        load_study(tmp_path / "nothing.yaml")
+    with pytest.raises(UserError, match="no such study"):
+        load_study("nothing")

@@ -1,0 +1,229 @@
+"""Every figure of a study's page, computed again from its runs.csv, without the study's code."""
+
+import csv
+import math
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from scipy import stats
+from tables import made_up
+from typer.testing import CliRunner
+
+from gen_models.cli import app
+from gen_models.study.collect import read_table, write_table
+from gen_models.study.definition import Study
+from gen_models.study.load import load_study
+from gen_models.study.page import write_page
+
+DOCS = ROOT / "docs" / "study"
+NUMBER = r"([\d.e-]+)"
+INTERVAL = r"([\d.-]+) % \[([\d.-]+), ([\d.-]+)\]"
+LINE = re.compile(
+    r"^- (?:\*told, but not deciding:\* )?(?P<arms>.+), `(?P<key>[\w/]+)`: better"
+    r"(?: by (?P<margin>\d+) % or more)? (?P<how>in|on|than the PCA Gaussian's \S+ in) "
+    rf"(?P<theta>\d+) % \[(?P<low>\d+), (?P<high>\d+)\] of (?P<of>[\w ]+), p = "
+    rf"{NUMBER}(?P<rest>.*)$"
+)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of made-up runs, with 15 seeds of the twenty there."""
+    folder = tmp_path_factory.mktemp("study")
+    study = load_study("wanare")
+    write_table(made_up(study, seeds=15), folder)
+    write_page(study, read_table(folder), folder)
+    return folder
+
+
+class Runs:
+    """The values of an arm as runs.csv has them."""
+
+    def __init__(self, folder: Path, study: Study) -> None:
+        with (folder / "runs.csv").open(newline="") as file:
+            self.rows = list(csv.DictReader(file))
+        self.labels = {arm.label: name for name, arm in study.arms.items()}
+
+    def arm(self, label: str) -> list[dict[str, str]]:
+        return [row for row in self.rows if row["arm"] == self.labels[label]]
+
+    @staticmethod
+    def failed(row: dict[str, str]) -> bool:
+        if row["status"] == "diverged":
+            return True
+        gaussian = float(row["gaussian/fid_lenet"])
+        return float(row["fid_lenet"]) >= gaussian or float(row["missing_digits"]) >= 5
+
+    def sound(self, label: str, key: str) -> dict[str, float]:
+        return {r["seed"]: float(r[key]) for r in self.arm(label) if not self.failed(r)}
+
+    def scores(self, label: str, key: str, scale: float = 1.0) -> dict[str, float]:
+        """By seed, the lower the better, a failure the worst."""
+        sign = -1 if key == "coverage" else 1
+        return {
+            r["seed"]: math.inf if self.failed(r) else sign * scale * float(r[key])
+            for r in self.arm(label)
+        }
+
+
+def check_part(found: dict[str, Any], runs: Runs) -> None:
+    """One line of the page."""
+    key, rest = found["key"], found["rest"]
+    gaussian = "Gaussian" in found["how"]
+    labels = [found["arms"]] if gaussian else found["arms"].split(" and ")
+    if not set(labels) <= runs.labels.keys():
+        return  # by image: its own test
+    one = runs.scores(labels[0], key)
+    scale = 1 - float(found["margin"] or 0) / 100
+    if gaussian:
+        limit = float(runs.rows[0][f"gaussian/{key}"]) * (-1 if key == "coverage" else 1)
+        pairs = [(value, limit) for value in one.values()]
+    elif found["of"] == "pairs of the same run":
+        other = runs.scores(labels[1], key, scale)
+        pairs = [(one[seed], other[seed]) for seed in one.keys() & other.keys()]
+        labels_seeds = one.keys() & other.keys()
+        one = {seed: one[seed] for seed in labels_seeds}
+    else:
+        other = runs.scores(labels[1], key, scale)
+        pairs = [(a, b) for a in one.values() for b in other.values()]
+        p = float(re.findall(rf"p = {NUMBER}", found["all"])[0])
+        with warnings.catch_warnings():  # where the runs do not overlap
+            warnings.simplefilter("ignore", RuntimeWarning)
+            known = stats.brunnermunzel(list(one.values()), list(other.values())).pvalue
+        if math.isfinite(known):
+            assert p == pytest.approx(known, abs=0.05)
+    theta = np.mean([1.0 if a < b else 0.5 if a == b else 0.0 for a, b in pairs])
+    assert int(found["theta"]) == pytest.approx(100 * theta, abs=0.5001)
+    assert int(found["low"]) <= int(found["theta"]) <= int(found["high"])
+    sound = [runs.sound(label, key) for label in labels]
+    if medians := re.search(rf"; medians {NUMBER} and {NUMBER}", rest):
+        if found["of"] == "pairs of the same run":
+            common = set.intersection(*(set(runs.scores(label, key)) for label in labels))
+            sound = [{s: v for s, v in each.items() if s in common} for each in sound]
+        for shown, values in zip(medians.groups(), sound, strict=True):
+            assert_rounds(shown.rstrip("."), np.median(list(values.values())))
+    if change := re.search(rf"did not fail, {INTERVAL} (lower|higher)", rest):
+        both = [list(each.values()) for each in sound]
+        if found["of"] == "pairs of the same run":
+            seeds = sorted(sound[0].keys() & sound[1].keys())
+            both = [[each[seed] for seed in seeds] for each in sound]
+        ratio = stats.trim_mean(both[0], 0.25) / stats.trim_mean(both[1], 0.25) - 1
+        size, low, high = (float(text) for text in change.groups()[:3])
+        assert size == pytest.approx(100 * abs(ratio), abs=0.0501)
+        assert change[4] == ("lower" if ratio < 0 else "higher")
+        assert low <= size <= high
+    counts = [int(n) for pair in re.findall(r"(\d+) of (\d+)(?= and| failed)", rest) for n in pair]
+    if counts and found["of"] != "pairs of the same run":
+        rows = [runs.arm(label) for label in labels]
+        assert counts == [n for each in rows for n in (sum(map(runs.failed, each)), len(each))]
+        if len(labels) == 2:
+            table = [[counts[0], counts[1] - counts[0]], [counts[2], counts[3] - counts[2]]]
+            shown = re.findall(rf"Fisher's p = {NUMBER}", rest)[0]
+            assert_rounds(shown, stats.fisher_exact(table).pvalue, relative=0.06)
+
+
+def assert_rounds(shown: str, value: Any, relative: float = 0.0) -> None:
+    digits = len(shown.partition(".")[2])
+    assert float(shown) == pytest.approx(float(value), abs=0.501 * 10**-digits, rel=relative)
+
+
+def check_page(folder: Path, study: Study) -> int:
+    """Every part and the first table of study.md; returns how many parts there were."""
+    runs, text = Runs(folder, study), (folder / "study.md").read_text()
+    lines = [line for line in text.splitlines() if line.startswith("- ") and "`: better" in line]
+    for line in lines:
+        match = LINE.match(line)
+        assert match, line
+        check_part({**match.groupdict(), "all": line}, runs)
+    for name in study.shown:
+        label = study.arms[name].label
+        (cells,) = [
+            [cell.strip() for cell in row.strip("| ").split("|")]
+            for row in text.splitlines()
+            if row.startswith(f"| {label} |")
+        ]
+        rows = runs.arm(label)
+        assert cells[1] == f"{sum(map(runs.failed, rows))} of {len(rows)}"
+        values = sorted(runs.sound(label, "fid_lenet").values())
+        assert_rounds(cells[2], np.median(values))
+        for shown, value in zip(cells[3].split(), values, strict=True):
+            assert_rounds(shown, value)
+        for shown, key in zip(cells[4:6], ("encoder/mse", "inversion/mse"), strict=True):
+            if shown != "-":
+                assert_rounds(shown, np.median(list(runs.sound(label, key).values())))
+    return len(lines)
+
+
+def test_every_figure_is_that_of_the_runs(made: Path) -> None:
+    assert check_page(made, load_study("wanare")) > 30
+
+
+def test_a_figure_that_is_not_would_be_found(made: Path, tmp_path: Path) -> None:
+    for name in ("runs.csv", "study.md"):
+        (tmp_path / name).write_bytes((made / name).read_bytes())
+    page = (made / "study.md").read_text()
+    median = re.findall(r"medians (\d+\.\d\d)", page)[0]
+    (tmp_path / "study.md").write_text(page.replace(f"medians {median}", "medians 1.23"))
+    with pytest.raises(AssertionError):
+        check_page(tmp_path, load_study("wanare"))
+
+
+@pytest.mark.skipif(not (DOCS / "runs.csv").exists(), reason="the study has no runs yet")
+def test_the_committed_page_is_that_of_its_runs(tmp_path: Path) -> None:
+    study = load_study("wanare")
+    check_page(DOCS, study)
+    write_page(study, read_table(DOCS), tmp_path)
+    assert (tmp_path / "study.md").read_text() == (DOCS / "study.md").read_text()
+
+
+def test_shares_of_images_are_those_of_the_errors(made: Path) -> None:
+    with np.load(made / "images.npz") as arrays:
+        first = [arrays[f"vae_final/{seed}/encoder/mse"] for seed in range(10, 25)]
+        second = [arrays[f"gan_final/{seed}/inversion/mse"] for seed in range(10, 25)]
+    won = np.mean([a < b for a in first for b in second])
+    text = (made / "study.md").read_text()
+    shown = re.findall(
+        r"VAE by its encoder and GAN by inversion, `encoder/mse`: better on (\d+) %", text
+    )
+    assert int(shown[0]) == pytest.approx(100 * won, abs=0.5001)
+
+
+def test_what_is_interim_is_said(made: Path) -> None:
+    text = (made / "study.md").read_text()
+    assert "interim, 15 of 20 seeds" in text
+    assert "| C1 | Three wider hidden layers beat two (GAN). | **supported, interim** |" in text
+
+
+def test_no_figure_leaves_its_range(made: Path) -> None:
+    for name in ("study.md", "study.html"):
+        assert "±" not in (made / name).read_text()
+        assert "nan" not in (made / name).read_text().lower().replace("wanare", "")
+
+
+def test_the_page_is_one_file_without_network(made: Path) -> None:
+    page = (made / "study.html").read_text()
+    assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", page)
+    assert "<script" not in page
+    assert page.count("data:image/png;base64,") == 4
+    assert len(re.findall(r"<img ", page)) == len(re.findall(r'<img [^>]*alt="\w', page))
+    assert {f"C{n}" for n in range(1, 9)} == set(re.findall(r'<section id="(C\d)"', page))
+    assert len(page.encode()) < 300_000
+    for picture in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (made / "study.md").read_text()):
+        assert (made / picture).is_file()
+
+
+def test_the_command_makes_the_same_page_from_the_table_alone(made: Path, tmp_path: Path) -> None:
+    words = ["study", "wanare", "--runs", str(made / "runs.csv"), "--output", str(tmp_path)]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    assert "C1 Three wider hidden layers beat two (GAN). supported, interim." in result.output
+    for name in ("study.md", "study.html"):
+        assert (tmp_path / name).read_text() == (made / name).read_text()
+    refused = CliRunner().invoke(app, [*words, "--train"])
+    assert refused.exit_code == 1
+    assert refused.output.count("\n") == 1

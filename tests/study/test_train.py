@@ -1,0 +1,239 @@
+"""A study trains what is missing, goes on after any end, and keeps what its runs have measured."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from synthetic import configured, edit, make_run
+from typer.testing import CliRunner
+
+from gen_models.cli import app
+from gen_models.errors import UserError
+from gen_models.study import train
+from gen_models.study.collect import collect, read_table
+from gen_models.study.definition import Study
+from gen_models.study.load import load_study
+from gen_models.study.plan import PlannedRun, plan
+
+SMALL = """\
+question: Do two epochs beat one?
+seeds: [1, 2]
+arms:
+  two: model=vae phase=baseline data=digits max_epochs=2
+  one: {of: two, at_epoch: 1}
+claims:
+  - {name: D1, says: Two epochs beat one., kind: wins, arms: [two, one], metrics: [encoder/mse]}
+"""
+PRETENDER = """\
+import json, os, pathlib, sys
+given = dict(word.split("=", 1) for word in sys.argv[1:])
+path = pathlib.Path(given["path"])
+path.mkdir(parents=True, exist_ok=True)
+status = given.get("ends", "done")
+record = {"status": status, "fingerprint": "f", "seconds": 1.0, "evaluation": {"seconds": 0.5}}
+if status != "nothing":
+    (path / "status.json").write_text(json.dumps(record))
+with open(path.parent / "said.txt", "a") as file:
+    print(path.name, given.get("extend", "-").strip("'"), os.environ["OMP_NUM_THREADS"], file=file)
+print("a warning", file=sys.stderr)
+print("it is broken", file=sys.stderr)
+sys.exit(status != "done")
+"""
+
+
+@pytest.fixture
+def pretend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A train.py that writes a status and ends; the folder of its runs."""
+    (tmp_path / "train.py").write_text(PRETENDER)
+    monkeypatch.setattr(train, "TRAIN", tmp_path / "train.py")
+    monkeypatch.setattr(train, "PAUSE", 0.01)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    return tmp_path / "runs"
+
+
+def planned(
+    folder: Path, name: str, earlier: PlannedRun | None = None, ends: str = "done"
+) -> PlannedRun:
+    path = folder / name
+    return PlannedRun(name, 1, (f"path={path}", f"ends={ends}"), folder, path, earlier)
+
+
+def train_all(runs: list[PlannedRun], folder: Path, jobs: int = 1) -> tuple[list[str], list[str]]:
+    """What failed; which runs came to their end, in their order."""
+    ended: list[str] = []
+    failed = train.train_missing(
+        runs, jobs=jobs, logs=folder / "logs", say=lambda line: None,
+        ended=lambda run: ended.append(run.arm),
+    )  # fmt: skip
+    return failed, ended
+
+
+def test_earlier_epochs_are_trained_first_and_gone_on_from(pretend: Path) -> None:
+    early = planned(pretend, "early")
+    whole, other = planned(pretend, "whole", early), planned(pretend, "other")
+    failed, ended = train_all([whole, early, other], pretend, jobs=3)
+    assert failed == []
+    assert sorted(ended) == ["early", "other", "whole"]
+    assert ended.index("early") < ended.index("whole")
+    said = (pretend / "said.txt").read_text().splitlines()
+    assert f"whole {early.path} 1" in said
+    assert "other - 1" in said
+    assert train_all([whole, early, other], pretend) == ([], [])  # nothing is missing
+    assert (pretend / "said.txt").read_text().splitlines() == said
+
+
+def test_one_that_fails_is_told_with_its_reason_and_the_others_go_on(pretend: Path) -> None:
+    runs = [planned(pretend, name, ends=ends)
+            for name, ends in (("a", "failed"), ("b", "nothing"), ("c", "done"))]  # fmt: skip
+    failed, ended = train_all(runs, pretend)
+    assert ended == ["c"]
+    assert len(failed) == 2
+    assert failed[0].startswith("a seed 1: it is broken (exit code 1; ")
+    assert failed[1].startswith("b seed 1: it is broken (exit code 1; ")
+
+
+def test_a_diverged_run_is_a_result_and_is_not_gone_on_from(pretend: Path) -> None:
+    early = planned(pretend, "early", ends="diverged")
+    whole = planned(pretend, "whole", early, ends="diverged")
+    assert train_all([early, whole], pretend) == ([], ["early", "whole"])
+    assert "whole - 1" in (pretend / "said.txt").read_text().splitlines()
+
+
+def test_the_users_threads_stay(pretend: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    train_all([planned(pretend, "a")], pretend)
+    assert (pretend / "said.txt").read_text() == "a - 2\n"
+
+
+def small(folder: Path) -> Study:
+    (folder / "small.yaml").write_text(SMALL)
+    return load_study(folder / "small.yaml")
+
+
+def composed(overrides: list[str]) -> dict[str, object]:
+    return configured(*overrides)
+
+
+def make(folder: Path, seed: int, epochs: int, **figures: float) -> Path:
+    words = ("model=vae", "phase=baseline", "data=digits", f"max_epochs={epochs}", f"seed={seed}")
+    run = make_run(folder, *words, pictures=True, **figures)  # type: ignore[arg-type]
+    edit(run.status, finished=f"day {seed}", evaluation={"finished": "then", "seconds": 1.0})
+    return run.path
+
+
+def test_rows_outlive_their_runs_and_are_replaced_by_the_same_run_alone(tmp_path: Path) -> None:
+    study, runs, out = small(tmp_path), tmp_path / "runs", tmp_path / "out"
+    paths = [make(runs, seed, epochs, fid=9.0 + seed) for seed in (1, 2) for epochs in (1, 2)]
+    table = collect(study, plan(study, composed, runs), out)
+    assert [row.run for row in table.rows] == [("one", 1), ("one", 2), ("two", 1), ("two", 2)]
+    assert table.images["two/2/encoder/mse"].dtype == np.float32
+    assert {"real", "one/1/new", "one/1/recreated"} == set(table.pictures)  # the best VAE
+    with (out / "runs.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["fid_lenet"] for row in rows] == ["10.0", "11.0", "10.0", "11.0"]
+    assert rows[0]["code"] == "code of vae"
+    before = (out / "runs.csv").read_bytes()
+
+    for path in paths[:3]:
+        (path / "status.json").unlink()  # lost
+    edit(paths[3] / "metrics.json", fid_lenet=5.0)
+    collect(study, plan(study, composed, runs), out)
+    found = read_table(out)
+    assert [row.metrics["fid_lenet"] for row in found.rows] == [10.0, 11.0, 10.0, 5.0]
+    assert "two/1/encoder/mse" in found.images
+    assert {"real", "two/2/new", "two/2/recreated"} == set(found.pictures)
+
+    edit(paths[3] / "metrics.json", fid_lenet=11.0)
+    collect(study, plan(study, composed, runs), out)
+    assert (out / "runs.csv").read_bytes() == before  # to the byte
+
+
+def test_other_test_images_are_refused(tmp_path: Path) -> None:
+    study, runs = small(tmp_path), tmp_path / "runs"
+    make(runs, 1, 1)
+    path = make(runs, 2, 1)
+    with np.load(path / "evaluation.npz") as arrays:
+        other = {**arrays, "nearest_mse": arrays["nearest_mse"][::-1]}
+    np.savez(path / "evaluation.npz", **other)
+    with pytest.raises(UserError, match="recreated other test images"):
+        collect(study, plan(study, composed, runs), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("spoilt", ["arm,seed\n", "a\n", "arm,seed\nx,y,z\n"])
+def test_a_spoilt_table_is_one_line(spoilt: str, tmp_path: Path) -> None:
+    (tmp_path / "runs.csv").write_text(spoilt + "x\n")
+    result = CliRunner().invoke(app, ["study", "wanare", "--runs", str(tmp_path / "runs.csv")])
+    assert result.exit_code == 1
+    assert result.output.count("\n") == 1
+    assert "not a table of a study's runs" in result.output
+
+
+def test_what_is_there_is_told_and_nothing_is_written(tmp_path: Path) -> None:
+    small(tmp_path)
+    make_run(tmp_path / "out/runs", "model=vae", "phase=baseline", "data=digits", "max_epochs=1",
+             "seed=1", status="interrupted")  # fmt: skip
+    words = ["study", str(tmp_path / "small.yaml"), "--output", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    assert "1 stopped, 1 missing" in result.output
+    assert "2 missing" in result.output
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["runs"]
+
+
+@pytest.mark.slow
+def test_a_study_that_was_killed_twice_is_finished_by_its_command(tmp_path: Path) -> None:
+    """By kill -9 of it and its child, then by Ctrl-C; then every run is there once."""
+    (tmp_path / "small.yaml").write_text(
+        "question: Does it learn?\nseeds: [1]\n"
+        "arms: {vae: model=vae phase=baseline data=digits max_epochs=2}\n"
+        "claims: [{name: D1, says: It does., kind: beats_gaussian, arms: [vae], "
+        "metrics: [fid_lenet]}]\n"
+    )
+    out = tmp_path / "out"
+    run = out / "runs/digits/vae_baseline/seed1-max_epochs2"
+    program = "from gen_models.cli import app; app()"
+    command = [sys.executable, "-c", program, "study", str(tmp_path / "small.yaml"), "--train",
+               "--output", str(out)]  # fmt: skip
+
+    def begin() -> tuple[subprocess.Popen[str], int]:
+        """The study and its child, when that is at work on the run."""
+        begun = (run / "status.json").exists() and (run / "status.json").stat().st_mtime_ns
+        study = subprocess.Popen(
+            command, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        while not (
+            (run / "status.json").exists() and (run / "status.json").stat().st_mtime_ns != begun
+        ):
+            assert study.poll() is None, study.communicate()[0]
+            time.sleep(0.05)
+        listed = subprocess.run(["pgrep", "-P", str(study.pid)], capture_output=True, text=True)
+        return study, int(listed.stdout.split()[0])
+
+    study, child = begin()
+    study.kill()
+    os.kill(child, signal.SIGKILL)
+    study.communicate()
+    study, child = begin()
+    study.send_signal(signal.SIGINT)
+    said, _ = study.communicate(timeout=60)
+    assert study.returncode == 130, said
+    assert "the same command goes on from here" in said
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [row.run for row in read_table(out).rows] == [("vae", 1)]
+    assert json.loads((run / "status.json").read_text())["steps"] == 2 * 40
+    assert "It does." in (out / "study.html").read_text()

@@ -1,0 +1,130 @@
+"""Sweeps by other launchers than Hydra's own: several jobs at once, or each as a cluster's job."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT, composed, directory_of, small, train
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from lightning.pytorch.plugins.environments import SLURMEnvironment
+from safetensors.torch import load_file
+from test_command import call, start, wait_for
+from test_front_door import call_train
+
+from gen_models.runs.directory import RunDirectory
+from gen_models.training.trainer import build_trainer
+
+
+def assert_equal_to_those_alone(overrides: list[list[str]]) -> None:
+    """Each run's weights, to the bit, are those of the same training in this process."""
+    for one in overrides:
+        weights = load_file(directory_of(one).weights)
+        train(*one, "overwrite=true")
+        alone = load_file(directory_of(one).weights)
+        assert weights.keys() == alone.keys()
+        assert all(torch.equal(weights[name], alone[name]) for name in weights)
+
+
+@pytest.mark.slow
+def test_jobs_side_by_side_train_the_same_and_end_alike(tmp_path: Path) -> None:
+    arguments = small(tmp_path / "out", "model=vae", epochs=1)
+    result = call("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *arguments,
+                  "lr=5e-4,-1,1e-4", cwd=tmp_path)  # fmt: skip
+    assert result.returncode == 1
+    said = "lr must be a number in (0, 1], got -1"
+    assert said in result.stderr
+    assert "\r" not in result.stdout
+    failed, following, compare = result.stdout.splitlines()[-3:]
+    assert "Failed: 1 of 3 jobs\n" in result.stdout
+    assert "lr=-1" in failed
+    assert failed.endswith(f": model: {said}")
+    assert following == "Next:"
+    assert compare == f"  gen-models compare {tmp_path}/out/digits/vae_baseline --by lr"
+    torch.set_num_threads(1)
+    assert_equal_to_those_alone([[*arguments, f"lr={lr}"] for lr in ("0.0005", "0.0001")])
+
+
+@pytest.mark.slow
+def test_a_job_of_a_cluster_goes_on_when_it_is_queued_again_or_repeated(tmp_path: Path) -> None:
+    """By submitit's executor of this machine, whose jobs are told to end as SLURM's are."""
+    arguments = small(tmp_path / "out", "model=vae", epochs=12, batches=20)
+    sweep = ["-m", "hydra/launcher=submitit_local", *arguments, "seed=0,1"]
+    process = start(*sweep, cwd=tmp_path)
+    runs = [directory_of([*arguments, f"seed={seed}"]) for seed in (0, 1)]
+    for run, number in zip(runs, (signal.SIGUSR2, signal.SIGKILL), strict=True):
+        checkpoint = run.checkpoints / "latest.ckpt"
+        wait_for(checkpoint.exists, process)
+        (log,) = (
+            file
+            for file in (tmp_path / "out").glob(".multirun/.submitit/*/*_log.out")
+            if str(run.path) in file.read_text()
+        )
+        controller = log.name.partition("_")[0]
+        (job,) = subprocess.check_output(["pgrep", "-P", controller], text=True).split()
+        os.kill(int(job), number)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert "a job of the sweep was killed: the same command goes on from there" in errors
+    assert [run.read_status()["status"] for run in runs] == ["done", "running"]
+
+    again = call(*sweep, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    logs = [file.read_text() for file in tmp_path.glob("out/.multirun/.submitit/*/*_log.out")]
+    for run in runs:
+        assert any("Resuming VAE" in log and str(run.path) in log for log in logs)
+    assert again.stdout.endswith(f"gen-models compare {tmp_path}/out/digits/vae_baseline\n")
+    torch.set_num_threads(1)
+    assert_equal_to_those_alone([[*arguments, f"seed={seed}"] for seed in (0, 1)])
+
+
+@pytest.mark.usefixtures("hydra_restore_singletons")
+def test_the_config_for_slurm_is_complete() -> None:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        overrides = ["hydra/launcher=slurm", "hydra.launcher.partition=short"]
+        config = compose("config", overrides, return_hydra_config=True)
+    launcher = config.hydra.launcher
+    assert launcher._target_.endswith("SlurmLauncher")
+    assert launcher.partition == "short"
+    assert launcher.max_num_timeout > 0
+    assert launcher.tasks_per_node == launcher.nodes == 1
+
+
+def test_lightning_queues_no_job_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its handler would save within a step; submitit's has the job go on from its checkpoint."""
+    for name, value in {"NTASKS": "1", "JOB_NAME": "gen-models", "PROCID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    config = composed(*small(tmp_path))
+    trainer = build_trainer(config, RunDirectory(tmp_path), None, [])
+    environment = trainer._accelerator_connector.cluster_environment
+    assert isinstance(environment, SLURMEnvironment)
+    assert not environment.auto_requeue
+
+
+@pytest.mark.parametrize(
+    ("launcher", "extra"), [("joblib", "parallel"), ("submitit_slurm", "slurm"), ("slurm", "slurm")]
+)
+@pytest.mark.usefixtures("hydra_restore_singletons")
+def test_a_launcher_whose_extra_is_not_installed_is_named(
+    launcher: str,
+    extra: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "hydra_plugins", None)
+    for name in ("joblib", "submitit_slurm"):
+        known = ConfigStore.instance().repo["hydra"]["launcher"]
+        monkeypatch.delitem(known, f"{name}.yaml", raising=False)
+    code, said = call_train(monkeypatch, capfd, "-m", f"hydra/launcher={launcher}", "seed=0,1")
+    assert code == 1
+    assert re.fullmatch(
+        rf"hydra/launcher/\w+ is not installed: pip install -e '.\[{extra}\]'\n", said
+    )
+    assert list(tmp_path.iterdir()) == []
