@@ -54,7 +54,7 @@ def runs(small: bool) -> None:
 
 
 def images(small: bool) -> None:
-    """Seconds a batch of 128, and of the first in an epoch, by the number of images."""
+    """Seconds of a core a batch of 128, and the first in an epoch, by the number of images."""
     import torch
 
     from gen_models.data.loader import IMAGE_SIZE, InMemoryLoader
@@ -71,13 +71,13 @@ def images(small: bool) -> None:
             for part in flat.split(60_000 * IMAGE_SIZE**2):
                 part.random_()
             loader = InMemoryLoader(flat.view(shape), batch_size=128, shuffle_seed=0)
-            begin = time.perf_counter()
+            begin = time.process_time()
             batches = iter(loader)
             next(batches)
-            first = time.perf_counter() - begin
-            begin = time.perf_counter()
+            first = time.process_time() - begin
+            begin = time.process_time()
             number = sum(1 for _ in islice(batches, 400))
-            each = (time.perf_counter() - begin) / number
+            each = (time.process_time() - begin) / number
             where = "mapped" if size > IN_MEMORY else "in memory"
         print(
             f"{count:9,} images, {where}: {1000 * each:.2f} ms a batch, the first of an epoch "

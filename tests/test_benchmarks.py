@@ -22,6 +22,11 @@ from conftest import ROOT
             [r"train.py --help: [\d.]+ s", r"gen-models --help: [\d.]+ s",
              r"imports alone: \d+ MiB", r"training the final GAN: \d+ MiB"],
         ),
+        (
+            "scale.py --small runs images samples",
+            [r"    8 runs: [\d.]+ s, [\d.]+ of a core, \d+ MiB",
+             r"6,000 images, in memory: [\d.]+ ms a batch", r"300 new images: drawing [\d.]+ s"],
+        ),
     ],
 )  # fmt: skip
 def test_a_benchmark_prints_its_figures(

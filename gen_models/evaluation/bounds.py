@@ -11,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-from gen_models.evaluation.measure import Reference, measure_generation, prefixed
+from gen_models.evaluation.measure import measure_generation, prefixed
+from gen_models.evaluation.reference import Reference
 from gen_models.files import read_json, write_json
 from gen_models.metrics import pixels
 from gen_models.metrics.distribution import mean_confidence
@@ -25,6 +26,7 @@ CODE = (  # that the bounds depend on, as on the images and the classifier's wei
     "metrics/features.py",
     "metrics/pixels.py",
     "evaluation/measure.py",
+    "evaluation/reference.py",
     "evaluation/bounds.py",
 )
 COMPONENTS = 64  # of the Gaussian ceiling

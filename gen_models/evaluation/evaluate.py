@@ -19,17 +19,8 @@ from gen_models.errors import UserError
 from gen_models.evaluation import pictures, reporting
 from gen_models.evaluation.bounds import find_bounds
 from gen_models.evaluation.cost import measure_cost
-from gen_models.evaluation.measure import (
-    QUICK_SAMPLES,
-    Effort,
-    Evaluation,
-    Reference,
-    measure,
-    measure_quick,
-    prefixed,
-    reference,
-    with_other_eyes,
-)
+from gen_models.evaluation.measure import Effort, Evaluation, measure, measure_quick, prefixed
+from gen_models.evaluation.reference import QUICK_SAMPLES, Reference, reference, with_other_eyes
 from gen_models.files import read_json, write_json
 from gen_models.metrics.pixels import as_bytes
 from gen_models.models.interface import Encoder, GenerativeModel, draw_fixed

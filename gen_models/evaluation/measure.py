@@ -6,19 +6,15 @@ the test images; metrics of another sample size have other names.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
-from pathlib import Path
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from gen_models.checks import check_whole
-from gen_models.data.datasets import Split
+from gen_models.evaluation.reference import Reference
 from gen_models.metrics import distribution, likelihood, pixels
-from gen_models.metrics.classifier import Classifier, Reading
-from gen_models.metrics.features import FeatureSpace, feature_spaces
 from gen_models.metrics.intervals import mean_interval
 from gen_models.metrics.latent import measure_latent_space
 from gen_models.metrics.reconstruction import (
@@ -43,8 +39,6 @@ from gen_models.seeding import generator
 
 log = logging.getLogger(__name__)
 
-SAMPLES = 10_000  # new images, and test images where there are so many
-QUICK_SAMPLES = 2000
 INVERTED = 256  # test images that are recreated
 CONTROLS = 64  # own samples that are recreated
 SHOWN = 40  # recreated test images in the pictures
@@ -82,57 +76,6 @@ class Effort:
         """Check the ranges."""
         for option in fields(self):
             check_whole(option.name, getattr(self, option.name), 1)
-
-
-@dataclass(frozen=True)
-class Reference:
-    """The real images that every model is measured against, (n, 1, 28, 28) float in [0, 1] each.
-
-    Attributes:
-        train: What the models and the classifiers were trained on.
-        validation: Seen by neither.
-        test: At most as many as a measurement has new images.
-        labels: Of `test`, (n,) int64.
-        classifier: Of all metrics without another name.
-        spaces: Other eyes, by name; none for a quick measurement.
-    """
-
-    train: Tensor
-    validation: Tensor
-    test: Tensor
-    labels: Tensor
-    classifier: Classifier
-    spaces: dict[str, FeatureSpace] = field(default_factory=dict)
-
-    @cached_property
-    def reading(self) -> Reading:
-        """What the classifier sees in `test`."""
-        return self.classifier.read(self.test)
-
-    @cached_property
-    def components(self) -> pixels.PrincipalComponents:
-        """All principal components of `train`."""
-        return pixels.principal_components(self.train, self.train[0].numel())
-
-
-def reference(
-    splits: dict[str, Split], classifier: Classifier, *, count: int = SAMPLES
-) -> Reference:
-    """Read the real images once, for any number of models; at most `count` test images.
-
-    The test images come in a fixed order of ours: MNIST's own is by source, and its first half is
-    another population than its second.
-    """
-    train, validation, test = (
-        splits[name].images.float().div_(255) for name in ("train", "validation", "test")
-    )
-    chosen = torch.randperm(len(test), generator=generator("test order"))[:count]
-    return Reference(train, validation, test[chosen], splits["test"].labels[chosen], classifier)
-
-
-def with_other_eyes(real: Reference, data_name: str, root: Path) -> Reference:
-    """The same images, with the feature spaces of a full measurement."""
-    return replace(real, spaces=feature_spaces(data_name, root, real.train, real.components))
 
 
 def measure_generation(

@@ -17,21 +17,21 @@ BAND = 14  # pixels above the grid, for the epoch's number
 QUALITY = 50  # of 100: the noise of the format is smaller than a stroke's edge
 
 
-def write_gallery(run: Path, *, every_n_epochs: int, path: Path) -> None:
+def write_gallery(run: Path, *, epochs: int, every_n_epochs: int, path: Path) -> None:
     """Write the film of a run; nothing, if it has no pictures.
 
     Args:
         run: Its directory, with TensorBoard's events.
+        epochs: That it has trained. A run that extends another has pictures of the last ones only.
         every_n_epochs: Epochs from one picture to the next.
         path: The .webp.
     """
     grids = read_grids(run)
     if not grids:
         return
-    frames = [
-        _titled(grids[index], f"epoch {(index + 1) * every_n_epochs}")
-        for index in pick_frames(len(grids))
-    ]
+    numbers = epochs_of(len(grids), epochs=epochs, every=every_n_epochs)
+    picked = pick_frames(len(grids))
+    frames = [_titled(grids[index], f"epoch {numbers[index]}") for index in picked]
     durations = [round(1000 * SECONDS)] * (len(frames) - 1) + [round(1000 * LAST_SECONDS)]
     path.parent.mkdir(parents=True, exist_ok=True)
     frames[0].save(
@@ -46,6 +46,12 @@ def read_grids(run: Path) -> list[Image.Image]:
         return []
     by_step = {event.step: event.encoded_image_string for event in events.Images("samples")}
     return [Image.open(io.BytesIO(by_step[step])).convert("L") for step in sorted(by_step)]
+
+
+def epochs_of(count: int, *, epochs: int, every: int) -> list[int]:
+    """The epochs of so many pictures, the last of which is of the last epoch that has one."""
+    last = epochs // every * every
+    return list(range(last - every * (count - 1), last + 1, every))
 
 
 def pick_frames(count: int) -> list[int]:

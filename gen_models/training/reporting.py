@@ -151,8 +151,12 @@ def write_figures(experiment: Experiment, *, title: str) -> None:
         figures.save(figure, directory.figures / f"{name}.png")
     for callback in experiment.trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, SampleGrid):
-            film, every = directory.figures / "training.webp", callback.every_n_epochs
-            write_gallery(directory.path, every_n_epochs=every, path=film)
+            write_gallery(
+                directory.path,
+                epochs=experiment.trainer.current_epoch,
+                every_n_epochs=callback.every_n_epochs,
+                path=directory.figures / "training.webp",
+            )
 
 
 def read_curves(path: Path) -> dict[str, tuple[list[int], list[float]]]:

@@ -16,13 +16,8 @@ from gen_models.data.module import MNISTDataModule
 from gen_models.evaluation import bounds
 from gen_models.evaluation.bounds import measure_bounds
 from gen_models.evaluation.evaluate import evaluate_run
-from gen_models.evaluation.measure import (
-    Effort,
-    Reference,
-    measure,
-    measure_generation,
-    reference,
-)
+from gen_models.evaluation.measure import Effort, measure, measure_generation
+from gen_models.evaluation.reference import Reference, reference
 from gen_models.metrics.classifier import Classifier, classifier_path, load_classifier
 from gen_models.models.interface import draw_fixed
 from gen_models.runs import load_model

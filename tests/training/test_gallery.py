@@ -1,6 +1,7 @@
 """The film of a training: a frame an epoch, whether it was stopped or not."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from gen_models import figures
 from gen_models.metrics.pixels import as_bytes
 from gen_models.models.interface import draw_fixed
 from gen_models.runs import load_model
+from gen_models.training import gallery, reporting
 from gen_models.training.callbacks import ReconstructionGrid
-from gen_models.training.gallery import BAND, FRAMES, pick_frames, read_grids
+from gen_models.training.gallery import BAND, FRAMES, epochs_of, pick_frames, read_grids
 
 
 def test_a_frame_an_epoch_and_the_last_is_the_trained_models(tmp_path: Path) -> None:
@@ -32,22 +34,48 @@ def test_a_frame_an_epoch_and_the_last_is_the_trained_models(tmp_path: Path) -> 
 
 
 def test_a_stop_leaves_no_trace_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(self: object, trainer: Any, module: object) -> None:
+        if trainer.current_epoch == 1:
+            raise RuntimeError("stopped by the test")  # drawn, and not yet saved
+
+    def stop_at_the_end(*_: object, **__: object) -> None:
+        raise RuntimeError("stopped by the test")  # nothing is left to train
+
     films = []
     for name in ("whole", "stopped"):
         overrides = small(tmp_path / name, "model=vae", epochs=3)
         if name == "stopped":
-            with monkeypatch.context() as patched:
-
-                def stop(self: object, trainer: object, module: object) -> None:
-                    if trainer.current_epoch == 1:  # type: ignore[attr-defined]
-                        raise RuntimeError("stopped by the test")  # drawn, and not yet saved
-
-                patched.setattr(ReconstructionGrid, "on_train_epoch_end", stop)
-                with pytest.raises(RuntimeError, match="stopped by the test"):
-                    train(*overrides)
+            for where, how in (
+                (ReconstructionGrid, ("on_train_epoch_end", stop)),
+                (reporting, ("write_figures", stop_at_the_end)),
+            ):
+                with monkeypatch.context() as patched:
+                    patched.setattr(where, *how)
+                    with pytest.raises(RuntimeError, match="stopped by the test"):
+                        train(*overrides)
         train(*overrides)
         films.append((directory_of(overrides).figures / "training.webp").read_bytes())
     assert films[0] == films[1]
+
+
+def test_an_extended_run_counts_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shorter = small(tmp_path, "model=vae", epochs=2)
+    train(*shorter)
+    titles: list[str] = []
+    titled = gallery._titled
+    monkeypatch.setattr(gallery, "_titled", lambda g, text: titles.append(text) or titled(g, text))
+    train(*small(tmp_path, "model=vae", f"extend={directory_of(shorter).path}", epochs=4))
+    assert titles == ["epoch 3", "epoch 4"]
+
+
+@pytest.mark.parametrize(
+    ("count", "epochs", "every", "expected"),
+    [(3, 3, 1, [1, 2, 3]), (2, 5, 2, [2, 4]), (1, 30, 1, [30])],
+)
+def test_the_epochs_of_the_pictures(
+    count: int, epochs: int, every: int, expected: list[int]
+) -> None:
+    assert epochs_of(count, epochs=epochs, every=every) == expected
 
 
 def test_without_pictures_there_is_no_film(tmp_path: Path) -> None:
