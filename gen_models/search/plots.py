@@ -48,7 +48,7 @@ def _history(study: optuna.Study) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("trial", fontsize=8)
     axes.set_ylabel(OBJECTIVE, fontsize=8)
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="upper right")
     return figure
 
 
