@@ -6,7 +6,7 @@ YAML between two lines of ---: license, tags, datasets, metrics, model-index.
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jinja2
 import yaml
@@ -14,14 +14,12 @@ from torch import nn
 
 from gen_models.comparison.metrics import BOUNDS, QUICK, metric
 from gen_models.evaluation.measure import INVERTED
+from gen_models.export.programs import Exported
 from gen_models.files import read_json
 from gen_models.models.interface import GenerativeModel
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import identity, model_name
 from gen_models.training.reporting import run_title
-
-if TYPE_CHECKING:
-    from gen_models.export.export import Exported
 
 TASK = "unconditional-image-generation"
 SHOWN = ("fid_lenet", "coverage", "missing_digits", "encoder/mse", "inversion/mse", "test/loss")
@@ -66,7 +64,7 @@ def write_card(
     run: RunDirectory,
     model: GenerativeModel,
     kind: str,
-    exported: Sequence["Exported"],
+    exported: Sequence[Exported],
     path: Path,
 ) -> None:
     """Write the card of an exported run; all figures are those that the run has recorded."""

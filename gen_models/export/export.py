@@ -8,10 +8,8 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
@@ -20,6 +18,7 @@ from gen_models.export.card import write_card
 from gen_models.export.programs import (
     CHECKED,
     FORMATS,
+    Exported,
     check_installed,
     parts_of,
     write_part,
@@ -35,16 +34,6 @@ Say = Callable[[str], None]
 RECORD = "export.json"
 
 
-class Exported(NamedTuple):
-    """One file of an export: shapes without the number of images, and the check's outcome."""
-
-    file: str
-    inputs: dict[str, list[int]]
-    outputs: tuple[str, ...]
-    difference: float
-
-
-@torch.random.fork_rng(devices=[])  # rebuilding a network draws its first weights
 def export_run(
     run_dir: Path,
     *,

@@ -59,6 +59,16 @@ class Format(NamedTuple):
     run: Callable[[Path, Sequence[Tensor]], list[np.ndarray]]
 
 
+class Exported(NamedTuple):
+    """One file of an export: shapes without the number of images, and the check's outcome."""
+
+    file: str
+    inputs: dict[str, list[int]]
+    outputs: tuple[str, ...]
+    difference: float
+
+
+@torch.random.fork_rng(devices=[])  # rebuilding a network draws its first weights
 def parts_of(model: GenerativeModel, classifier: Classifier | None) -> list[Part]:
     """The decoder ("generator" of a model without an encoder), the encoder, the classifier."""
     z = model.prior(CHECKED, generator("export"))
