@@ -35,7 +35,7 @@ def show_evaluation(directory: RunDirectory, metrics: dict[str, float]) -> None:
         f"the floor: {int(metrics['floor/samples']):,}"
     )
     say(f"  {directory.metrics}")
-    for picture in sorted(directory.figures.iterdir()):
+    for picture in sorted(directory.figures.glob("*.*")):
         say(f"  {picture}")
 
 

@@ -111,10 +111,11 @@ class RunLog(Callback):
 
     def _write_status(self, trainer: pl.Trainer, epoch: int) -> None:
         """What `gen-models runs` shows of a run that trains."""
-        if not trainer.is_global_zero:
+        directory = RunDirectory(trainer.default_root_dir)
+        if not trainer.is_global_zero or not directory.status.exists():  # a trainer without a run
             return
         try:
-            RunDirectory(trainer.default_root_dir).write_status(
+            directory.write_status(
                 epoch=epoch,
                 epochs=trainer.fit_loop.max_epochs,
                 seconds=round(self.elapsed(), 3),

@@ -179,7 +179,7 @@ def summarise(directory: RunDirectory, metrics: dict[str, float], seconds: float
             table.add_row(short, f"{value:.4f}", MEANING.get(short, ""))
     table.add_row("seconds", f"{seconds:.1f}", "of training and validation")
     show(table)
-    for picture in sorted(directory.figures.iterdir()):
+    for picture in sorted(directory.figures.glob("*.*")):
         say(f"  {picture}")
 
 

@@ -80,7 +80,7 @@ def test_files_of_a_finished_run(trained: Trained) -> None:
         "model.json", "model.safetensors",
         "checkpoints/latest.ckpt", "checkpoints/latest-previous.ckpt", "checkpoints/best.ckpt",
         "figures/data.png", "figures/samples.png", "figures/curves.png",
-        "figures/reconstructions.png",
+        "figures/reconstructions.png", "figures/training.webp",
     }  # fmt: skip
     status = run.read_status()
     metrics = read_metrics(run)
