@@ -37,5 +37,7 @@ def quiet_libraries() -> None:
     """
     for name in ("lightning.pytorch", "lightning.fabric"):  # no tips, no list of absent devices
         logging.getLogger(name).setLevel(logging.WARNING)
+    # A stopped run writes some events again, and TensorBoard says that it drops the first.
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)
     for message in NEEDLESS:
         warnings.filterwarnings("ignore", message=message)
