@@ -44,6 +44,9 @@ if __name__ == "__main__":
     wait_passively()
     try:
         main()
+    except KeyboardInterrupt:  # a sweep whose jobs are other processes, which have ended too
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
     except Exception as error:
         report(error, traceback_too=DEBUG)
         sys.exit(1)

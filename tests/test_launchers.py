@@ -51,6 +51,26 @@ def test_jobs_side_by_side_train_the_same_and_end_alike(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN, reason="SIGINT is ignored here"
+)
+def test_ctrl_c_ends_jobs_side_by_side_in_a_line_and_they_go_on(tmp_path: Path) -> None:
+    arguments = small(tmp_path / "out", "model=vae", epochs=8, batches=20)
+    sweep = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *arguments, "seed=0,1"]
+    process = start(*sweep, cwd=tmp_path)
+    runs = [directory_of([*arguments, f"seed={seed}"]) for seed in (0, 1)]
+    wait_for(lambda: all((run.checkpoints / "latest.ckpt").exists() for run in runs), process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 130
+    assert errors.endswith("stopped; the same command goes on from here\n")
+    assert "Traceback" not in errors
+    again = call(*sweep, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert [run.read_status()["status"] for run in runs] == ["done", "done"]
+
+
+@pytest.mark.slow
 def test_a_job_of_a_cluster_goes_on_when_it_is_queued_again_or_repeated(tmp_path: Path) -> None:
     """By submitit's executor of this machine, whose jobs are told to end as SLURM's are."""
     arguments = small(tmp_path / "out", "model=vae", epochs=12, batches=20)
