@@ -8,11 +8,10 @@ from torch import Tensor, nn
 
 from gen_models.errors import UserError
 from gen_models.metrics.pixels import principal_components
-from gen_models.models.interface import Encoder, GenerativeModel, encode_means
+from gen_models.models.interface import Encoder, GenerativeModel, latent_means, noise_width
 from gen_models.seeding import generator
 
 DIRECTIONS = 8
-CLASSES = 10
 DRAWS = 1000  # of the prior
 DISTANCE = 0.02  # of two distribution functions: 0.014 is chance for ten thousand numbers
 
@@ -38,14 +37,12 @@ def prior_of(model: GenerativeModel) -> Prior:
     Raises:
         UserError: The prior is none of those that the page can draw from.
     """
-    every = torch.arange(CLASSES)
-    last = model.prior(CLASSES, generator("explorer labels"), every)[:, -CLASSES:]
-    classes = CLASSES if torch.equal(last.cpu(), torch.eye(CLASSES)) else 0
-    z = model.prior(10 * DRAWS, generator("explorer prior"))[:, : model.latent_dim - classes]
+    width = noise_width(model)
+    z = model.prior(10 * DRAWS, generator("explorer prior"))[:, :width]
     numbers = z.flatten().cpu().numpy()
     for kind, name, arguments in (("normal", "norm", (0, 1)), ("uniform", "uniform", (-1, 2))):
         if kstest(numbers, name, arguments).statistic < DISTANCE:
-            return Prior(kind, classes)
+            return Prior(kind, model.latent_dim - width)
     raise UserError(
         f"a {type(model).__name__}'s prior is neither N(0, I) nor U(-1, 1), and the page can draw "
         "from no other: leave this run out"
@@ -71,7 +68,7 @@ def principal_directions(
     width = model.latent_dim - prior.classes
     count = min(DIRECTIONS, width)
     if isinstance(model, Encoder):
-        found = principal_components(encode_means(model, images, labels)[:, :width], width)
+        found = principal_components(latent_means(model, images, labels), width)
         steps = found.components * found.variances.sqrt().unsqueeze(1)  # (width, width)
         variances = found.variances
     else:
