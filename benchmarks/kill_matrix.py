@@ -42,8 +42,18 @@ FACTORS: dict[str, tuple[str, ...]] = {
     "stop": ("exception", "SIGTERM", "SIGINT", "SIGKILL"),
     "place": ("first", "middle", "last", "validation", "write", "rename"),
     "epoch": ("1", "3"),
-    "model": ("gan", "gan+ema", "vae"),
+    "model": ("gan", "gan+ema", "vae", "vae+vamp"),
     "length": ("epochs", "steps"),
+}
+OPTIONS = {
+    "gan+ema": ["model.ema_decay=0.9"],
+    "vae+vamp": [
+        "model.conditional=true",
+        "model.likelihood=gaussian",
+        "model.prior=vamp",
+        "model.vamp_components=5",
+        "model.iwae_samples=2",
+    ],
 }
 EXIT_CODES = {"exception": 1, "SIGTERM": 143, "SIGINT": 130, "SIGKILL": -signal.SIGKILL}
 
@@ -118,7 +128,7 @@ def arguments(case: Case, output_dir: str) -> list[str]:
         "data=digits",
         "phase=baseline",
         f"model={case.model.partition('+')[0]}",
-        *(["model.ema_decay=0.9"] if case.model == "gan+ema" else []),
+        *OPTIONS.get(case.model, []),
         "hidden_dims=[32]",
         f"trainer.limit_train_batches={BATCHES}",
         "trainer.limit_val_batches=2",

@@ -36,6 +36,13 @@ def check_betas(betas: Sequence[float]) -> tuple[float, float]:
     return values[0], values[1]
 
 
+def check_choice(argument: str, value: str, known: Sequence[str]) -> str:
+    """Return `value`; raise ValueError unless it is one of those known."""
+    if value not in known:
+        raise ValueError(f"{argument} must be one of {', '.join(known)}, got {value!r}")
+    return value
+
+
 def check_bool(argument: str, value: bool) -> bool:
     """Return `value`; raise ValueError unless it is true or false."""
     if not isinstance(value, bool):

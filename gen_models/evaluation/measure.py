@@ -33,6 +33,8 @@ from gen_models.models.interface import (
     Likelihood,
     draw,
     encode_means,
+    latent_means,
+    noise_width,
     reconstruct,
 )
 from gen_models.seeding import generator
@@ -125,7 +127,7 @@ def measure_reconstruction(
         ways["encoder"] = reconstruct(model, images, labels)
     found = invert(model, images, labels, restarts=effort.restarts, steps=effort.iterations)
     ways["inversion"] = found.images
-    width = min(model.latent_dim, images[0].numel())
+    width = min(noise_width(model), images[0].numel())
     ways["pca"] = component_reconstruction(real.components, images, width)
     ways["nearest"] = real.train[pixels.nearest(images, real.train).indices]
     ways["mean_image"] = real.train.mean(0, keepdim=True).expand_as(images)
@@ -160,15 +162,15 @@ def measure_encoder(
 
     On binarised pixels for a model trained on them, with the importance weighted bound of the same
     images: then it is a likelihood. On grey pixels for any other, under names that say so, and
-    without a bound.
+    without a bound: a cross-entropy, or a density of grey pixels.
     """
     binary = isinstance(model, Likelihood) and model.binarize
     images = likelihood.binarised(real.test) if binary else real.test
-    units = likelihood.active_units(encode_means(model, images, real.labels))
+    units = likelihood.active_units(latent_means(model, images, real.labels))
     metrics = {"active_units": float(units.sum())}
     if not isinstance(model, Likelihood):
         return metrics, {}
-    name, count = "grey_pixels", len(images)
+    name, count = "grey_density" if model.density else "grey_pixels", len(images)
     if binary:
         name, count = "likelihood", min(count, effort.likelihood_images)
     images, labels = images[:count], real.labels[:count]

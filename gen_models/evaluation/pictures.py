@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from gen_models import figures
-from gen_models.models.interface import Encoder, encode_means
+from gen_models.models.interface import Encoder, latent_means
 from gen_models.runs.directory import RunDirectory
 from gen_models.training.reporting import run_title
 
@@ -76,7 +76,7 @@ def write_projector(
     shown = images[:PROJECTED]
     with SummaryWriter(str(folder)) as writer:
         writer.add_embedding(
-            encode_means(model, shown, labels[:PROJECTED]),
+            latent_means(model, shown, labels[:PROJECTED]),
             metadata=labels[:PROJECTED].tolist(),
             label_img=1 - shown,  # dark on light, as the projector's page
             tag="means",

@@ -23,7 +23,9 @@ def show_evaluation(directory: RunDirectory, metrics: dict[str, float]) -> None:
     for way in ways:
         table.add_row(way, *(f"{metrics[f'{way}/{name}']:.4g}" for name in ("mse", "psnr", "ssim")))
     show(table)
-    others = [key for key in metrics if key.startswith(("likelihood/", "grey_pixels/"))]
+    others = [
+        key for key in metrics if key.startswith(("likelihood/", "grey_pixels/", "grey_density/"))
+    ]
     inversion = [f"inversion/{name}" for name in ("radius", "control_mse", "control_share")]
     for key in [*others, "active_units", *inversion]:
         if key in metrics:

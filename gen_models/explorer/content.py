@@ -21,7 +21,8 @@ from gen_models.models.interface import (
     Encoder,
     GenerativeModel,
     draw,
-    encode_means,
+    latent_means,
+    noise_width,
     reconstruct,
 )
 from gen_models.seeding import generator
@@ -69,7 +70,7 @@ def page_content(
         models.append(
             {"title": run.title, "run": str(run.path), "latent": run.model.latent_dim}
             | {"prior": prior.kind, "classes": prior.classes}
-            | {"reach": _reach(run.model, prior)}
+            | {"reach": _reach(run.model)}
             | _networks(run.model, prior, weights, networks)
             | _directions(run.model, prior, images, labels)
         )
@@ -104,13 +105,10 @@ def _networks(
     return places
 
 
-def _reach(model: GenerativeModel, prior: Prior) -> dict[str, float]:
-    """How far z goes without its label, whose length is 1."""
+def _reach(model: GenerativeModel) -> dict[str, float]:
+    """How far z goes without its label."""
     reach = prior_reach(model)
-    return {
-        "radius": (reach.radius**2 - (1 if prior.classes else 0)) ** 0.5,
-        "coordinate": reach.coordinate,
-    }
+    return {"radius": reach.radius, "coordinate": reach.coordinate}
 
 
 def _directions(
@@ -147,8 +145,8 @@ def _map(
 ) -> dict[str, Any]:
     """The test images on a plane: by the first encoder's means, else by the classifier."""
     for run in runs:
-        if isinstance(run.model, Encoder) and run.model.latent_dim > 1:
-            found, what = encode_means(run.model, images, labels), f"{run.title}'s encoder"
+        if isinstance(run.model, Encoder) and noise_width(run.model) > 1:
+            found, what = latent_means(run.model, images, labels), f"{run.title}'s encoder"
             break
     else:
         if classifier is None:

@@ -8,11 +8,17 @@ from torch import Tensor, nn
 
 from gen_models.errors import UserError
 from gen_models.metrics.pixels import principal_components
-from gen_models.models.interface import Encoder, GenerativeModel, encode_means
+from gen_models.models.interface import (
+    Encoder,
+    GenerativeModel,
+    Likelihood,
+    latent_means,
+    noise_width,
+)
+from gen_models.models.losses import log_normal
 from gen_models.seeding import generator
 
 DIRECTIONS = 8
-CLASSES = 10
 DRAWS = 1000  # of the prior
 DISTANCE = 0.02  # of two distribution functions: 0.014 is chance for ten thousand numbers
 
@@ -38,18 +44,23 @@ def prior_of(model: GenerativeModel) -> Prior:
     Raises:
         UserError: The prior is none of those that the page can draw from.
     """
-    every = torch.arange(CLASSES)
-    last = model.prior(CLASSES, generator("explorer labels"), every)[:, -CLASSES:]
-    classes = CLASSES if torch.equal(last.cpu(), torch.eye(CLASSES)) else 0
-    z = model.prior(10 * DRAWS, generator("explorer prior"))[:, : model.latent_dim - classes]
-    numbers = z.flatten().cpu().numpy()
+    width = noise_width(model)
+    z = model.prior(10 * DRAWS, generator("explorer prior"))
+    numbers = z[:, :width].flatten().cpu().numpy()
     for kind, name, arguments in (("normal", "norm", (0, 1)), ("uniform", "uniform", (-1, 2))):
-        if kstest(numbers, name, arguments).statistic < DISTANCE:
-            return Prior(kind, classes)
+        like = kstest(numbers, name, arguments).statistic < DISTANCE
+        if like and not (isinstance(model, Likelihood) and _is_no_normal(model, z[:, :width])):
+            return Prior(kind, model.latent_dim - width)
     raise UserError(
         f"a {type(model).__name__}'s prior is neither N(0, I) nor U(-1, 1), and the page can draw "
         "from no other: leave this run out"
     )
+
+
+def _is_no_normal(model: Likelihood, noise: Tensor) -> bool:
+    """Whether the density of latents is not that of N(0, I), whatever the single numbers are."""
+    normal = log_normal(noise, torch.zeros_like(noise))
+    return not torch.allclose(model.log_prior(noise), normal, atol=0.01)
 
 
 @torch.no_grad()
@@ -71,7 +82,7 @@ def principal_directions(
     width = model.latent_dim - prior.classes
     count = min(DIRECTIONS, width)
     if isinstance(model, Encoder):
-        found = principal_components(encode_means(model, images, labels)[:, :width], width)
+        found = principal_components(latent_means(model, images, labels), width)
         steps = found.components * found.variances.sqrt().unsqueeze(1)  # (width, width)
         variances = found.variances
     else:

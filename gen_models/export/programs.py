@@ -71,8 +71,8 @@ class Exported(NamedTuple):
 @torch.random.fork_rng(devices=[])  # rebuilding a network draws its first weights
 def parts_of(model: GenerativeModel, classifier: Classifier | None) -> list[Part]:
     """The decoder ("generator" of a model without an encoder), the encoder, the classifier."""
-    z = model.prior(CHECKED, generator("export"))
     with torch.no_grad():
+        z = model.prior(CHECKED, generator("export"))
         images = model.decode(z)
     name = "decoder" if isinstance(model, Encoder) else "generator"
     parts = [Part(name, _Method(model, "decode"), {"z": z}, ("images",))]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gen_models.metrics.pixels import as_bytes, principal_components
 from gen_models.metrics.reconstruction import prior_reach
-from gen_models.models.interface import Encoder, GenerativeModel, encode_means
+from gen_models.models.interface import Encoder, GenerativeModel, latent_means, noise_width
 from gen_models.seeding import generator
 
 PAIRS = 8  # of neighbouring test images, which are in random order
@@ -60,7 +60,7 @@ def traverse(z: Tensor, units: Tensor, values: Tensor) -> Tensor:
 
 @torch.no_grad()
 def unit_activity(model: GenerativeModel, images: Tensor, labels: Tensor | None = None) -> Tensor:
-    """How much each unit does, (latent_dim,): comparable within one model alone.
+    """How much each unit of noise does, (d,): comparable within one model alone.
 
     With an encoder, the variance over images of the posterior mean, Var_x(E[z | x]). Without one,
     the mean squared change of a pixel between both ends of the unit's range, over draws of the
@@ -72,11 +72,11 @@ def unit_activity(model: GenerativeModel, images: Tensor, labels: Tensor | None 
         labels: (n,) int64, their classes, for a conditional model.
     """
     if isinstance(model, Encoder):
-        return encode_means(model, images, labels).var(0)
+        return latent_means(model, images, labels).var(0)
     z = model.prior(PROBES, generator("traversal"))
     limit = _limit(model)
     effects = []
-    for unit in range(model.latent_dim):
+    for unit in range(noise_width(model)):
         low, high = z.clone(), z.clone()
         low[:, unit], high[:, unit] = -limit, limit
         effects.append((model.decode(high) - model.decode(low)).square().mean())
@@ -125,8 +125,8 @@ def measure_latent_space(
         "traversal_units": units,
         "traversal_values": values,
     }
-    if isinstance(model, Encoder) and model.latent_dim > 1:
-        on_map = latent_map(encode_means(model, images, labels))
+    if isinstance(model, Encoder) and noise_width(model) > 1:
+        on_map = latent_map(latent_means(model, images, labels))
         found |= {"latent_map": on_map.points, "latent_map_shares": on_map.shares}
     return found
 

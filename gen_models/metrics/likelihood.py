@@ -1,8 +1,8 @@
 """Bounds on log p(x) of a latent-variable model with a diagonal Gaussian encoder, in nats an image.
 
 ELBO: Kingma & Welling 2014, equation 3. Importance weighted bound and active units: Burda et al.
-2016, "Importance Weighted Autoencoders", equation 8 and section 5. Of a model, `encode` and
-`log_likelihood` alone are called.
+2016, "Importance Weighted Autoencoders", equation 8 and section 5. Through the Protocol
+`Likelihood` alone. A label is known: it counts in no divergence.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gen_models.models.interface import Likelihood
-from gen_models.models.losses import kl_to_standard_normal
+from gen_models.models.losses import log_normal, posterior_sample
 from gen_models.seeding import generator as own_generator
 
 IMAGES = 100  # encoded at once
@@ -26,7 +26,7 @@ class NegativeELBO(NamedTuple):
 
     loss: Tensor  # recon + kl
     recon: Tensor  # E_q[-log p(x | z)]
-    kl: Tensor  # KL(q(z | x) || N(0, I)), exact
+    kl: Tensor  # KL(q(z | x) || p(z)): exact, or by samples where the prior has no closed form
 
 
 def binarised(images: Tensor, *, seed: int = 0) -> Tensor:
@@ -53,7 +53,7 @@ def negative_elbo(
     generator: torch.Generator,
     samples: int = 1,
 ) -> NegativeELBO:
-    """-ELBO of each image, the KL in closed form, the rest by samples of q(z | x).
+    """-ELBO of each image; by samples of q(z | x), but for a KL that has a closed form.
 
     Args:
         model: In eval mode.
@@ -65,8 +65,9 @@ def negative_elbo(
     parts = []
     for chunk, mu, logvar in _encoded(model, images, labels):
         z, _ = _draw(mu, logvar, samples, generator)
-        recon = -model.log_likelihood(z, chunk).mean(0)
-        kl = kl_to_standard_normal(mu, logvar).sum(1)
+        likelihoods = model.log_likelihood(z, chunk)  # (samples, n)
+        recon = -likelihoods.mean(0)
+        kl = model.kl(mu, logvar, z).expand_as(likelihoods).mean(0)
         parts.append((recon + kl, recon, kl))
     return NegativeELBO(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
@@ -101,8 +102,7 @@ def importance_weighted_bound(
         sums = []
         for start in range(0, samples, at_once):
             z, noise = _draw(mu, logvar, min(at_once, samples - start), generator)
-            # log N(z; 0, I) - log N(z; mu, sigma^2): the constants cancel
-            log_ratio = 0.5 * (noise.square() + logvar - z.square()).sum(2)  # (k, n)
+            log_ratio = model.log_prior(z) - log_normal(noise, logvar)  # (k, n)
             weights = model.log_likelihood(z, chunk).double() + log_ratio.double()
             sums.append(weights.logsumexp(0))
         bounds.append(torch.stack(sums).logsumexp(0) - log(samples))
@@ -113,10 +113,10 @@ def active_units(mu: Tensor) -> Tensor:
     """Which latents carry information: Var_x(E[z | x]) > 0.01 (Burda et al. 2016, section 5.2).
 
     Args:
-        mu: (n, latent_dim) posterior means of many images.
+        mu: (n, d) posterior means of many images, without a label's columns.
 
     Returns:
-        (latent_dim,) bool; its sum is the number of active units.
+        (d,) bool; its sum is the number of active units.
     """
     return mu.var(0) > ACTIVE_ABOVE
 
@@ -134,6 +134,6 @@ def _encoded(
 def _draw(
     mu: Tensor, logvar: Tensor, samples: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Samples of N(mu, exp logvar) and the noise they were made of, (k, n, latent_dim) each."""
-    noise = torch.randn(samples, *mu.shape, generator=generator).to(mu)
-    return mu + (0.5 * logvar).exp() * noise, noise
+    """Samples of q(z | x), (k, n, latent_dim), and the noise they were made of, (k, n, d)."""
+    noise = torch.randn(samples, *logvar.shape, generator=generator).to(mu)
+    return posterior_sample(mu, logvar, noise), noise

@@ -18,7 +18,7 @@ from torchmetrics.functional.image import (
 )
 
 from gen_models.metrics.pixels import PrincipalComponents
-from gen_models.models.interface import CHUNK, GenerativeModel, eval_mode
+from gen_models.models.interface import CHUNK, GenerativeModel, eval_mode, noise_width
 from gen_models.seeding import generator
 
 ROWS = 2048  # images times restarts optimised at once
@@ -35,7 +35,7 @@ class Inversion(NamedTuple):
     z: Tensor  # (n, latent_dim)
     images: Tensor  # (n, 1, 28, 28), decoded from z
     mse: Tensor  # (n,) mean squared error of pixels
-    radius: Tensor  # (n,) |z| over its root mean square under the prior; 1 on the typical set
+    radius: Tensor  # (n,) length over its root mean square under the prior; 1 on the typical set
     curve: Tensor  # (steps + 1, restarts) mean over images of the best of the first r + 1 restarts
 
 
@@ -43,27 +43,36 @@ class Reach(NamedTuple):
     """How far a model's own prior goes, by the same rule for every prior.
 
     A ball that holds 99 % of the prior's draws, and a box that none of 10,000 leaves: [-1, 1] for
-    U(-1, 1); for N(0, I), about +-4.5, the ball alone matters.
+    U(-1, 1); for N(0, I), about +-4.5, the ball alone matters. Of the noise alone: a label, in the
+    columns after it, is known and stays as it is.
     """
 
-    radius: float  # length of z
+    radius: float  # length of the noise
     coordinate: float  # absolute value of a coordinate
     typical: float  # root mean square length of a draw
+    width: int  # columns of noise
+
+    def length(self, z: Tensor) -> Tensor:
+        """Of the noise of z, (..., latent_dim): (..., 1)."""
+        return z[..., : self.width].norm(dim=-1, keepdim=True)
 
     def hold(self, z: Tensor) -> Tensor:
         """Z, (..., latent_dim), cut to the box, then shortened to the radius."""
-        z = z.clamp(-self.coordinate, self.coordinate)
-        return z * (self.radius / z.norm(dim=-1, keepdim=True)).clamp(max=1)
+        noise = z[..., : self.width].clamp(-self.coordinate, self.coordinate)
+        noise = noise * (self.radius / noise.norm(dim=-1, keepdim=True)).clamp(max=1)
+        return torch.cat([noise, z[..., self.width :]], -1)
 
     def tangent(self, z: Tensor, gradient: Tensor) -> Tensor:
-        """The gradient at z without what would lead beyond the radius.
+        """The gradient at z without what would lead beyond the radius or change the label.
 
-        Without it Adam, which scales each coordinate on its own, and `hold` would come to rest away
+        Otherwise Adam, which scales each coordinate on its own, and `hold` would come to rest away
         from the best point of the sphere.
         """
-        along = (gradient * z).sum(-1, keepdim=True)  # below 0: descent leads outward
-        out = (along < 0) & (z.norm(dim=-1, keepdim=True) > 0.999 * self.radius)
-        return gradient - out * along / z.square().sum(-1, keepdim=True) * z
+        noise, slope = z[..., : self.width], gradient[..., : self.width]
+        along = (slope * noise).sum(-1, keepdim=True)  # below 0: descent leads outward
+        out = (along < 0) & (self.length(z) > 0.999 * self.radius)
+        slope = slope - out * along / noise.square().sum(-1, keepdim=True) * noise
+        return torch.cat([slope, torch.zeros_like(z[..., self.width :])], -1)
 
 
 def image_errors(images: Tensor, reconstructions: Tensor) -> dict[str, Tensor]:
@@ -149,7 +158,7 @@ def invert(
         z=z,
         images=found,
         mse=error[-1].amin(1),
-        radius=z.norm(dim=1) / reach.typical,
+        radius=reach.length(z).squeeze(1) / reach.typical,
         curve=error.cummin(2).values.mean(1),
     )
 
@@ -200,12 +209,14 @@ def component_reconstruction(fitted: PrincipalComponents, images: Tensor, width:
 
 def prior_reach(model: GenerativeModel) -> Reach:
     """The reach of a model's prior, by CANDIDATES of its draws."""
-    draws = model.prior(CANDIDATES, generator("reach"))
+    width = noise_width(model)
+    draws = model.prior(CANDIDATES, generator("reach"))[:, :width]
     lengths = draws.norm(dim=1)
     return Reach(
         radius=lengths.quantile(WITHIN).item(),
         coordinate=draws.abs().max().item(),
         typical=lengths.square().mean().sqrt().item(),
+        width=width,
     )
 
 

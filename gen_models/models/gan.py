@@ -15,7 +15,7 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from gen_models.checks import check_betas, check_bool, check_number, check_whole
+from gen_models.checks import check_betas, check_bool, check_choice, check_number, check_whole
 from gen_models.data.loader import IMAGE_SIZE, Batch
 from gen_models.models import networks
 from gen_models.models.interface import labels_of
@@ -105,9 +105,7 @@ class GAN(pl.LightningModule):
         check_activation(activation)
         check_number("dropout", dropout, 0.0, 0.95, open_low=False)
         check_bool("spectral_norm", spectral_norm)
-        if loss not in GAN_LOSSES:
-            raise ValueError(f"loss must be one of {', '.join(GAN_LOSSES)}, got {loss!r}")
-        self.loss = loss
+        self.loss = check_choice("loss", loss, GAN_LOSSES)
         self.r1 = check_number("r1", r1, 0.0, 1e6, open_low=False)
         self.r2 = check_number("r2", r2, 0.0, 1e6, open_low=False)
         self.gradient_penalty = check_number(

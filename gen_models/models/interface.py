@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gen_models.data.loader import Batch
 from gen_models.errors import UserError
+from gen_models.models.networks import CLASSES
 from gen_models.seeding import generator
 
 CHUNK = 1000  # images decoded or encoded at once, so that memory stays bounded
@@ -51,7 +52,11 @@ class Encoder(GenerativeModel, Protocol):
     """A model that can say which latents an image has."""
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z | x), each (n, latent_dim), from (n, 1, 28, 28)."""
+        """Mean and log-variance of q(z | x), (n, latent_dim), from (n, 1, 28, 28).
+
+        A conditional model's mean ends with the label's columns, so that `decode` takes it; they
+        are known, and have no log-variance.
+        """
 
 
 @runtime_checkable
@@ -60,13 +65,27 @@ class Likelihood(Encoder, Protocol):
 
     Attributes:
         binarize: The pixels are drawn from Bernoulli(grey) when it trains. Without, the sum is a
-            cross-entropy of grey pixels and no likelihood.
+            cross-entropy of grey pixels and no likelihood, or a density.
+        density: The sum is a log density of grey pixels.
     """
 
     binarize: bool
+    density: bool
 
     def log_likelihood(self, z: Tensor, images: Tensor) -> Tensor:
         """Log p(x | z) in nats, (..., n), from z, (..., n, latent_dim), and (n, 1, 28, 28)."""
+
+    def log_prior(self, z: Tensor) -> Tensor:
+        """Log p(z) in nats, (...), from z, (..., latent_dim); of a label's columns, nothing."""
+
+    def kl(self, mu: Tensor, logvar: Tensor, z: Tensor) -> Tensor:
+        """KL(q(z | x) || p(z)) in nats, exact, (n,), or by a sample of q.
+
+        Args:
+            mu: (n, latent_dim), as `encode` gives it.
+            logvar: As `encode` gives it.
+            z: (..., n, latent_dim), of q(z | x); an estimate by the sample is (..., n).
+        """
 
 
 @runtime_checkable
@@ -131,6 +150,20 @@ def draw_fixed(model: GenerativeModel, count: int) -> Tensor:
     """
     with eval_mode(model):
         return model.sample(count, generator("pictures")).float().cpu()
+
+
+@torch.no_grad()
+def noise_width(model: GenerativeModel) -> int:
+    """Columns of z that are noise: all, but for the label's at the end of a conditional model's."""
+    every = torch.arange(CLASSES)
+    last = model.prior(CLASSES, generator("labels"), every)[:, -CLASSES:]
+    return model.latent_dim - CLASSES * torch.equal(last.cpu(), torch.eye(CLASSES))
+
+
+@torch.no_grad()
+def latent_means(model: Encoder, images: Tensor, labels: Tensor | None = None) -> Tensor:
+    """The encoder's means without a label's columns, (n, d), of (n, 1, 28, 28) images."""
+    return encode_means(model, images, labels)[:, : noise_width(model)]
 
 
 @torch.no_grad()

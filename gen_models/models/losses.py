@@ -2,14 +2,18 @@
 
 GAN: Goodfellow et al. 2014, "Generative Adversarial Nets", equation 1 and, for the generator, the
 non-saturating form of section 3; the other losses name their papers. VAE: Kingma & Welling 2014,
-"Auto-Encoding Variational Bayes", equation 3 and appendix B.
+"Auto-Encoding Variational Bayes", equation 3 and appendix B; what goes further names its paper.
 """
+
+from math import log, pi
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 GAN_LOSSES = ("nonsaturating", "hinge", "lsgan", "wgan_gp", "relativistic")
+VAE_LIKELIHOODS = ("bernoulli", "continuous_bernoulli", "gaussian")
+SERIES = 0.25  # |logit| below which the continuous Bernoulli is a power series
 
 
 def discriminator_loss(
@@ -115,6 +119,55 @@ def bernoulli_nll(logits: Tensor, targets: Tensor) -> Tensor:
     return loss.flatten(1).sum(1)
 
 
+def log_pixels(
+    logits: Tensor, pixels: Tensor, *, likelihood: str, logvar: Tensor | None = None
+) -> Tensor:
+    """Log p(x | z) of independent pixels, (..., n) nats, from (..., n, p) logits and (n, p) pixels.
+
+    Args:
+        logits: Of the decoder.
+        pixels: In [0, 1].
+        likelihood: "bernoulli", on grey pixels a cross-entropy; "continuous_bernoulli", a density
+            on [0, 1] (Loaiza-Ganem & Cunningham 2019, equation 5); "gaussian", a density whose
+            mean is the sigmoid of the logits.
+        logvar: Of "gaussian": the logarithm of the variance of all pixels, a scalar.
+    """
+    if likelihood == "gaussian":
+        assert logvar is not None
+        squared = (pixels - logits.sigmoid()).square().sum(-1)
+        return -0.5 * (squared * (-logvar).exp() + pixels.shape[-1] * (logvar + log(2 * pi)))
+    # x log sigmoid(l) + (1 - x) log(1 - sigmoid(l)); three times faster than torch's BCE
+    total = torch.einsum("...np,np->...n", logits, pixels) - F.softplus(logits).sum(-1)
+    if likelihood == "continuous_bernoulli":
+        total = total + continuous_bernoulli_constant(logits).sum(-1)
+    return total
+
+
+def continuous_bernoulli_constant(logits: Tensor) -> Tensor:
+    """Log C of the continuous Bernoulli, for each logit l: log(2 artanh(1 - 2s) / (1 - 2s)).
+
+    Loaiza-Ganem & Cunningham 2019, equation 6; s = sigmoid(l), so that C = l / tanh(l / 2), whose
+    slope at 0 is a difference of infinities: there, its power series.
+    """
+    small = logits.abs() < SERIES
+    square = logits.square()
+    series = log(2) + square * (1 / 12 - square * (7 / 1440 - square * (31 / 90720)))
+    size = torch.where(small, 1, logits).abs()
+    return torch.where(small, series, size.log() - (size / 2).tanh().log())
+
+
+def continuous_bernoulli_mean(logits: Tensor) -> Tensor:
+    """Mean of the continuous Bernoulli, in (0, 1): s / (2s - 1) + 1 / (2 artanh(1 - 2s)).
+
+    Equation 8 there; 1/2 + coth(l / 2) / 2 - 1 / l, and a power series near 0.
+    """
+    small = logits.abs() < SERIES
+    square = logits.square()
+    series = 0.5 + logits * (1 / 12 - square * (1 / 720 - square / 30240))
+    far = torch.where(small, 1, logits)
+    return torch.where(small, series, 0.5 + 0.5 / (far / 2).tanh() - 1 / far)
+
+
 def kl_to_standard_normal(mu: Tensor, logvar: Tensor) -> Tensor:
     """KL(N(mu, diag exp logvar) || N(0, I)), in nats.
 
@@ -126,3 +179,67 @@ def kl_to_standard_normal(mu: Tensor, logvar: Tensor) -> Tensor:
         (n, latent_dim), one figure for each latent: sum over dim 1 for the KL of an image.
     """
     return 0.5 * (mu.square() + logvar.exp() - 1.0 - logvar)
+
+
+def free_bits_penalty(kl: Tensor, everywhere: Tensor, free: float) -> Tensor:
+    """Sum over latents of max(free, KL), in nats; a scalar.
+
+    Kingma et al. 2016, "Improving Variational Inference with Inverse Autoregressive Flow",
+    equation 15, each latent a group of its own.
+
+    Args:
+        kl: (latent_dim,) means over this process's share of the batch.
+        everywhere: (latent_dim,) the same over the whole batch, which decide.
+        free: Nats a latent.
+    """
+    return torch.where(everywhere > free, kl, free).sum()
+
+
+def importance_weighted_loss(log_weights: Tensor) -> Tensor:
+    """-log of the mean of k weights p(x, z) / q(z | x), (n,) nats, from their logs, (k, n).
+
+    Burda et al. 2016, "Importance Weighted Autoencoders", equation 8.
+    """
+    return log(len(log_weights)) - log_weights.logsumexp(0)
+
+
+def posterior_sample(mu: Tensor, logvar: Tensor, noise: Tensor) -> Tensor:
+    """Z, (..., n, latent_dim), of q(z | x), as `encode` gives it, from noise, (..., n, d).
+
+    Columns without a log-variance stay as they are.
+    """
+    width = logvar.shape[-1]
+    drawn = mu[..., :width] + (0.5 * logvar).exp() * noise
+    return torch.cat([drawn, mu[..., width:].expand(*drawn.shape[:-1], -1)], -1)
+
+
+def log_normal(noise: Tensor, logvar: Tensor) -> Tensor:
+    """Log density of N(mu, diag exp logvar) at mu + exp(logvar / 2) noise, in nats.
+
+    Args:
+        noise: (..., d).
+        logvar: A shape that broadcasts with it.
+
+    Returns:
+        (...), summed over the last dimension.
+    """
+    return -0.5 * (noise.square() + logvar + log(2 * pi)).sum(-1)
+
+
+def log_mixture(z: Tensor, mu: Tensor, logvar: Tensor) -> Tensor:
+    """Log density of K equally likely Gaussians, (...) nats, from z, (..., d).
+
+    The squares are multiplied out, in double precision, so that no (..., K, d) is made.
+
+    Args:
+        z: (..., d).
+        mu: (K, d) means.
+        logvar: (K, d) logarithms of the variances.
+    """
+    x, mean, precision = z.double(), mu.double(), (-logvar.double()).exp()
+    squared = (
+        x.square() @ precision.T
+        - 2 * x @ (mean * precision).T
+        + (mean.square() * precision + logvar + log(2 * pi)).sum(1)
+    )  # (..., K)
+    return ((-0.5 * squared).logsumexp(-1) - log(len(mu))).to(z.dtype)

@@ -15,9 +15,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from gen_models.checks import check_dims, check_whole
+from gen_models.checks import check_choice, check_dims, check_whole
 from gen_models.data.loader import IMAGE_SIZE
-from gen_models.models.layers import PIXELS, Activation, Dropout, mlp
+from gen_models.models.layers import (
+    ACTIVATIONS,
+    PIXELS,
+    Activation,
+    Dropout,
+    linear_layers,
+    mlp,
+)
 
 NETWORKS = ("mlp", "conv")
 CLASSES = 10
@@ -27,8 +34,7 @@ SMALL = IMAGE_SIZE // 4  # side of the smallest feature map
 
 def check_network(network: str, width: int) -> None:
     """Raise ValueError unless both are of a network that there is."""
-    if network not in NETWORKS:
-        raise ValueError(f"network must be one of {', '.join(NETWORKS)}, got {network!r}")
+    check_choice("network", network, NETWORKS)
     if check_whole("width", width, 1) % GROUPS:
         raise ValueError(f"width must be a multiple of {GROUPS}, got {width}")
 
@@ -125,6 +131,79 @@ def mlp_discriminator(
             if isinstance(layer, nn.Linear):
                 spectral_norm(layer)
     return network
+
+
+class LinearVAE(nn.Module):
+    """Encoder `enc1..` and decoder `dec1..` of linear layers, as the report prints them.
+
+    The activation is applied as a function, so that it does not show as a submodule.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        encoder_dims: Sequence[int],
+        decoder_dims: Sequence[int],
+        activation: str,
+        classes: int = 0,
+    ) -> None:
+        super().__init__()
+        encoder_widths = [PIXELS + classes, *encoder_dims, 2 * latent_dim]  # mean, log-variance
+        decoder_widths = [latent_dim + classes, *decoder_dims, PIXELS]
+        for name, widths in (("enc", encoder_widths), ("dec", decoder_widths)):
+            for i, layer in enumerate(linear_layers(widths), start=1):
+                self.add_module(f"{name}{i}", layer)
+        self.depths = {"enc": len(encoder_dims) + 1, "dec": len(decoder_dims) + 1}
+        self.activation = ACTIVATIONS[activation]
+
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z | x), each (n, latent_dim), from (n, 784 + classes)."""
+        mu, logvar = self._layers("enc", images).chunk(2, dim=1)
+        return mu, logvar
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Logits of the pixels, (..., 784), from (..., latent_dim + classes)."""
+        return self._layers("dec", z)
+
+    @property
+    def last_bias(self) -> nn.Parameter:
+        """Of the logits, one for each pixel, (784,)."""
+        bias: nn.Parameter = getattr(self, f"dec{self.depths['dec']}").bias
+        return bias
+
+    def _layers(self, name: str, x: Tensor) -> Tensor:
+        depth = self.depths[name]
+        for i in range(1, depth):
+            x = self.activation(getattr(self, f"{name}{i}")(x))
+        output: Tensor = getattr(self, f"{name}{depth}")(x)
+        return output
+
+
+class ConvVAE(nn.Module):
+    """Encoder and decoder of convolutions."""
+
+    def __init__(self, latent_dim: int, width: int, activation: str, classes: int = 0) -> None:
+        super().__init__()
+        self.encoder = conv_down(
+            2 * latent_dim, width=width, activation=activation, classes=classes, normalised=True
+        )
+        self.decoder = conv_up(latent_dim + classes, width=width, activation=activation)
+
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z | x), each (n, latent_dim), from (n, 784 + classes)."""
+        mu, logvar = self.encoder(images).chunk(2, dim=1)
+        return mu, logvar
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Logits of the pixels, (..., 784), from (..., latent_dim + classes)."""
+        logits: Tensor = self.decoder(z.reshape(-1, z.shape[-1]))
+        return logits.view(*z.shape[:-1], PIXELS)
+
+    @property
+    def last_bias(self) -> nn.Parameter:
+        """Of the logits, one for all pixels, (1,)."""
+        bias: nn.Parameter = self.decoder[-2].bias  # type: ignore[assignment]
+        return bias
 
 
 def one_hot(labels: Tensor, like: Tensor) -> Tensor:

@@ -1,141 +1,180 @@
-"""VAE with a Bernoulli decoder on flattened images.
+"""VAE on flattened images: an encoder and a decoder that learn one bound on the likelihood.
 
-Kingma & Welling 2014, "Auto-Encoding Variational Bayes". The objective, the negative ELBO, stands
-in `losses.py`: `bernoulli_nll` + beta * `kl_to_standard_normal` (beta: Higgins et al. 2017).
+Kingma & Welling 2014, "Auto-Encoding Variational Bayes". The objective, the negative ELBO by
+default, is put together in `VAE._step`, of the terms in `losses.py` (beta: Higgins et al. 2017).
 """
 
 from collections.abc import Sequence
 
 import lightning.pytorch as pl
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from gen_models.checks import check_betas, check_bool, check_dims, check_number, check_whole
-from gen_models.data.loader import IMAGE_SIZE, Batch
-from gen_models.models.layers import ACTIVATIONS, PIXELS, check_activation, linear_layers
-from gen_models.models.losses import bernoulli_nll, kl_to_standard_normal
+from gen_models.checks import check_betas, check_bool, check_choice, check_number, check_whole
+from gen_models.data.loader import IMAGE_SIZE, Batch, InMemoryLoader
+from gen_models.models import networks
+from gen_models.models.interface import labels_of
+from gen_models.models.layers import check_activation
+from gen_models.models.losses import (
+    VAE_LIKELIHOODS,
+    bernoulli_nll,
+    continuous_bernoulli_mean,
+    free_bits_penalty,
+    importance_weighted_loss,
+    kl_to_standard_normal,
+    log_mixture,
+    log_normal,
+    log_pixels,
+    posterior_sample,
+)
+from gen_models.models.pseudo_inputs import PseudoInputs
 from gen_models.seeding import generator as own_generator
 
-
-class LinearVAE(nn.Module):
-    """Encoder `enc1..` and decoder `dec1..` of linear layers, as the report prints them.
-
-    The activation is applied as a function, so that it does not show as a submodule.
-    """
-
-    def __init__(
-        self,
-        latent_dim: int,
-        encoder_dims: Sequence[int],
-        decoder_dims: Sequence[int],
-        activation: str,
-    ) -> None:
-        super().__init__()
-        encoder_widths = [PIXELS, *encoder_dims, 2 * latent_dim]  # means and log-variances
-        decoder_widths = [latent_dim, *decoder_dims, PIXELS]
-        for name, widths in (("enc", encoder_widths), ("dec", decoder_widths)):
-            for i, layer in enumerate(linear_layers(widths), start=1):
-                self.add_module(f"{name}{i}", layer)
-        self.depths = {"enc": len(encoder_dims) + 1, "dec": len(decoder_dims) + 1}
-        self.activation = ACTIVATIONS[activation]
-
-    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z | x), each (n, latent_dim), from (n, 784) pixels."""
-        mu, logvar = self._layers("enc", images).chunk(2, dim=1)
-        return mu, logvar
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Logits of the pixels, (n, 784), from (n, latent_dim)."""
-        return self._layers("dec", z)
-
-    @property
-    def last_bias(self) -> nn.Parameter:
-        """Of the pixels' logits, (784,)."""
-        bias: nn.Parameter = getattr(self, f"dec{self.depths['dec']}").bias
-        return bias
-
-    def _layers(self, name: str, x: Tensor) -> Tensor:
-        depth = self.depths[name]
-        for i in range(1, depth):
-            x = self.activation(getattr(self, f"{name}{i}")(x))
-        output: Tensor = getattr(self, f"{name}{depth}")(x)
-        return output
+PRIORS = ("standard", "vamp")
+FIRST_VARIANCE = 0.1  # of the pixels of "gaussian", about that of all pixels of MNIST
 
 
 class VAE(pl.LightningModule):
     """Encoder, decoder and their training by the ELBO.
 
     Args:
-        latent_dim: Width of z ~ N(0, I).
-        encoder_dims: Hidden widths of the encoder, input to output.
+        latent_dim: Width of the noise of z; a conditional model's z has its label's ten more.
+        network: "mlp", or "conv" (`networks.py`).
+        width: Of "conv": channels of the encoder's first convolution and of the decoder's last.
+        encoder_dims: Of "mlp": hidden widths of the encoder, input to output.
         decoder_dims: Hidden widths of the decoder; None mirrors `encoder_dims`.
         activation: Hidden layers of both networks; a key of `layers.ACTIVATIONS`.
-        lr: Adam's learning rate; one optimizer trains both networks.
+        conditional: Both networks are given the label: images of a wanted digit can be drawn.
+        likelihood: Of the pixels; one of `losses.VAE_LIKELIHOODS`.
+        prior: "standard", N(0, I), or "vamp" (`pseudo_inputs.py`), whose KL is by the sample.
+        vamp_components: Pseudo-inputs of "vamp", which start as training images.
+        lr: Adam's learning rate, of all weights.
         betas: Adam's decay rates.
         eps: Adam's, added to the root of the second moment.
         beta: Weight of the KL term; 1 is the ELBO.
         kl_warmup_epochs: The KL's weight rises linearly from 0 to `beta` over so many epochs.
-        binarize: Draw each pixel from Bernoulli(grey) anew at every step; without it the
-            reconstruction term is no likelihood and compares with no published one.
-        data_bias: The decoder's last bias starts at the logit of the mean training image, cut to
-            [0.001, 0.999], as in Burda et al. 2016's code; without it, near 0.
+        free_bits: Nats that each latent's KL, a mean over the batch, counts as at least while it
+            trains (Kingma et al. 2016); 0 is off. Validation is without.
+        iwae_samples: Samples of z an image, of the importance weighted bound that is the loss
+            (Burda et al. 2016); 1 is the ELBO.
+        binarize: Draw each pixel from Bernoulli(grey) anew at every step; without, the term of
+            "bernoulli" is no likelihood and compares with no published one.
+        data_bias: The decoder's last bias starts at the logit of the mean training image ("conv":
+            of its mean pixel), cut to [0.001, 0.999], as in Burda et al. 2016's code, not near 0.
 
     Raises:
-        ValueError: An argument is out of its range; the message names it.
+        ValueError: An argument is out of its range or refuses another; the message names it.
     """
 
     def __init__(
         self,
         *,
         latent_dim: int = 64,
-        encoder_dims: Sequence[int] = (256,),
+        network: str = "mlp",
+        width: int = 32,
+        encoder_dims: Sequence[int] | None = (256,),
         decoder_dims: Sequence[int] | None = None,
         activation: str = "relu",
+        conditional: bool = False,
+        likelihood: str = "bernoulli",
+        prior: str = "standard",
+        vamp_components: int = 500,
         lr: float = 1e-3,
         betas: Sequence[float] = (0.9, 0.999),
         eps: float = 1e-8,
         beta: float = 1.0,
         kl_warmup_epochs: int = 0,
+        free_bits: float = 0.0,
+        iwae_samples: int = 1,
         binarize: bool = False,
         data_bias: bool = False,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        self.latent_dim = check_whole("latent_dim", latent_dim, 1)
-        encoder_dims = check_dims("encoder_dims", encoder_dims)
-        if decoder_dims is None:
-            decoder_dims = encoder_dims[::-1]
-        decoder_dims = check_dims("decoder_dims", decoder_dims)
+        classes = networks.CLASSES if check_bool("conditional", conditional) else 0
+        self.conditional = conditional
+        self.noise_dim = check_whole("latent_dim", latent_dim, 1)
+        self.latent_dim = latent_dim + classes
+        networks.check_network(network, width)
+        encoder_dims, decoder_dims = networks.check_mirrored(
+            ("encoder_dims", "decoder_dims"), network, encoder_dims, decoder_dims
+        )
         check_activation(activation)
+        self.likelihood = check_choice("likelihood", likelihood, VAE_LIKELIHOODS)
+        self.density = likelihood != "bernoulli"  # of grey pixels
+        check_choice("prior", prior, PRIORS)
+        check_whole("vamp_components", vamp_components, 1)
         self.lr = check_number("lr", lr, 0.0, 1.0, open_low=True)
         self.betas = check_betas(betas)
         self.eps = check_number("eps", eps, 0.0, 1.0, open_low=True)
         self.beta = check_number("beta", beta, 0.0, 1e6, open_low=False)
         self.kl_warmup_epochs = check_whole("kl_warmup_epochs", kl_warmup_epochs, 0)
+        self.free_bits = check_number("free_bits", free_bits, 0.0, 1e6, open_low=False)
+        if free_bits > 0 and prior == "vamp":
+            raise ValueError("free_bits must be 0 with prior=vamp, whose KL is no sum over latents")
+        self.iwae_samples = check_whole("iwae_samples", iwae_samples, 1)
+        if iwae_samples > 1 and (beta != 1 or free_bits > 0 or kl_warmup_epochs > 0):
+            raise ValueError(
+                "iwae_samples must be 1 with beta, free_bits or kl_warmup_epochs, which change the "
+                f"KL term, got {iwae_samples}"
+            )
         self.binarize = check_bool("binarize", binarize)
+        if binarize and self.density:
+            raise ValueError(f"binarize must be false with likelihood={likelihood}")
         self.data_bias = check_bool("data_bias", data_bias)
-        self.network = LinearVAE(latent_dim, encoder_dims, decoder_dims, activation)
+
+        self.network: networks.LinearVAE | networks.ConvVAE
+        if network == "conv":
+            self.network = networks.ConvVAE(latent_dim, width, activation, classes)
+        else:
+            self.network = networks.LinearVAE(
+                latent_dim, encoder_dims, decoder_dims, activation, classes
+            )
+        self.pixel_logvar: nn.Parameter | None = None  # of "gaussian", one for all pixels
+        if likelihood == "gaussian":
+            self.pixel_logvar = nn.Parameter(torch.tensor(FIRST_VARIANCE).log())
+        self.pseudo_inputs = PseudoInputs(vamp_components, classes) if prior == "vamp" else None
 
     def setup(self, stage: str) -> None:
-        """Set the last bias from the training images, before a checkpoint's weights are loaded."""
-        if stage == "fit" and self.data_bias:
-            images: Tensor = self.trainer.datamodule.train_dataloader().images  # type: ignore[attr-defined]
-            mean = images.flatten(1).double().mean(0) / 255
+        """Set the last bias and the pseudo-inputs, before a checkpoint's weights are loaded."""
+        datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
+        if stage != "fit" or datamodule is None:  # none: a step of a copy, which costs the same
+            return
+        loader: InMemoryLoader = datamodule.train_dataloader()
+        if self.data_bias:
+            mean = loader.images.flatten(1).double().mean(0) / 255  # (784,)
+            bias = self.network.last_bias  # (784,) or (1,)
             with torch.no_grad():
-                self.network.last_bias.copy_(mean.clamp(0.001, 0.999).logit())
+                bias.copy_(mean.view(len(bias), -1).mean(1).clamp(0.001, 0.999).logit())
+        if self.pseudo_inputs is not None:
+            self.pseudo_inputs.start(loader)
 
     def prior(
         self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None
     ) -> Tensor:
-        """Draw z ~ N(0, I), (n, latent_dim); from the global generator if none is given."""
+        """Draw z ~ N(0, I), (n, latent_dim); from the global generator if none is given.
+
+        With prior="vamp", z is drawn from a mixture of Gaussians. A conditional model's last ten
+        columns are the labels, drawn too if there are none.
+        """
         device = generator.device if generator is not None else self.device
-        return torch.randn(n, self.latent_dim, generator=generator, device=device).to(self.device)
+        noise = torch.randn(n, self.noise_dim, generator=generator, device=device).to(self.device)
+        if self.pseudo_inputs is not None:
+            mu, logvar = self.pseudo_inputs(self.network)
+            which = torch.randint(len(mu), (n,), generator=generator, device=device)
+            noise = posterior_sample(mu[which.to(mu.device)], logvar[which.to(mu.device)], noise)
+        if not self.conditional:
+            return noise
+        if labels is None:
+            labels = torch.randint(networks.CLASSES, (n,), generator=generator, device=device)
+        return networks.with_labels(noise, labels.to(self.device))
 
     def decode(self, z: Tensor) -> Tensor:
         """Means of the pixels, (n, 1, 28, 28) in [0, 1], from z, (n, latent_dim)."""
-        pixels = self.network.decode(z).float().sigmoid()
+        logits = self._logits(z)
+        continuous = self.likelihood == "continuous_bernoulli"
+        pixels = continuous_bernoulli_mean(logits) if continuous else logits.sigmoid()
         return pixels.view(-1, 1, IMAGE_SIZE, IMAGE_SIZE)
 
     def sample(
@@ -145,19 +184,42 @@ class VAE(pl.LightningModule):
         return self.decode(self.prior(n, generator, labels))
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z | x), each (n, latent_dim), from (n, 1, 28, 28)."""
-        mu, logvar = self.network.encode(images.flatten(1))
-        return mu.float(), logvar.float()
+        """Mean and log-variance of q(z | x), (n, latent_dim), from (n, 1, 28, 28).
+
+        A conditional model's mean ends with the label's ten columns, which are known and have no
+        log-variance.
+        """
+        x = images.flatten(1)
+        if not self.conditional:
+            mu, logvar = self.network.encode(x)
+            return mu.float(), logvar.float()
+        known = networks.one_hot(labels_of(Batch(images, labels)), x)
+        mu, logvar = self.network.encode(torch.cat([x, known], 1))
+        return torch.cat([mu.float(), known], 1), logvar.float()
 
     def log_likelihood(self, z: Tensor, images: Tensor) -> Tensor:
         """Log p(x | z) in nats, (..., n), from z, (..., n, latent_dim), and (n, 1, 28, 28).
 
-        On grey pixels a cross-entropy, and no likelihood.
+        On grey pixels, a cross-entropy and no likelihood with "bernoulli", else a log density.
         """
-        pixels = images.flatten(1)  # (n, p)
-        logits = self.network.decode(z).float()  # (..., n, p)
-        # x log sigmoid(l) + (1 - x) log(1 - sigmoid(l)); three times faster than torch's BCE
-        return torch.einsum("...np,np->...n", logits, pixels) - F.softplus(logits).sum(-1)
+        return log_pixels(
+            self._logits(z), images.flatten(1), likelihood=self.likelihood, logvar=self.pixel_logvar
+        )
+
+    def log_prior(self, z: Tensor) -> Tensor:
+        """Log p(z) in nats, (...), from z, (..., latent_dim); of a label's columns, nothing."""
+        noise = z[..., : self.noise_dim]
+        if self.pseudo_inputs is None:
+            return log_normal(noise, torch.zeros_like(noise))
+        return log_mixture(noise, *self.pseudo_inputs(self.network))
+
+    def kl(self, mu: Tensor, logvar: Tensor, z: Tensor) -> Tensor:
+        """KL(q(z | x) || p(z)) in nats: exact, (n,), or with "vamp" by the sample, (..., n)."""
+        mu = mu[:, : self.noise_dim]
+        if self.pseudo_inputs is None:
+            return kl_to_standard_normal(mu, logvar).sum(1)
+        noise = (z[..., : self.noise_dim] - mu) * (-0.5 * logvar).exp()
+        return log_normal(noise, logvar) - self.log_prior(z)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """The loss of one batch, with its parts for the log."""
@@ -165,44 +227,73 @@ class VAE(pl.LightningModule):
         if self.binarize:  # drawn for the batch of all ranks, so that adding one changes nothing
             uniform = torch.rand(len(images) * world, *images.shape[1:], device=self.device)
             images = (uniform[rank::world] < images).float()
-        noise = torch.randn(len(images) * world, self.latent_dim, device=self.device)
-        recon, kl = self._step(images, noise[rank::world])
-        return {"loss": recon + self._kl_weight() * kl, "recon": recon.detach(), "kl": kl.detach()}
+        shape = self.iwae_samples, len(images) * world, self.noise_dim
+        noise = torch.randn(shape, device=self.device)[:, rank::world]
+        logged = self._step(
+            images, noise, batch.labels, kl_weight=self._kl_weight(), free_bits=self.free_bits
+        )
+        return {**logged, "recon": logged["recon"].detach(), "kl": logged["kl"].detach()}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """The loss of held-out images."""
-        self._evaluation_step(batch.images, batch_idx, "val")
+        self._evaluation_step(batch, batch_idx, "val")
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """The loss of the test images."""
-        self._evaluation_step(batch.images, batch_idx, "test")
+        self._evaluation_step(batch, batch_idx, "test")
 
     def configure_optimizers(self) -> Optimizer:
-        """Adam over the encoder and the decoder."""
+        """Adam over all weights."""
         return Adam(self.parameters(), lr=self.lr, betas=self.betas, eps=self.eps, fused=True)
 
-    def _step(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Reconstruction and KL terms with one posterior sample; nats per image, batch means."""
-        mu, logvar = self.encode(images)  # (b, latent_dim) each
-        z = mu + (0.5 * logvar).exp() * noise
-        logits = self.network.decode(z).float()  # (b, 784)
-        recon = bernoulli_nll(logits, images.flatten(1)).mean()
-        kl = kl_to_standard_normal(mu, logvar).sum(1).mean()
-        return recon, kl
+    def _step(
+        self,
+        images: Tensor,
+        noise: Tensor,
+        labels: Tensor | None = None,
+        *,
+        kl_weight: float = 1.0,
+        free_bits: float = 0.0,
+    ) -> dict[str, Tensor]:
+        """Loss, reconstruction and KL terms; nats per image, batch means.
+
+        With k > 1 samples of noise, (k, b, noise_dim), the loss is the importance weighted one.
+        """
+        mu, logvar = self.encode(images, labels)  # (b, latent_dim), (b, noise_dim)
+        z = posterior_sample(mu, logvar, noise)  # (k, b, latent_dim)
+        if len(noise) > 1:
+            recon = -self.log_likelihood(z, images)  # (k, b)
+            kl = log_normal(noise, logvar) - self.log_prior(z)
+            loss = importance_weighted_loss(-recon - kl)
+            return {"loss": loss.mean(), "recon": recon.mean(), "kl": kl.mean()}
+        if self.likelihood == "bernoulli":
+            recon = bernoulli_nll(self._logits(z[0]), images.flatten(1)).mean()
+        else:
+            recon = -self.log_likelihood(z[0], images).mean()
+        kl = self.kl(mu, logvar, z[0]).mean()
+        penalty = kl
+        if free_bits > 0:
+            of_latents = kl_to_standard_normal(mu[:, : self.noise_dim], logvar).mean(0)
+            everywhere = self.trainer.strategy.reduce(of_latents.detach(), reduce_op="mean")
+            penalty = free_bits_penalty(of_latents, everywhere, free_bits)
+        return {"loss": recon + kl_weight * penalty, "recon": recon, "kl": kl}
+
+    def _logits(self, z: Tensor) -> Tensor:
+        """What the decoder makes of z, (..., latent_dim), in float32: (..., 784)."""
+        return self.network.decode(networks.label_columns(z) if self.conditional else z).float()
 
     def _kl_weight(self) -> float:
         warmup = self.kl_warmup_epochs * self.trainer.num_training_batches
         return self.beta * min(1.0, (self.global_step + 1) / warmup) if warmup else self.beta
 
-    def _evaluation_step(self, images: Tensor, batch_idx: int, stage: str) -> None:
+    def _evaluation_step(self, batch: Batch, batch_idx: int, stage: str) -> None:
+        images = batch.images
         own = own_generator(stage, batch_idx, self.global_rank, device=self.device)
         if self.binarize:
             images = torch.bernoulli(images, generator=own)
-        recon, kl = self._step(images, self.prior(len(images), own))
-        metrics = {
-            f"{stage}/loss": recon + self.beta * kl,
-            f"{stage}/recon": recon,
-            f"{stage}/kl": kl,
-        }
+        shape = self.iwae_samples, len(images), self.noise_dim
+        noise = torch.randn(shape, generator=own, device=self.device)
+        logged = self._step(images, noise, batch.labels, kl_weight=self.beta)
         # The log callback writes them, on the same axis (batches) as the training curves.
+        metrics = {f"{stage}/{key}": value for key, value in logged.items()}
         self.log_dict(metrics, batch_size=len(images), sync_dist=True, logger=False)

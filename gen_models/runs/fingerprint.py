@@ -18,6 +18,7 @@ TRAINING = (  # what decides a run's weights, with the model's own file
     "models/layers.py",
     "models/losses.py",
     "models/networks.py",
+    "models/pseudo_inputs.py",
     "seeding.py",
     "training/schedule.py",
     "training/trainer.py",

@@ -16,10 +16,12 @@ from gen_models.data.module import MNISTDataModule
 from gen_models.evaluation import bounds
 from gen_models.evaluation.bounds import measure_bounds
 from gen_models.evaluation.evaluate import evaluate_run
-from gen_models.evaluation.measure import Effort, measure, measure_generation
+from gen_models.evaluation.measure import Effort, measure, measure_encoder, measure_generation
 from gen_models.evaluation.reference import Reference, reference
 from gen_models.metrics.classifier import Classifier, classifier_path, load_classifier
-from gen_models.models.interface import draw_fixed
+from gen_models.metrics.latent import measure_latent_space
+from gen_models.models.interface import draw_fixed, encode_means
+from gen_models.models.vae import VAE
 from gen_models.runs import load_model
 from gen_models.training.reporting import read_curves
 
@@ -172,6 +174,20 @@ def test_a_likelihood_needs_binarised_training(trained: Trained, real: Reference
         metrics["likelihood/recon"] + metrics["likelihood/kl"], rel=1e-5
     )
     assert not any(key.startswith("grey_pixels/") for key in metrics)
+
+
+def test_a_density_has_a_name_of_its_own_and_labels_count_nowhere(real: Reference) -> None:
+    model = VAE(latent_dim=4, likelihood="gaussian", prior="vamp", conditional=True).eval()
+    metrics, arrays = measure_encoder(model, real, LITTLE)
+    assert 0 <= metrics["active_units"] <= 4
+    expected = metrics["grey_density/recon"] + metrics["grey_density/kl"]
+    assert metrics["grey_density/negative_elbo"] == pytest.approx(expected, rel=1e-5)
+    assert arrays["negative_elbo"].shape == (len(real.test),)
+    assert not any(key.startswith(("grey_pixels/", "likelihood/")) for key in metrics)
+    looked = measure_latent_space(
+        model, real.test, encode_means(model, real.test, real.labels), real.labels
+    )
+    assert sorted(looked["traversal_units"].tolist()) == [0, 1, 2, 3]
 
 
 def test_the_vaes_test_loss_is_measured_alike_in_training_and_afterwards(

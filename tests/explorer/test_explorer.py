@@ -18,7 +18,7 @@ from toy import Toy
 
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
-from gen_models.explorer.content import rounding_difference
+from gen_models.explorer.content import _networks, rounding_difference
 from gen_models.explorer.directions import principal_directions, prior_of
 from gen_models.explorer.explore import explore
 from gen_models.explorer.graph import Weights, lower
@@ -109,6 +109,31 @@ def test_priors_are_recognised() -> None:
     assert prior_of(GAN()) == ("uniform", 0)
     assert prior_of(VAE()) == ("normal", 0)
     assert prior_of(Toy()) == ("normal", 10)
+    assert prior_of(VAE(conditional=True)) == ("normal", 10)
+    torch.manual_seed(0)  # whose numbers are like those of N(0, 1), one by one
+    with pytest.raises(UserError, match="neither"):
+        prior_of(VAE(latent_dim=5, encoder_dims=[16], prior="vamp", vamp_components=6))
+
+
+CONV: dict[str, Any] = {"network": "conv", "width": 8, "encoder_dims": None}
+
+
+@pytest.mark.parametrize(
+    ("options", "refused"),
+    [
+        (CONV, None),
+        ({"conditional": True, "likelihood": "gaussian"}, None),
+        (CONV | {"conditional": True}, "aten.expand.default"),
+        ({"likelihood": "continuous_bernoulli"}, "aten.where.self"),
+    ],
+)
+def test_a_vae_is_carried_whole_or_refused(options: dict[str, Any], refused: str | None) -> None:
+    model = VAE(**options).eval()
+    if refused is None:
+        assert _networks(model, prior_of(model), Weights(), []) == {"decode": 0, "encode": 1}
+        return
+    with pytest.raises(UserError, match=refused):
+        _networks(model, prior_of(model), Weights(), [])
 
 
 def test_a_gans_directions_are_the_singular_vectors_of_its_first_layer() -> None:

@@ -194,11 +194,14 @@ def test_a_conditional_gan_draws_what_is_asked(
     assert found.z[:, 20:].argmax(1).equal(asked)
 
 
-def test_a_conditional_gan_needs_labels() -> None:
-    class NoLabels(MNISTDataModule):
-        def train_dataloader(self) -> InMemoryLoader:
-            return InMemoryLoader(torch.zeros(64, 1, 28, 28, dtype=torch.uint8), batch_size=32)
+class NoLabels(MNISTDataModule):
+    """Images alone."""
 
+    def train_dataloader(self) -> InMemoryLoader:
+        return InMemoryLoader(torch.zeros(64, 1, 28, 28, dtype=torch.uint8), batch_size=32)
+
+
+def test_a_conditional_gan_needs_labels() -> None:
     data = NoLabels(name="digits", batch_size=32)
     with pytest.raises(UserError, match="a conditional model needs labels"):
         fit(GAN(generator_dims=[8], conditional=True), data, steps=1)

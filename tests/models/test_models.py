@@ -245,14 +245,15 @@ def test_ema_follows_g_and_gives_the_samples(digits: MNISTDataModule) -> None:
 
 def test_vae_step_is_the_elbo() -> None:
     model = VAE()
-    images, noise = torch.rand(9, 1, 28, 28), torch.randn(9, 64)
-    recon, kl = model._step(images, noise)
+    images, noise = torch.rand(9, 1, 28, 28), torch.randn(1, 9, 64)
+    logged = model._step(images, noise, kl_weight=0.5)
     mean, logvar = model.encode(images)
     posterior = Normal(mean, (0.5 * logvar).exp())
-    z = mean + posterior.scale * noise
+    z = mean + posterior.scale * noise[0]
     decoder = Bernoulli(probs=model.decode(z), validate_args=False)
-    torch.testing.assert_close(recon, -decoder.log_prob(images).sum((1, 2, 3)).mean())
-    torch.testing.assert_close(kl, kl_divergence(posterior, Normal(0.0, 1.0)).sum(1).mean())
+    recon = -decoder.log_prob(images).sum((1, 2, 3)).mean()
+    kl = kl_divergence(posterior, Normal(0.0, 1.0)).sum(1).mean()
+    torch.testing.assert_close(logged, {"loss": recon + 0.5 * kl, "recon": recon, "kl": kl})
 
 
 def test_kl_warms_up_over_its_epochs(digits: MNISTDataModule) -> None:
@@ -272,9 +273,9 @@ def test_binarize_draws_each_pixel_anew(digits: MNISTDataModule) -> None:
     seen: list[Tensor] = []
     step = model._step
 
-    def spy(images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    def spy(images: Tensor, *arguments: Any, **options: Any) -> dict[str, Tensor]:
         seen.append(images)
-        return step(images, noise)
+        return step(images, *arguments, **options)
 
     model._step = spy  # type: ignore[method-assign]
     fit(model, digits, max_epochs=20, limit_train_batches=1, limit_val_batches=0)
@@ -338,6 +339,19 @@ def test_it_learns(model: Any, figure: str | None, digits: MNISTDataModule) -> N
         (VAE, {"kl_warmup_epochs": -1}, "kl_warmup_epochs"),
         (VAE, {"binarize": "yes"}, "binarize"),
         (VAE, {"activation": None}, "activation"),
+        (VAE, {"network": "conv"}, "encoder_dims"),
+        (VAE, {"width": 0}, "width"),
+        (VAE, {"conditional": 1}, "conditional"),
+        (VAE, {"likelihood": "normal"}, "likelihood"),
+        (VAE, {"likelihood": "gaussian", "binarize": True}, "binarize"),
+        (VAE, {"prior": "normal"}, "prior"),
+        (VAE, {"vamp_components": 0}, "vamp_components"),
+        (VAE, {"free_bits": -0.1}, "free_bits"),
+        (VAE, {"free_bits": 0.1, "prior": "vamp"}, "free_bits"),
+        (VAE, {"iwae_samples": 0}, "iwae_samples"),
+        (VAE, {"iwae_samples": 2, "beta": 2.0}, "iwae_samples"),
+        (VAE, {"iwae_samples": 2, "free_bits": 0.1}, "iwae_samples"),
+        (VAE, {"iwae_samples": 2, "kl_warmup_epochs": 1}, "iwae_samples"),
     ],
 )
 def test_arguments_out_of_range_are_named(

@@ -45,7 +45,7 @@ class Toy(pl.LightningModule):
         known = F.one_hot(labels_of(Batch(images, labels)), CLASSES).float()
         code = self.encoder(torch.cat([images.flatten(1), known], 1))
         mean = torch.cat([code, known], 1)
-        return mean, torch.zeros_like(mean)
+        return mean, torch.zeros_like(code)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         return {"loss": self._loss(batch)}

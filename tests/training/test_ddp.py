@@ -13,10 +13,14 @@ from test_command import call, start, wait_for
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["gan", "vae"])
-def test_two_processes_train_as_one_and_go_on_after_a_kill(model: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "options", [["model=gan"], ["model=vae", "model.conditional=true", "model.free_bits=0.02"]]
+)
+def test_two_processes_train_as_one_and_go_on_after_a_kill(
+    options: list[str], tmp_path: Path
+) -> None:
     steps = {"epochs": 4, "batches": 5}
-    arguments = small(tmp_path / "two", f"model={model}", **steps)
+    arguments = small(tmp_path / "two", *options, **steps)
     run = directory_of(arguments)
     process = start("trainer=ddp", *arguments, cwd=tmp_path)
     wait_for((run.checkpoints / "latest.ckpt").exists, process)
@@ -30,7 +34,7 @@ def test_two_processes_train_as_one_and_go_on_after_a_kill(model: str, tmp_path:
     assert run.read_status()["devices"] == 2
 
     torch.set_num_threads(1)
-    alone = small(tmp_path / "one", f"model={model}", **steps)
+    alone = small(tmp_path / "one", *options, **steps)
     train(*alone)
     expected = load_file(directory_of(alone).weights)
     for name, weights in load_file(run.weights).items():

@@ -1,0 +1,52 @@
+"""The pseudo-inputs of a VAE's "vamp" prior, a mixture of the posteriors of learned images.
+
+Tomczak & Welling 2018, "VAE with a VampPrior", equation 9.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from gen_models.data.loader import Batch, InMemoryLoader
+from gen_models.errors import UserError
+from gen_models.models.interface import labels_of
+from gen_models.models.layers import PIXELS
+from gen_models.models.networks import ConvVAE, LinearVAE, one_hot
+
+
+class PseudoInputs(nn.Module):
+    """What is encoded to the prior's components: learned pixels and, if conditional, labels.
+
+    Kept as logits, so that training never leaves [0, 1].
+
+    Args:
+        count: Components of the prior.
+        classes: Columns of a label, which then are learned like pixels.
+    """
+
+    def __init__(self, count: int, classes: int) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.randn(count, PIXELS + classes))
+
+    def forward(self, network: LinearVAE | ConvVAE) -> tuple[Tensor, Tensor]:
+        """Means and log-variances of the components, (count, d) each."""
+        mu, logvar = network.encode(self.logits.sigmoid())
+        return mu.float(), logvar.float()
+
+    @torch.no_grad()
+    def start(self, loader: InMemoryLoader) -> None:
+        """Set them to the first training images and their labels.
+
+        Raises:
+            UserError: There are not so many.
+        """
+        count, columns = self.logits.shape
+        if count > len(loader.images):
+            raise UserError(
+                f"model.vamp_components={count}: there are {len(loader.images):,} training images: "
+                "choose no more"
+            )
+        first = loader.images[:count].flatten(1).float() / 255
+        if columns > PIXELS:
+            labels = None if loader.labels is None else loader.labels[:count]
+            first = torch.cat([first, one_hot(labels_of(Batch(first, labels)), first)], 1)
+        self.logits.copy_(first.clamp(0.01, 0.99).logit())
