@@ -40,6 +40,7 @@ from gen_models.training.validation import OBJECTIVE
 COMPONENTS = (1, 2, 5, 10, 20, 50, 100)  # of each mixture; in this order, as long as it helps
 FITTED = 20_000  # training images at most: more take minutes
 ITERATIONS = 100  # of expectation-maximisation, at most
+TOLERANCE = 0.01  # nats an image: an iteration that gains less is the last
 
 Say = Callable[[str], None]
 
@@ -179,7 +180,9 @@ def fit_mixtures(
         warnings.simplefilter("ignore", ConvergenceWarning)  # more iterations change no picture
         for index, part in enumerate(codes):
             start = derive_seed(seed, "mixture", index, count)
-            mixture = GaussianMixture(count, max_iter=ITERATIONS, random_state=start)
+            mixture = GaussianMixture(
+                count, tol=TOLERANCE, max_iter=ITERATIONS, random_state=start
+            )
             fitted.append(mixture.fit(part))
     total = sum(
         float(mixture.score_samples(part).sum())
@@ -190,7 +193,7 @@ def fit_mixtures(
         for name in ("weights_", "means_", "covariances_")
     )
     weights, means, covariances = stacked
-    factors = torch.linalg.cholesky(covariances)
+    factors = torch.linalg.cholesky(covariances).contiguous()
     return Mixtures(
         weights.float(), means.float(), factors.float(), total / sum(map(len, held_out))
     )
