@@ -180,9 +180,7 @@ def fit_mixtures(
         warnings.simplefilter("ignore", ConvergenceWarning)  # more iterations change no picture
         for index, part in enumerate(codes):
             start = derive_seed(seed, "mixture", index, count)
-            mixture = GaussianMixture(
-                count, tol=TOLERANCE, max_iter=ITERATIONS, random_state=start
-            )
+            mixture = GaussianMixture(count, tol=TOLERANCE, max_iter=ITERATIONS, random_state=start)
             fitted.append(mixture.fit(part))
     total = sum(
         float(mixture.score_samples(part).sum())

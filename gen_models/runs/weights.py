@@ -68,6 +68,12 @@ def load_model(
         ) from error
     if checkpoint not in ("last", "best"):
         raise UserError(f"checkpoint must be last or best, got {checkpoint!r}")
+    sampler = sampler and run.sampler.exists()
+    if sampler and checkpoint != "last":
+        raise UserError(
+            f"{run.sampler}: of the last epoch's weights, not of {checkpoint}.ckpt: gen-models "
+            f"fit-sampler {run.path} --remove goes back to the prior"
+        )
     file = run.weights if checkpoint == "last" else run.checkpoints / BEST
     if not file.exists():
         raise UserError(f"{file}: missing; this run has no {checkpoint} weights")
@@ -78,13 +84,8 @@ def load_model(
     model.eval()
     if not isinstance(model, GenerativeModel):
         raise UserError(f"{run.model}: {record['class']} has not the interface of a model")
-    if not (sampler and run.sampler.exists()):
+    if not sampler:
         return model
-    if checkpoint != "last":
-        raise UserError(
-            f"{run.sampler}: of the last epoch's weights, not of {checkpoint}.ckpt: gen-models "
-            f"fit-sampler {run.path} --remove goes back to the prior"
-        )
     assert isinstance(model, Encoder)
     name, tensors = read_sampler(run, model.latent_dim)
     return WithSampler(model, name, **tensors).eval()
