@@ -3,9 +3,7 @@
 metrics.json  evaluation.npz  figures/*.png  projector/  and "evaluation" in status.json.
 """
 
-import ctypes
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -89,7 +87,6 @@ def _evaluate(
     effort: Effort | None,
     say: Say,
 ) -> Evaluation:
-    _give_back_freed_memory()
     if isinstance(model, WithSampler):
         say(f"new images are drawn by its sampler, {model.name}")
     begin = perf_counter()
@@ -164,12 +161,3 @@ def _add(directory: RunDirectory, metrics: dict[str, float]) -> None:
 
 def _unmeasurable(directory: RunDirectory, error: ValueError) -> UserError:
     return UserError(f"{directory.path}: its images cannot be measured: {error}")
-
-
-def _give_back_freed_memory() -> None:
-    """Let glibc return each freed block of a MiB or more at once.
-
-    By itself it keeps blocks of up to 32 MiB, and evaluating a GAN then holds 600 MiB for nothing.
-    """
-    with suppress(OSError, AttributeError):  # another system, another allocator
-        ctypes.CDLL("libc.so.6").mallopt(-3, 2**20)  # M_MMAP_THRESHOLD of malloc.h
