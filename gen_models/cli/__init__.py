@@ -5,6 +5,7 @@ from gen_models.cli import export as export
 from gen_models.cli import images as images
 from gen_models.cli import measure as measure
 from gen_models.cli import runs as runs
+from gen_models.cli import sampler as sampler
 from gen_models.cli import search as search
 from gen_models.cli import study as study
 from gen_models.cli.app import app as app

@@ -14,16 +14,27 @@ def sample(
     output: Annotated[Path, typer.Option(help="A .npy or .png file.")] = Path("samples.npy"),
     count: Annotated[int, typer.Option(min=1, help="How many images.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
+    digit: Annotated[
+        int | None,
+        typer.Option("--digit", "--class", min=0, max=9, help="That a conditional model draws."),
+    ] = None,
     checkpoint: Weights = Checkpoint.last,
 ) -> None:
-    """Draw new images: a .npy of uint8 (count, 28, 28), or a .png with a grid of them."""
+    """Draw new images: a .npy of uint8 (count, 28, 28), or a .png with a grid of them.
+
+    A conditional model draws the digits 0 to 9 in turn; its grid has a row for each.
+    """
     from gen_models.evaluation import sampling
+    from gen_models.models.interface import is_conditional
+    from gen_models.models.sampler import WithSampler
     from gen_models.runs.weights import load_model
 
     sampling.check_output(output, {".npy", ".png"})
     model = load_model(run, checkpoint=checkpoint.value)
-    sampling.write_images(sampling.draw_images(model, count, seed), output)
-    typer.echo(f"{count} images in {output}")
+    images = sampling.draw_images(model, count, seed, digit)
+    sampling.write_images(images, output, in_turn=digit is None and is_conditional(model))
+    by = f", drawn by the sampler {model.name}" if isinstance(model, WithSampler) else ""
+    typer.echo(f"{count} images in {output}{by}")
 
 
 @app.command()
@@ -40,7 +51,7 @@ def reconstruct(
     from gen_models.runs.weights import load_model
 
     sampling.check_output(output, {".png"})
-    model = load_model(run, checkpoint=checkpoint.value)
+    model = load_model(run, checkpoint=checkpoint.value, sampler=False)
     data = RunDirectory(run).read_config()["data"]
     sampling.write_pairs(model, data["name"], data_root or data["root"], count, output)
     typer.echo(f"{count} pairs in {output}")

@@ -16,9 +16,11 @@ from gen_models.errors import UserError, first_line
 from gen_models.files import other_version, read_json
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import identity
+from gen_models.runs.sampler import read_record, sampler_measured_with
 
 HINT = "name run directories, or a folder of them such as outputs/mnist"
 FINISHED = ("done", "diverged")
+BY_PRIOR = (QUICK, "val/fid_lenet", "val/coverage", "val/missing_digits")  # whatever the sampler
 COLLAPSED = 5  # digits of ten
 
 
@@ -30,7 +32,7 @@ class Run:
     model: str  # its class in lower case
     phase: str
     seed: int
-    settings: dict[str, Any]  # runs.identity without the seed, plain and hashable
+    settings: dict[str, Any]  # runs.identity without the seed, and "sampler"; plain and hashable
     status: dict[str, Any] = field(repr=False)
     diverged: bool  # a loss stopped being finite
     metrics: dict[str, float] = field(repr=False)  # NaN throughout if the run diverged
@@ -110,6 +112,7 @@ def find_runs(paths: Sequence[str | Path]) -> Found:
             f"{path}: not evaluated, nor is any other run given: gen-models evaluate {path}"
         )
     notes += [f"{run.path}: not evaluated: gen-models evaluate {run.path}" for run in unmeasured]
+    notes += [line for run in runs if (line := _other_sampler(run))]
     return Found(_with_nan(runs), notes)
 
 
@@ -137,6 +140,11 @@ def read_run(path: Path) -> Run:
     seed = int(settings.pop("seed"))
     diverged = status["status"] == "diverged"
     metrics = {} if diverged else read_json(directory.metrics)
+    sampler = sampler_measured_with(status)
+    # Runs of one group need not have mixtures of one size: it is chosen for each.
+    settings["sampler"] = sampler.partition("-")[0] if sampler else None
+    if sampler:
+        metrics = {key: value for key, value in metrics.items() if not key.startswith(BY_PRIOR)}
     for key, value in metrics.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise UserError(f"{directory.metrics}: {key} is not a number: not one of our files")
@@ -176,6 +184,18 @@ def _check_comparable(runs: Sequence[Run]) -> None:
                 f"{twin.path} and {run.path}: the same settings and seed in two folders: "
                 "name one of them"
             )
+
+
+def _other_sampler(run: Run) -> str | None:
+    """What to say of a run that draws by another sampler than it was measured with."""
+    measured = sampler_measured_with(run.status)
+    now = read_record(RunDirectory(run.path)).get("name")
+    if measured == now or FID not in run.metrics:
+        return None
+    return (
+        f"{run.path}: measured with {measured or 'its prior'}, and draws by {now or 'its prior'} "
+        f"now: gen-models evaluate {run.path}"
+    )
 
 
 def _with_nan(runs: Sequence[Run]) -> list[Run]:

@@ -8,6 +8,7 @@ from gen_models.comparison.collect import Run
 from gen_models.comparison.metrics import metric
 from gen_models.comparison.settings import describe, short_name, show_value
 from gen_models.comparison.table import Group
+from gen_models.runs.sampler import sampler_measured_with
 
 SETTINGS = {  # setting -> what it is called here
     "data": "data set",
@@ -30,6 +31,7 @@ MACHINE = ("device", "threads", "machine")
 PACKAGES = ("python", "torch", "lightning", "gen-models")
 CODE = "code that trained it"
 UNKNOWN = "-"
+PRIOR = "prior"  # where a run has no sampler
 
 
 class Row(NamedTuple):
@@ -48,7 +50,7 @@ def card(groups: Sequence[Group]) -> list[Row]:
         cells = [", ".join(properties[name]) for properties in told]
         values = set(chain.from_iterable(properties[name] for properties in told))
         known: Literal["yes", "no"] = "yes" if len(values) == 1 else "no"
-        if values != {UNKNOWN}:
+        if values not in ({UNKNOWN}, {PRIOR}):
             rows.append(Row(name, cells, "unknown" if UNKNOWN in values else known))
     if len({group.model for group in groups}) > 1 and not mixed_fingerprints(groups):
         rows[-1] = Row(f"{CODE} (by model)", rows[-1].cells, "yes")  # each model's file is its own
@@ -71,7 +73,7 @@ def mixed_fingerprints(groups: Sequence[Group]) -> list[str]:
 
 def other_settings(group: Group) -> str:
     """What a group was trained with besides the card."""
-    told = {*SETTINGS, "model", "max_steps", "limit_val_batches"}
+    told = {*SETTINGS, "sampler", "model", "max_steps", "limit_val_batches"}
     return ", ".join(
         describe(key, value) if short_name(key) != "activation" else f"activation {value}"
         for key, value in group.settings.items()
@@ -86,6 +88,7 @@ def _properties(group: Group) -> dict[str, list[str]]:
         name: _texts(show_value(run.settings[key]) for run in runs)
         for key, name in SETTINGS.items()
     }
+    found["sampler"] = _texts(sampler_measured_with(run.status) or PRIOR for run in runs)
     found["training batches"] = _texts(run.status.get("steps") for run in runs)
     for cost in map(metric, COSTS):
         summary = group.summary(cost.key)

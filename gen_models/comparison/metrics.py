@@ -89,6 +89,9 @@ def _si(value: float) -> str:
 
 _KNOWN = [
     Metric(FID, "lower", "", "Fréchet distance to the test images in LeNet features", ".2f"),
+    Metric(
+        FID + "/within_class", "lower", "", "mean of that distance within each digit asked", ".2f"
+    ),
     Metric("kid_lenet", "lower", "", "kernel distance in the same features", ".4f"),
     Metric("coverage", "higher", "", "share of test images with a new image near by", ".3f"),
     Metric("recall", "higher", "", "share of test images among the new ones", ".3f"),
@@ -103,6 +106,7 @@ _KNOWN = [
     Metric("features/random_lenet", "lower", "", "in features of an untrained LeNet", ".2f"),
     Metric("label_kl", "lower", "nats", "digits drawn against digits in the test set", ".3f"),
     Metric("missing_digits", "lower", "", "digits that are (almost) never drawn", ".3g"),
+    Metric("class_accuracy", "higher", "", "share of images that show the digit asked", ".3f"),
     Metric("confidence", "real", "", "classifier's mean confidence in its label", ".3f"),
     Metric("laplacian_variance", "real", "", "sharpness: variance of the Laplacian", ".3f"),
     Metric("grey_share", "real", "", "share of pixels in (0.1, 0.9)", ".3f"),

@@ -50,6 +50,8 @@ def show_value(value: Any) -> str:
 def describe(key: str, value: Any) -> str:
     """A setting in words: "lr 0.0005", "50 epochs", "layers 256-512"."""
     text, name = show_value(value), short_name(key)
+    if name == "sampler" and value is None:
+        return "by its prior"
     words = {"max_epochs": f"{text} epochs", HIDDEN_DIMS: f"layers {text}", "activation": text}
     return words.get(name, f"{name} {text}")
 

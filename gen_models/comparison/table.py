@@ -107,6 +107,7 @@ def _named(family: Sequence[list[Run]]) -> list[Group]:
         same[0].settings
         for same in family
         if any(run.path.resolve().name == f"seed{run.seed}" for run in same)
+        and same[0].settings["sampler"] is None
     ]
     reference = plain[0] if len(plain) == 1 else None
     varied = varying(settings)

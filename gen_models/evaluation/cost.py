@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from gen_models.data.datasets import Split
 from gen_models.data.loader import InMemoryLoader
 from gen_models.models.interface import GenerativeModel, Periodic
+from gen_models.models.sampler import without_sampler
 from gen_models.seeding import generator
 
 TIMED = 1000  # images a timing
@@ -40,10 +41,11 @@ def measure_cost(model: GenerativeModel, batch: Split, status: dict[str, Any]) -
         sampling_seconds, wall time of 1,000 samples on the machine and the threads of the
         evaluation.
     """
-    assert isinstance(model, nn.Module)
-    per_step = step_flops(model, batch)
+    trained = without_sampler(model)
+    assert isinstance(trained, nn.Module)
+    per_step = step_flops(trained, batch)
     costs = {
-        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "parameters": sum(p.numel() for p in trained.parameters() if p.requires_grad),
         "sampling_parameters": sampling_parameters(model),
         "flops_per_step": per_step,
         "flops_per_sample": sample_flops(model),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from gen_models.evaluation.reference import QUICK_SAMPLES, Reference, reference,
 from gen_models.files import read_json, write_json
 from gen_models.metrics.pixels import as_bytes
 from gen_models.models.interface import Encoder, GenerativeModel, draw_fixed
+from gen_models.models.sampler import WithSampler
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.weights import load_model
 from gen_models.terminal import say as say_line
@@ -85,6 +87,8 @@ def _evaluate(
     effort: Effort | None,
     say: Say,
 ) -> Evaluation:
+    if isinstance(model, WithSampler):
+        say(f"new images are drawn by its sampler, {model.name}")
     begin = perf_counter()
     read_json(directory.metrics)  # damaged, it is said now, not after minutes
     datamodule, real = _real_images(directory, data_root, say)
@@ -107,11 +111,13 @@ def _evaluate(
     pictures.write_figures(directory)
     if isinstance(model, Encoder):
         pictures.write_projector(directory, model, real.test, real.labels)
-    record = {
+    record: dict[str, Any] = {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(perf_counter() - begin, 3),
         "classifier": real.classifier.record["sha256"],
     }
+    if isinstance(model, WithSampler):
+        record["sampler"] = model.name
     directory.write_status(evaluation=record | machine())
     return evaluation
 
@@ -119,11 +125,13 @@ def _evaluate(
 def evaluate_quickly(run: str | Path, *, data_root: str | Path | None = None, say: Say) -> None:
     """Measure 2,000 new images and the plain reconstruction; seconds. Keys: "quick/...".
 
+    The images are the prior's, whatever sampler the run has.
+
     Raises:
         UserError: As `evaluate_run`.
     """
     directory = RunDirectory(run)
-    model = load_model(run)
+    model = load_model(run, sampler=False)
     with directory.lock():
         datamodule, real = _real_images(directory, data_root, say, count=QUICK_SAMPLES)
         try:

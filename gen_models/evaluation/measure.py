@@ -33,10 +33,12 @@ from gen_models.models.interface import (
     Likelihood,
     draw,
     encode_means,
+    is_conditional,
     latent_means,
     noise_width,
     reconstruct,
 )
+from gen_models.models.sampler import without_sampler
 from gen_models.seeding import generator
 
 log = logging.getLogger(__name__)
@@ -111,6 +113,31 @@ def measure_generation(
             space.read(real.test), space.read(images)
         )
     return metrics, {"label_histogram": own}
+
+
+def measure_classes(model: GenerativeModel, real: Reference) -> dict[str, float]:
+    """Whether a conditional model draws the digits that are asked: those of the test images.
+
+    So there are as many new as test images of each digit. The floor of the distance within a class
+    is that of as many training images, which the classifier has seen; the best accuracy is the
+    classifier's own on the test images. Empty of a model that is not conditional.
+    """
+    if not is_conditional(model):
+        return {}
+    asked = real.labels
+    images = draw(model, len(asked), lambda start: generator("asked", start // CHUNK), asked)
+    seen, features = real.classifier.read(images), real.reading.features
+    counts = torch.bincount(asked).tolist()
+    chosen = [(real.train_labels == digit).nonzero()[:n, 0] for digit, n in enumerate(counts)]
+    train = torch.cat(chosen)
+    known = real.classifier.read(real.train[train]).features
+    within = distribution.within_class_distance
+    return {
+        "class_accuracy": (seen.labels == asked).double().mean().item(),
+        "real/class_accuracy": (real.reading.labels == asked).double().mean().item(),
+        "fid_lenet/within_class": within(features, seen.features, asked, asked),
+        "floor/fid_lenet/within_class": within(features, known, asked, real.train_labels[train]),
+    }
 
 
 def measure_reconstruction(
@@ -204,7 +231,8 @@ def measure(
     """Everything that is measured of one model.
 
     Args:
-        model: In eval mode, on the CPU.
+        model: In eval mode, on the CPU. A `WithSampler`'s encoder and likelihood are measured
+            with the prior that it was trained with; all else with its sampler.
         real: What to measure against.
         effort: Of the searches; None means the default.
         say: Called with a line before each part.
@@ -213,17 +241,19 @@ def measure(
     say(f"drawing {len(real.test):,} images and measuring their distance to the test images")
     images = _drawn(model, len(real.test))
     metrics, arrays = measure_generation(images, real)
+    metrics |= measure_classes(model, real)
     say(f"recreating {min(INVERTED, len(real.test))} test images")
     errors, per_image, recreated = measure_reconstruction(model, real, effort)
     metrics |= errors
     arrays |= per_image
     z = arrays["inversion_z"]
-    if isinstance(model, Encoder):
+    trained = without_sampler(model)
+    if isinstance(trained, Encoder):
         say("measuring its encoder")
-        encoded, per_image = measure_encoder(model, real, effort)
+        encoded, per_image = measure_encoder(trained, real, effort)
         metrics |= encoded
         arrays |= per_image
-        z = encode_means(model, real.test[:INVERTED], real.labels[:INVERTED])
+        z = encode_means(trained, real.test[:INVERTED], real.labels[:INVERTED])
     say("looking into the latent space")
     arrays |= measure_latent_space(model, real.test, z, labels=real.labels)
     arrays["test_labels"] = real.labels
@@ -237,6 +267,7 @@ def measure(
 def measure_quick(model: GenerativeModel, real: Reference) -> dict[str, float]:
     """Distances of as many new images as `real` has, and the encoder's reconstruction."""
     metrics, _ = measure_generation(_drawn(model, len(real.test)), real)
+    metrics |= measure_classes(model, real)
     if isinstance(model, Encoder):
         images = real.test[:INVERTED]
         errors = image_errors(images, reconstruct(model, images, real.labels[:INVERTED]))

@@ -26,6 +26,7 @@ class Reference:
         validation: Seen by neither.
         test: At most as many as a measurement has new images.
         labels: Of `test`, (n,) int64.
+        train_labels: Of `train`.
         classifier: Of all metrics without another name.
         spaces: Other eyes, by name; none for a quick measurement.
     """
@@ -34,6 +35,7 @@ class Reference:
     validation: Tensor
     test: Tensor
     labels: Tensor
+    train_labels: Tensor
     classifier: Classifier
     spaces: dict[str, FeatureSpace] = field(default_factory=dict)
 
@@ -60,7 +62,14 @@ def reference(
         splits[name].images.float().div_(255) for name in ("train", "validation", "test")
     )
     chosen = torch.randperm(len(test), generator=generator("test order"))[:count]
-    return Reference(train, validation, test[chosen], splits["test"].labels[chosen], classifier)
+    return Reference(
+        train=train,
+        validation=validation,
+        test=test[chosen],
+        labels=splits["test"].labels[chosen],
+        train_labels=splits["train"].labels,
+        classifier=classifier,
+    )
 
 
 def with_other_eyes(real: Reference, data_name: str, root: Path) -> Reference:

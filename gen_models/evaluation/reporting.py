@@ -4,6 +4,7 @@ from rich.table import Table
 
 from gen_models.files import read_json
 from gen_models.runs.directory import RunDirectory
+from gen_models.runs.sampler import sampler_measured_with
 from gen_models.terminal import say, show
 
 UNINFORMATIVE = ("precision", "density", "samples")  # pixel noise has a precision of 0.85
@@ -15,8 +16,8 @@ def show_evaluation(directory: RunDirectory, metrics: dict[str, float]) -> None:
     table = Table("generation", "this run", "real images", "PCA Gaussian", "pixel noise")
     for name in [key.removeprefix("floor/") for key in metrics if key.startswith("floor/")]:
         if name not in UNINFORMATIVE and not name.endswith(("/low", "/high")):
-            row = [metrics[name], *(metrics[f"{bound}/{name}"] for bound in bounds)]
-            table.add_row(name, *(f"{value:.4g}" for value in row))
+            row = [metrics.get(key) for key in (name, *(f"{bound}/{name}" for bound in bounds))]
+            table.add_row(name, *("-" if value is None else f"{value:.4g}" for value in row))
     show(table)
     ways = [key.removesuffix("/mse") for key in metrics if key.endswith("/mse")]
     table = Table("reconstruction", "mse", "psnr, dB", "ssim")
@@ -27,7 +28,7 @@ def show_evaluation(directory: RunDirectory, metrics: dict[str, float]) -> None:
         key for key in metrics if key.startswith(("likelihood/", "grey_pixels/", "grey_density/"))
     ]
     inversion = [f"inversion/{name}" for name in ("radius", "control_mse", "control_share")]
-    for key in [*others, "active_units", *inversion]:
+    for key in ["class_accuracy", "real/class_accuracy", *others, "active_units", *inversion]:
         if key in metrics:
             say(f"  {key} {metrics[key]:.4f}")
     for key in [key for key in metrics if key.startswith("cost/")]:
@@ -36,6 +37,8 @@ def show_evaluation(directory: RunDirectory, metrics: dict[str, float]) -> None:
         f"  {int(metrics['samples']):,} new images against as many test images; "
         f"the floor: {int(metrics['floor/samples']):,}"
     )
+    if sampler := sampler_measured_with(directory.read_status()):
+        say(f"  new images were drawn by its sampler, {sampler}")
     say(f"  {directory.metrics}")
     for picture in sorted(directory.figures.glob("*.*")):
         say(f"  {picture}")

@@ -6,6 +6,7 @@ from math import ceil
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -13,7 +14,15 @@ from gen_models import figures
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
 from gen_models.metrics.pixels import as_bytes
-from gen_models.models.interface import Encoder, GenerativeModel, draw, reconstruct
+from gen_models.models.interface import (
+    Encoder,
+    GenerativeModel,
+    draw,
+    is_conditional,
+    reconstruct,
+)
+from gen_models.models.networks import CLASSES
+from gen_models.models.sampler import without_sampler
 from gen_models.seeding import generator
 
 ZOOM = 3  # screen pixels a pixel
@@ -27,20 +36,56 @@ def check_output(path: Path, endings: set[str]) -> None:
         raise UserError(f"--output {path}: there is no folder {path.parent}")
 
 
-def draw_images(model: GenerativeModel, count: int, seed: int) -> Tensor:
-    """New images, (count, 1, 28, 28) in [0, 1]; of one seed, more images begin with the same."""
-    return draw(model, count, lambda start: generator("sample", seed, start))
+def draw_images(model: GenerativeModel, count: int, seed: int, digit: int | None = None) -> Tensor:
+    """New images, (count, 1, 28, 28) in [0, 1]; of one seed, more images begin with the same.
+
+    Args:
+        model: In eval mode.
+        count: How many.
+        seed: Of the noise.
+        digit: The class that a conditional model shall draw; None: 0 to 9 in turn.
+
+    Raises:
+        UserError: A digit is asked of a model that is not conditional.
+    """
+    labels = None
+    if is_conditional(model):
+        labels = torch.arange(count) % CLASSES if digit is None else torch.full((count,), digit)
+    elif digit is not None:
+        name = type(without_sampler(model)).__name__
+        raise UserError(
+            f"--digit {digit}: this {name} is not conditional, so none can be asked of it: name a "
+            "run that was trained with model.conditional=true"
+        )
+    return draw(model, count, lambda start: generator("sample", seed, start), labels)
 
 
-def write_images(images: Tensor, path: Path) -> None:
-    """Write (n, 1, 28, 28) images in [0, 1] as .npy, uint8 (n, 28, 28), or as a .png grid."""
+def write_images(images: Tensor, path: Path, *, in_turn: bool = False) -> None:
+    """Write (n, 1, 28, 28) images in [0, 1] as .npy, uint8 (n, 28, 28), or as a .png grid.
+
+    Args:
+        images: The images.
+        path: The file.
+        in_turn: They show the digits 0 to 9 in turn: the grid has a row for each.
+    """
     pixels = as_bytes(images).numpy()
     with _writing(path):
         if path.suffix == ".npy":
             np.save(path, pixels)
         else:
-            grid = figures.tile(pixels, ceil(len(pixels) ** 0.5))
+            grid = (
+                _rows_by_digit(pixels)
+                if in_turn
+                else figures.tile(pixels, ceil(len(pixels) ** 0.5))
+            )
             Image.fromarray(grid.repeat(ZOOM, 0).repeat(ZOOM, 1)).save(path)
+
+
+def _rows_by_digit(pixels: np.ndarray) -> np.ndarray:
+    rows = min(CLASSES, len(pixels))
+    grey = np.full((-len(pixels) % rows, *pixels.shape[1:]), figures.GREY, pixels.dtype)
+    columns = np.concatenate([pixels, grey]).reshape(-1, rows, *pixels.shape[1:])
+    return figures.tile(columns.swapaxes(0, 1).reshape(-1, *pixels.shape[1:]), len(columns))
 
 
 def write_pairs(

@@ -14,6 +14,7 @@ from gen_models.explorer.content import Run, page_content
 from gen_models.metrics.classifier import Classifier, classifier_path, load_classifier
 from gen_models.models.interface import Encoder
 from gen_models.runs.directory import RunDirectory
+from gen_models.runs.sampler import read_record
 from gen_models.runs.weights import load_model
 from gen_models.training.reporting import run_title
 
@@ -87,7 +88,7 @@ def _read_runs(paths: Sequence[Path]) -> list[Run]:
         raise UserError(f"{paths[0]}: given twice: name two runs, or one")
     runs = []
     for path in paths:
-        model = load_model(path)
+        model = load_model(path, sampler=False)
         config = RunDirectory(path).read_config()
         title = run_title(config)
         runs.append(Run(title, path, model, config["data"]["name"], config["data"]["root"]))
@@ -105,6 +106,11 @@ def _left_out(runs: Sequence[Run], classifier: Classifier | None) -> list[str]:
     """What these runs cannot show, a sentence each."""
     said = []
     for run in runs:
+        if sampler := read_record(RunDirectory(run.path)):
+            said.append(
+                f"{run.title} has the sampler {sampler['name']}, which the page leaves out: it "
+                "draws from the prior."
+            )
         if not isinstance(run.model, Encoder):
             said.append(
                 f"{run.title} has no encoder, so a given digit is recreated by a search for z."

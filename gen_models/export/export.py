@@ -27,6 +27,7 @@ from gen_models.files import write_json
 from gen_models.metrics.classifier import Classifier, classifier_path, load_classifier
 from gen_models.models.interface import draw_fixed
 from gen_models.runs.directory import RunDirectory
+from gen_models.runs.sampler import read_record, sampler_measured_with
 from gen_models.runs.weights import load_model
 from gen_models.training.reporting import machine
 
@@ -59,8 +60,15 @@ def export_run(
     """
     check_installed(FORMATS[kind])
     _check_output(output, overwrite)
-    model = load_model(run_dir)
+    model = load_model(run_dir, sampler=False)
     run = RunDirectory(run_dir)
+    status = run.read_status()
+    if sampler := read_record(run).get("name") or sampler_measured_with(status):
+        raise UserError(
+            f"{run.path}: has, or was measured with, the sampler {sampler}, and an export draws "
+            f"from the prior: gen-models fit-sampler {run.path} --remove and gen-models evaluate "
+            f"{run.path}, then export it"
+        )
     data = run.read_config()["data"]
     classifier = _classifier(data["name"], data_root or data["root"], say)
     with _whole_or_not_at_all(output) as folder:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen_models.data.loader import Batch
@@ -25,7 +26,7 @@ class GenerativeModel(Protocol):
 
     Attributes:
         latent_dim: Width of z. A conditional model's z carries the label too, so that `decode`
-            needs nothing else; `prior` then appends it.
+            needs nothing else; `prior` then appends it, one-hot, as the last ten columns.
     """
 
     latent_dim: int
@@ -127,18 +128,27 @@ def eval_mode(model: GenerativeModel) -> Iterator[None]:
 
 
 @torch.no_grad()
-def draw(model: GenerativeModel, count: int, noise: Callable[[int], torch.Generator]) -> Tensor:
+def draw(
+    model: GenerativeModel,
+    count: int,
+    noise: Callable[[int], torch.Generator],
+    labels: Tensor | None = None,
+) -> Tensor:
     """New images, (count, 1, 28, 28) in [0, 1]; a longer draw begins with a shorter one's images.
 
     Args:
         model: In eval mode.
         count: How many.
         noise: The generator of each chunk, by the index of its first image.
+        labels: (count,) int64, what a conditional model shall draw; without, it draws them too.
     """
-    chunks = [
-        model.sample(CHUNK, noise(start))[: count - start].float()
-        for start in range(0, count, CHUNK)
-    ]
+    chunks = []
+    for start in range(0, count, CHUNK):
+        wanted = None
+        if labels is not None:
+            wanted = labels[start : start + CHUNK]
+            wanted = F.pad(wanted, (0, CHUNK - len(wanted)))  # the noise is that of a whole chunk
+        chunks.append(model.sample(CHUNK, noise(start), wanted)[: count - start].float())
     return torch.cat(chunks)
 
 
@@ -158,6 +168,11 @@ def noise_width(model: GenerativeModel) -> int:
     every = torch.arange(CLASSES)
     last = model.prior(CLASSES, generator("labels"), every)[:, -CLASSES:]
     return model.latent_dim - CLASSES * torch.equal(last.cpu(), torch.eye(CLASSES))
+
+
+def is_conditional(model: GenerativeModel) -> bool:
+    """Whether the model draws the class that is asked: its z then ends with the labels."""
+    return noise_width(model) < model.latent_dim
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 config.yaml  architecture.txt  status.json  train.log  events.out.tfevents.*
 checkpoints/{latest,latest-previous,best}.ckpt   model.safetensors + model.json
-metrics.json  evaluation.npz  figures/*.png  projector/
+metrics.json  evaluation.npz  figures/*.png  projector/  sampler.safetensors
 """
 
 import fcntl
@@ -35,6 +35,7 @@ class RunDirectory:
         self.checkpoints = self.path / "checkpoints"
         self.weights = self.path / "model.safetensors"
         self.model = self.path / "model.json"
+        self.sampler = self.path / "sampler.safetensors"
         self.metrics = self.path / "metrics.json"
         self.figures = self.path / "figures"
 

@@ -10,6 +10,7 @@ from gen_models.errors import UserError
 from gen_models.files import read_json
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import model_name
+from gen_models.runs.sampler import sampler_measured_with
 
 DISTANCES = {"fid_lenet": "test", "quick/fid_lenet": "quick", "val/fid_lenet": "val"}
 
@@ -27,7 +28,8 @@ class Listed(NamedTuple):
         epochs: Epochs at the end.
         left: Seconds of training that are left, of a run that is running or stopped.
         distance: `fid_lenet` on the test images, else on the validation images.
-        images: Which images that distance is to: "test", "quick" (fewer test images) or "val".
+        images: Which images that distance is to: "test", "quick" (fewer test images) or "val";
+            and the sampler that drew the new ones, if it is not the prior.
     """
 
     path: Path
@@ -75,8 +77,13 @@ def _listed(run: RunDirectory) -> Listed:
         epochs,
         _left(run, status, epochs, state),
         metrics[key] if key else None,
-        DISTANCES[key] if key else "",
+        _images(key, status) if key else "",
     )
+
+
+def _images(key: str, status: dict[str, Any]) -> str:
+    sampler = sampler_measured_with(status) if key == "fid_lenet" else None
+    return f"{DISTANCES[key]}, {sampler}" if sampler else DISTANCES[key]
 
 
 def _left(run: RunDirectory, status: dict[str, Any], epochs: int, state: str) -> float | None:

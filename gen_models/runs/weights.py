@@ -18,9 +18,11 @@ from safetensors.torch import save as to_bytes
 
 from gen_models.errors import UserError, first_line
 from gen_models.files import read_json, write_json
-from gen_models.models.interface import GenerativeModel
+from gen_models.models.interface import Encoder, GenerativeModel
+from gen_models.models.sampler import WithSampler
 from gen_models.runs.checkpoints import BEST
 from gen_models.runs.directory import RunDirectory
+from gen_models.runs.sampler import read_sampler
 
 ALLOWED = "GEN_MODELS_IMPORT"  # other modules that hold models, separated by commas
 OLD_MODULES = {"gen_models.gan": "gen_models.models.gan", "gen_models.vae": "gen_models.models.vae"}
@@ -36,13 +38,18 @@ def save_model(run: RunDirectory, model: pl.LightningModule) -> None:
     write_json(run.model, {"class": name, "arguments": dict(model.hparams)})
 
 
-def load_model(run_dir: str | Path, *, checkpoint: str = "last") -> GenerativeModel:
+def load_model(
+    run_dir: str | Path, *, checkpoint: str = "last", sampler: bool = True
+) -> GenerativeModel:
     """Rebuild a trained model, in eval mode on the CPU.
 
     Args:
-        run_dir: A run directory; `model.json` and `model.safetensors` are all that is read.
+        run_dir: A run directory; `model.json`, `model.safetensors` and, where there is one,
+            `sampler.safetensors` are all that is read.
         checkpoint: "last": the last epoch's weights, as in every metric. "best": those of
             `checkpoints/best.ckpt`, an extra.
+        sampler: A run with a sampler gives a `WithSampler`, whose `model` is the trained one;
+            without, the trained model itself, which draws from its prior.
 
     Raises:
         UserError: Not a finished run, or a file that is not ours.
@@ -61,6 +68,12 @@ def load_model(run_dir: str | Path, *, checkpoint: str = "last") -> GenerativeMo
         ) from error
     if checkpoint not in ("last", "best"):
         raise UserError(f"checkpoint must be last or best, got {checkpoint!r}")
+    sampler = sampler and run.sampler.exists()
+    if sampler and checkpoint != "last":
+        raise UserError(
+            f"{run.sampler}: of the last epoch's weights, not of {checkpoint}.ckpt: gen-models "
+            f"fit-sampler {run.path} --remove goes back to the prior"
+        )
     file = run.weights if checkpoint == "last" else run.checkpoints / BEST
     if not file.exists():
         raise UserError(f"{file}: missing; this run has no {checkpoint} weights")
@@ -71,7 +84,11 @@ def load_model(run_dir: str | Path, *, checkpoint: str = "last") -> GenerativeMo
     model.eval()
     if not isinstance(model, GenerativeModel):
         raise UserError(f"{run.model}: {record['class']} has not the interface of a model")
-    return model
+    if not sampler:
+        return model
+    assert isinstance(model, Encoder)
+    name, tensors = read_sampler(run, model.latent_dim)
+    return WithSampler(model, name, **tensors).eval()
 
 
 def _read_weights(file: Path) -> dict[str, torch.Tensor]:

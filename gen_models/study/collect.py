@@ -70,7 +70,14 @@ def collect(study: Study, runs: Iterable[PlannedRun], folder: Path) -> Table:
     finished = {(each.arm, each.seed): each for each in runs if each.state in FINISHED}
     new = set()
     for key, planned in finished.items():
-        row = _row(planned, read_run(planned.path), rows.get(key))
+        run = read_run(planned.path)
+        if run.settings["sampler"]:
+            raise UserError(
+                f"{planned.path}: measured with a sampler, and a study is of the models alone: "
+                f"gen-models fit-sampler {planned.path} --remove, gen-models evaluate "
+                f"{planned.path}"
+            )
+        row = _row(planned, run, rows.get(key))
         if row != rows.get(key):
             new.add(key)
             rows[key] = row

@@ -156,6 +156,14 @@ def test_rows_outlive_their_runs_and_are_replaced_by_the_same_run_alone(tmp_path
     assert (out / "runs.csv").read_bytes() == before  # to the byte
 
 
+def test_a_run_that_was_measured_with_a_sampler_is_refused(tmp_path: Path) -> None:
+    study, runs = small(tmp_path), tmp_path / "runs"
+    edit(make(runs, 1, 1) / "status.json", evaluation={"finished": "then", "sampler": "gmm-5"})
+    with pytest.raises(UserError, match="measured with a sampler, and a study is of the models"):
+        collect(study, plan(study, composed, runs), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_other_test_images_are_refused(tmp_path: Path) -> None:
     study, runs = small(tmp_path), tmp_path / "runs"
     make(runs, 1, 1)

@@ -1,0 +1,214 @@
+"""Fits a run's sampler: Gaussian mixtures on what its encoder makes of training images.
+
+Ghosh et al. 2020, section 4, fit the same to the codes of their autoencoders; Dai & Wipf 2019,
+"Diagnosing and Enhancing VAE Models", a second VAE to draws of q(z | x). Fitted here to the means:
+the decoder of a mean makes no blur of the posterior's noise, and units that the encoder does not
+use stay at rest. Choices are made on the validation images; the test images are not read.
+"""
+
+import warnings
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gen_models.data.datasets import Split
+from gen_models.data.module import MNISTDataModule
+from gen_models.errors import UserError, first_line
+from gen_models.metrics.classifier import Classifier
+from gen_models.metrics.distribution import frechet_distance
+from gen_models.models.interface import (
+    Encoder,
+    GenerativeModel,
+    eval_mode,
+    is_conditional,
+    latent_means,
+)
+from gen_models.models.networks import CLASSES
+from gen_models.models.sampler import WithSampler
+from gen_models.runs.directory import RunDirectory
+from gen_models.runs.sampler import write_sampler
+from gen_models.runs.weights import load_model
+from gen_models.seeding import derive_seed, generator
+from gen_models.training.classifier import find_classifier
+from gen_models.training.validation import OBJECTIVE
+
+COMPONENTS = (1, 2, 5, 10, 20, 50, 100)  # of each mixture; in this order, as long as it helps
+FITTED = 20_000  # training images at most: more take minutes
+ITERATIONS = 100  # of expectation-maximisation, at most
+TOLERANCE = 0.01  # nats an image: an iteration that gains less is the last
+
+Say = Callable[[str], None]
+
+
+class Mixtures(NamedTuple):
+    """A Gaussian mixture with full covariances for each of c classes."""
+
+    weights: Tensor  # (c, k), which sum to 1
+    means: Tensor  # (c, k, d)
+    factors: Tensor  # (c, k, d, d), lower Cholesky factors of the covariances
+    log_likelihood: float  # nats, mean over the held-out codes
+
+
+@torch.random.fork_rng(devices=[])
+def fit_sampler(
+    run: str | Path,
+    *,
+    kind: str,
+    seed: int = 0,
+    data_root: str | Path | None = None,
+    say: Say,
+) -> None:
+    """Fit a sampler and keep it in the run, from which everything then draws by it.
+
+    Args:
+        run: A finished run's directory.
+        kind: "normal", one Gaussian; "gmm", a mixture of so many that the validation images'
+            codes are likeliest. A conditional model has one a class, all of one size.
+        seed: Of the training images that are picked, and of the fit.
+        data_root: Folder of the data sets; None means the run's.
+        say: Called with a line for each step.
+
+    Raises:
+        UserError: Not a finished run, or its model has no encoder.
+    """
+    directory = RunDirectory(run)
+    model = load_model(run, sampler=False)
+    if not isinstance(model, Encoder):
+        raise UserError(
+            f"{directory.path}: a {type(model).__name__} has no encoder, so no sampler can be "
+            "fitted: name a VAE's run"
+        )
+    with directory.lock():
+        data = directory.read_config()["data"]
+        datamodule = MNISTDataModule(name=data["name"], root=data_root or data["root"])
+        datamodule.prepare_data()
+        datamodule.setup()
+        train, held_out = datamodule.splits["train"], datamodule.splits["validation"]
+        picked = torch.randperm(len(train.images), generator=generator(seed, "sampler"))[:FITTED]
+        train = Split(train.images[picked], train.labels[picked])
+        say(f"fitting to the encoder's means of {len(picked):,} training images")
+        codes, held_codes = (_codes(model, split) for split in (train, held_out))
+        counts = COMPONENTS if kind == "gmm" else (1,)
+        try:
+            tried = choose_mixtures(codes, held_codes, counts, seed=seed, say=say)
+        except ValueError as error:  # of scikit-learn
+            raise UserError(f"{directory.path}: cannot be fitted: {first_line(error)}") from error
+        count, best = max(tried.items(), key=lambda item: item[1].log_likelihood)
+        name = f"gmm-{count}" if kind == "gmm" else kind
+        tensors = best._asdict()
+        del tensors["log_likelihood"]
+        say("measuring it on the validation images")
+        classifier = find_classifier(datamodule, say)
+        sampled = WithSampler(model, name, **tensors)
+        found = {
+            drawn: validation_distance(each, held_out.images, classifier)
+            for drawn, each in {"prior": model, name: sampled}.items()
+        }
+        record = {
+            "name": name,
+            "kind": kind,
+            "components": count,
+            "held_out_log_likelihood": {k: each.log_likelihood for k, each in tried.items()},
+            "seed": seed,
+            "images": len(picked),
+            OBJECTIVE: found,
+            "scikit-learn": version("scikit-learn"),
+        }
+        write_sampler(directory, tensors, record)
+    for drawn, distance in found.items():
+        say(f"  {OBJECTIVE} {distance:.2f} by {drawn}")
+    say(f"  {directory.sampler}")
+
+
+def remove_sampler(run: str | Path) -> None:
+    """Delete a run's sampler: it draws from its prior again.
+
+    Raises:
+        UserError: It has none.
+    """
+    directory = RunDirectory(run)
+    if not directory.sampler.exists():
+        raise UserError(f"{directory.path}: has no sampler: it draws from its prior")
+    with directory.lock():
+        directory.sampler.unlink()
+
+
+def choose_mixtures(
+    codes: list[np.ndarray],
+    held_out: list[np.ndarray],
+    counts: tuple[int, ...],
+    *,
+    seed: int,
+    say: Say = lambda line: None,
+) -> dict[int, Mixtures]:
+    """Mixtures of growing size, until the held-out codes get no likelier.
+
+    Args:
+        codes: Of each class, (n, d) float64.
+        held_out: Of each class too.
+        counts: Components of each mixture that may be tried, in order.
+        seed: Of the starts.
+        say: Called with a line for each size.
+    """
+    tried: dict[int, Mixtures] = {}
+    for count in counts:
+        if count > min(map(len, codes)):
+            break
+        made = fit_mixtures(codes, held_out, count, seed=seed)
+        say(f"  components {count}: {made.log_likelihood:.2f} nats a validation image")
+        better = all(made.log_likelihood > each.log_likelihood for each in tried.values())
+        tried[count] = made
+        if not better:
+            break
+    return tried
+
+
+def fit_mixtures(
+    codes: list[np.ndarray], held_out: list[np.ndarray], count: int, *, seed: int
+) -> Mixtures:
+    """A mixture of `count` Gaussians for each class, by scikit-learn; arguments as above."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    fitted = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # more iterations change no picture
+        for index, part in enumerate(codes):
+            start = derive_seed(seed, "mixture", index, count)
+            mixture = GaussianMixture(count, tol=TOLERANCE, max_iter=ITERATIONS, random_state=start)
+            fitted.append(mixture.fit(part))
+    total = sum(
+        float(mixture.score_samples(part).sum())
+        for mixture, part in zip(fitted, held_out, strict=True)
+    )
+    stacked = (
+        torch.from_numpy(np.stack([getattr(mixture, name) for mixture in fitted]))
+        for name in ("weights_", "means_", "covariances_")
+    )
+    weights, means, covariances = stacked
+    factors = torch.linalg.cholesky(covariances).contiguous()
+    return Mixtures(
+        weights.float(), means.float(), factors.float(), total / sum(map(len, held_out))
+    )
+
+
+@torch.no_grad()
+def validation_distance(model: GenerativeModel, images: Tensor, classifier: Classifier) -> float:
+    """`val/fid_lenet` as while training: as many new images, of the same noise."""
+    assert isinstance(model, torch.nn.Module)
+    with eval_mode(model):
+        made = model.sample(len(images), generator("validation distance")).float()
+    return frechet_distance(classifier.read(images).features, classifier.read(made).features)
+
+
+def _codes(model: Encoder, split: Split) -> list[np.ndarray]:
+    """The encoder's means, (n, d) float64; of a conditional model by class, without the label."""
+    means = latent_means(model, split.images.float() / 255, split.labels).double()
+    if not is_conditional(model):
+        return [means.numpy()]
+    return [means[split.labels == label].numpy() for label in range(CLASSES)]
