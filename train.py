@@ -30,7 +30,7 @@ def main(config: DictConfig) -> float | None:
                 return None
             from gen_models import evaluation
 
-            evaluation.evaluate_trained(run, job.config["evaluate"])
+            evaluation.evaluate_trained(run, job.config["evaluate"], job.config["sampler"])
         if not in_sweep():
             evaluation.suggest(run)
         return run.read_status().get("objective")

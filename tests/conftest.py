@@ -75,7 +75,7 @@ def train(*overrides: str) -> float | None:
     with training.stopped_by_signals():
         run = training.train(config, defaults=composed(*groups), build=instantiate)
         assert run is not None
-        evaluation.evaluate_trained(run, config["evaluate"] or "full")
+        evaluation.evaluate_trained(run, config["evaluate"] or "full", config["sampler"])
     objective: float | None = run.read_status().get("objective")
     return objective
 

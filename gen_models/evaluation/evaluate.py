@@ -18,6 +18,7 @@ from gen_models.errors import UserError
 from gen_models.evaluation import pictures, reporting
 from gen_models.evaluation.bounds import find_bounds
 from gen_models.evaluation.cost import measure_cost
+from gen_models.evaluation.fit_sampler import fit_sampler
 from gen_models.evaluation.measure import Effort, Evaluation, measure, measure_quick, prefixed
 from gen_models.evaluation.reference import QUICK_SAMPLES, Reference, reference, with_other_eyes
 from gen_models.files import read_json, write_json
@@ -25,6 +26,7 @@ from gen_models.metrics.pixels import as_bytes
 from gen_models.models.interface import Encoder, GenerativeModel, draw_fixed
 from gen_models.models.sampler import WithSampler
 from gen_models.runs.directory import RunDirectory
+from gen_models.runs.sampler import read_record
 from gen_models.runs.weights import load_model
 from gen_models.terminal import say as say_line
 from gen_models.training.classifier import find_classifier
@@ -33,16 +35,20 @@ from gen_models.training.reporting import machine
 Say = Callable[[str], None]
 
 
-def evaluate_trained(directory: RunDirectory, how: str) -> None:
+def evaluate_trained(directory: RunDirectory, how: str, sampler: str | None = None) -> None:
     """Measure what is not measured yet of a run that has just been trained, or stands.
 
     Args:
         directory: The run.
         how: "full"; "quick"; "none".
+        sampler: Kind of the sampler that it shall have, fitted first; None leaves it as it is.
     """
     if directory.read_status()["status"] != "done":
         return  # kept as it is
     known = read_json(directory.metrics)
+    if sampler and read_record(directory).get("kind") != sampler:
+        fit_sampler(directory.path, kind=sampler, say=say_line)
+        known = {}  # measured by the prior, or by another sampler
     if how == "full" and "fid_lenet" not in known:
         evaluation = evaluate_run(directory.path, say=say_line)
         reporting.show_evaluation(directory, evaluation.metrics)

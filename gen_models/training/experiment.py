@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from gen_models.checks import check_bool, check_dims, check_number, check_whole
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError, first_line, raise_if_out_of_memory
+from gen_models.models.interface import Encoder
 from gen_models.runs.checkpoints import newest_readable
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.fingerprint import fingerprint
@@ -21,6 +22,7 @@ from gen_models.training.trainer import build_trainer, seed_weights
 
 PRECISIONS = ("32-true", "bf16-mixed")
 EVALUATIONS = ("full", "quick", "none")
+SAMPLERS = (None, "gmm", "normal")
 PASSED_ON = ("hidden_dims", "lr", "activation")  # options whose value the model's YAML takes
 
 Build = Callable[[dict[str, Any]], Any]
@@ -65,6 +67,11 @@ def assemble(
                 f"{key}={value}: the model {model_name(config)} takes no {key}, or another option "
                 "of it replaces this one: leave it out"
             )
+    if config["sampler"] and not isinstance(model, Encoder):
+        raise UserError(
+            f"sampler={config['sampler']}: the model {model_name(config)} has no encoder, so no "
+            "sampler can be fitted: leave it out"
+        )
     directory = RunDirectory(run_path(config, defaults))
     status = directory.read_status().get("status")
     stands = status in ("done", "diverged") and not config["overwrite"]
@@ -147,6 +154,9 @@ def _check(config: dict[str, Any], defaults: dict[str, Any]) -> None:
         raise UserError(
             f"evaluate must be one of {', '.join(EVALUATIONS)}, got {config['evaluate']!r}"
         )
+    if config["sampler"] not in SAMPLERS:
+        known = ", ".join(map(str, SAMPLERS[1:]))
+        raise UserError(f"sampler must be null or one of {known}, got {config['sampler']!r}")
     for key, value in (("precision", config["precision"]), ("precision", trainer["precision"])):
         if value not in PRECISIONS:
             raise UserError(f"{key} must be one of {', '.join(PRECISIONS)}, got {value!r}")
