@@ -98,7 +98,7 @@ def find_runs(paths: Sequence[str | Path]) -> Found:
                 if path == given:
                     raise
                 notes.append(f"left out: {error}")
-    runs = list(found.values())
+    runs = _with_all_settings(list(found.values()))
     if not runs:
         named = ", ".join(map(str, paths))
         raise UserError(f"{named}: no run to compare here ({notes[0]}): {HINT}")
@@ -152,6 +152,12 @@ def read_run(path: Path) -> Run:
         metrics.setdefault("cost/seconds", status["seconds"])
     model, phase = str(settings["model"]), str(config["phase"])
     return Run(path, model, phase, seed, settings, status, diverged, metrics)
+
+
+def _with_all_settings(runs: list[Run]) -> list[Run]:
+    """The same runs; a setting that older code did not know is None."""
+    every = dict.fromkeys(key for run in runs for key in run.settings)
+    return [replace(run, settings={key: run.settings.get(key) for key in every}) for run in runs]
 
 
 def _directories(folder: Path) -> Iterator[Path]:

@@ -9,6 +9,8 @@ from gen_models.comparison.metrics import HEADLINES, Metric
 from gen_models.comparison.statistics import LEVEL, Superiority, superiority
 from gen_models.comparison.table import Group, Summary, show_median
 
+LOSS_IS = ("model.likelihood", "model.binarize", "model.beta", "model.iwae_samples")
+LOSSES = ("test/loss", "test/recon", "test/kl", "val/loss")
 RESAMPLES = 1000  # there are many verdicts
 
 
@@ -39,7 +41,8 @@ class Pair(NamedTuple):
 def judge(groups: Sequence[Group], keys: Sequence[str], bounds: dict[str, float]) -> list[Pair]:
     """Every pair that is worth a verdict, with its verdicts.
 
-    Models within a phase, phases within a model, variants against their phase's reference.
+    Models within a phase, phases within a model, variants against their phase's reference. Losses
+    of other definitions (LOSS_IS) are not set against one another.
 
     Args:
         groups: Every group of the comparison.
@@ -56,7 +59,9 @@ def judge(groups: Sequence[Group], keys: Sequence[str], bounds: dict[str, float]
             pairs.append((group, against))
     found = []
     for one, other in pairs:
-        told = [verdict(one, other, key, bounds.get(f"real/{key}")) for key in keys]
+        same = all(one.settings.get(key) == other.settings.get(key) for key in LOSS_IS)
+        fit = [key for key in keys if same or key not in LOSSES]
+        told = [verdict(one, other, key, bounds.get(f"real/{key}")) for key in fit]
         found.append(Pair(one, other, [each for each in told if each]))
     return found
 

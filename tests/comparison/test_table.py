@@ -60,6 +60,33 @@ def test_a_network_written_out_is_the_same_network(tmp_path: Path) -> None:
     assert labels(tmp_path) == ["GAN final"]
 
 
+def test_a_run_of_code_without_an_option_is_told_from_one_with_it(tmp_path: Path) -> None:
+    old, _ = (make_run(tmp_path, "model=vae", f"lr={lr}") for lr in ("1e-3", "2e-3"))
+    text = old.config.read_text()
+    assert text.count("  likelihood: bernoulli\n") == 1
+    old.config.write_text(text.replace("  likelihood: bernoulli\n", ""))
+    assert labels(tmp_path) == ["VAE final", "VAE final, lr 0.002, likelihood bernoulli"]
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["model.likelihood=gaussian", "model.binarize=true", "model.beta=2", "model.iwae_samples=5"],
+)
+def test_losses_of_other_definitions_are_not_set_against_one_another(
+    option: str, tmp_path: Path
+) -> None:
+    for options in ((), (option,), ("lr=2e-3",)):
+        make_run(tmp_path, "model=vae", *options, loss=90.0 + len(options))
+    found = {
+        pair.one.label: {verdict.metric for verdict in pair.verdicts}
+        for pair in compare([tmp_path]).verdicts
+    }
+    (other,) = (label for label in found if "lr" not in label)
+    assert "test/loss" in found["VAE final, lr 0.002"]
+    assert "test/loss" not in found[other]
+    assert found["VAE final, lr 0.002"] - found[other] == {"test/loss"}
+
+
 def test_a_run_counts_once_however_it_is_named(tmp_path: Path) -> None:
     study = make_study(tmp_path / "runs", seeds=1)
     link = tmp_path / "link"
