@@ -49,14 +49,22 @@ class Run:
         Raises:
             UserError: The file is not one of ours.
         """
-        file = self.path / "evaluation.npz"
-        if not file.exists():
-            return {}
-        try:
-            with np.load(file, allow_pickle=False) as arrays:
-                return dict(arrays)
-        except Exception as error:  # of the file system, NumPy, zipfile or zlib
-            raise UserError(f"{file}: cannot be read ({first_line(error)})") from error
+        return read_arrays(self.path / "evaluation.npz")
+
+
+def read_arrays(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz; empty if it is not there.
+
+    Raises:
+        UserError: The file is not one of ours.
+    """
+    if not file.exists():
+        return {}
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except Exception as error:  # of the file system, NumPy, zipfile or zlib
+        raise UserError(f"{file}: cannot be read ({first_line(error)})") from error
 
 
 def has_failed(metrics: dict[str, float], prefix: str = "") -> bool:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gen_models.comparison.collect import FINISHED, Run, has_failed, read_run
+from gen_models.comparison.collect import FINISHED, Run, has_failed, read_arrays, read_run
 from gen_models.comparison.metrics import FID, order
 from gen_models.errors import UserError, first_line
 from gen_models.study.definition import Study
@@ -108,7 +108,7 @@ def read_table(folder: Path) -> Table:
             raise UserError(
                 f"{file}: not a table of a study's runs ({first_line(error)})"
             ) from error
-    return Table(rows, _read_arrays(folder / IMAGES), _read_arrays(folder / PICTURES))
+    return Table(rows, read_arrays(folder / IMAGES), read_arrays(folder / PICTURES))
 
 
 def write_table(table: Table, folder: Path) -> None:
@@ -226,16 +226,6 @@ def _collect_pictures(
     for key in list(table.pictures):
         if key != "real" and key.rpartition("/")[0] not in wanted:
             del table.pictures[key]
-
-
-def _read_arrays(file: Path) -> dict[str, np.ndarray]:
-    if not file.exists():
-        return {}
-    try:
-        with np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except Exception as error:  # of the file system, NumPy, zipfile or zlib
-        raise UserError(f"{file}: cannot be read ({first_line(error)})") from error
 
 
 def _number(value: float | None) -> str:
