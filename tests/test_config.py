@@ -81,6 +81,18 @@ def test_what_the_phases_mean(
     assert config["data"]["batch_size"] == 128
 
 
+@pytest.mark.parametrize("model", ["gan", "vae"])
+def test_the_best_phase_is_of_convolutions_and_can_be_had_without(model: str) -> None:
+    best, mlp = (composed(f"model={model}", "phase=best", *more) for more in ((), ("network=mlp",)))
+    assert (best["model"]["network"], best["data"]["batch_size"]) == ("conv", 64)
+    assert (best["sampler"] == "gmm") == (model == "vae")
+    for config in (best, mlp):
+        instantiate(config["model"])
+    digits = composed(f"model={model}", "phase=best", "data=digits")
+    assert digits["data"]["batch_size"] == composed("data=digits")["data"]["batch_size"]
+    assert digits["max_epochs"] > best["max_epochs"]  # its epochs are short
+
+
 def test_learning_rates_by_name_are_the_reports_and_lr_wins() -> None:
     rates = {name: composed(f"learning_rate={name}")["lr"] for name in options("learning_rate")}
     assert rates == {"r2e-3": 2e-3, "r5e-4": 5e-4, "r2e-4": 2e-4, "r1e-4": 1e-4, "r5e-5": 5e-5}
