@@ -234,17 +234,22 @@ class GAN(pl.LightningModule):
     def _penalties(self, real: Tensor, fake: Tensor) -> dict[str, tuple[float, Tensor]]:
         """D's gradient penalties by name: their weights, and means over the batch, in float32."""
         penalties: dict[str, tuple[float, Tensor]] = {}
+
+        def judge(x: Tensor) -> Tensor:
+            logits: Tensor = self.discriminator(x.view_as(x))  # torch counts no FLOPs of a leaf
+            return logits
+
         with torch.autocast(self.device.type, enabled=False):
             for name, weight, images in (("r1", self.r1, real), ("r2", self.r2, fake)):
                 if weight > 0:
                     x = images.float().requires_grad_(True)
-                    value = squared_gradients(self.discriminator(x), x).mean()
+                    value = squared_gradients(judge(x), x).mean()
                     penalties[name] = (weight / 2, value)
             if self.loss == "wgan_gp" and self.gradient_penalty > 0:
                 world, rank = self.trainer.world_size, self.global_rank
                 share = torch.rand(len(real) * world, 1, device=self.device)[rank::world]
                 x = torch.lerp(fake.float(), real.float(), share).requires_grad_(True)
-                value = slope_penalty(self.discriminator(x), x)
+                value = slope_penalty(judge(x), x)
                 penalties["gradient_penalty"] = (self.gradient_penalty, value)
         return penalties
 

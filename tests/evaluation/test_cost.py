@@ -61,6 +61,17 @@ def test_flops_of_a_gan_that_updates_g_every_third_batch() -> None:
     assert step_flops(small_gan(d_steps=3), BATCH) == pytest.approx(d_part + g_part / 3)
 
 
+@pytest.mark.parametrize("options", [{"r1": 0.1}, {"r2": 0.1}, {"loss": "wgan_gp"}])
+def test_flops_of_a_penalty_count_as_often_as_it_is_taken(options: dict[str, Any]) -> None:
+    plain = step_flops(small_gan(), BATCH)
+    each, lazy = (
+        step_flops(small_gan(penalty_every=every, **options), BATCH) - plain for every in (1, 4)
+    )
+    assert lazy == pytest.approx(each / 4)
+    # at least D forward, its inputs' gradient, and the same again for the weights' gradients
+    assert each >= 4 * 2 * B * weights(DISCRIMINATOR)
+
+
 def test_flops_of_a_vaes_step() -> None:
     forward = weights(ENCODER) + weights(DECODER)
     expected = 2 * B * (3 * forward - 784 * 9)  # no gradient for the images
