@@ -54,7 +54,7 @@ def test_help_explains_the_groups_on_a_screen(tmp_path: Path) -> None:
     lines = result.stdout.splitlines()
     assert len(lines) <= 45
     assert max(map(len, lines)) <= 100
-    for shown in ("model: gan, vae", "phase: baseline, final", "sweep: activation,", "lr=5e-4"):
+    for shown in ("model: gan, vae", "phase: baseline, best", "sweep: activation,", "lr=5e-4"):
         assert shown in result.stdout
     assert list(tmp_path.iterdir()) == []
 

@@ -65,7 +65,7 @@ COMMANDS = [
     ("model=gan,vae", "model=gan,vae"),
     ("+model=vae", "model"),
     ("model=[gan,vae]", "model"),
-    ("phase=middle", "baseline final"),
+    ("phase=middle", "baseline best final"),
     ("sweep=nothing", "sweep/nothing"),
     ("activation=swish", "leaky_relu"),
     ("~data", "data"),

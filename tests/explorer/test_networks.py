@@ -159,7 +159,7 @@ def test_the_search_is_that_of_evaluation(
     torch.manual_seed(3)
     model = GAN(latent_dim=20, generator_dims=[32]).eval()
     rounded(model)
-    reach = Reach(radius=radius, coordinate=coordinate, typical=0.0)
+    reach = Reach(radius=radius, coordinate=coordinate, typical=0.0, width=20)
     with torch.no_grad():
         starts, target = reach.hold(model.prior(2)), model.decode(model.prior(1)).flatten(1)
     z, errors = _descend(model, target, starts.unsqueeze(0), reach, steps=30, lr=0.05)
