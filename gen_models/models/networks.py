@@ -1,11 +1,11 @@
-"""The networks of both models: multi-layer perceptrons, or convolutions as DCGAN's.
+"""The networks of both models: multi-layer perceptrons, or convolutions as InfoGAN's for MNIST.
 
 All map flat tensors, so that a model need not know which it has: pixels are (n, 784), with the
 label of a conditional model as ten more columns.
-Radford et al. 2016, "Unsupervised Representation Learning with DCGANs": strided convolutions down,
-transposed ones up. Its batch normalisation mixes the images of a batch, so group normalisation
-(Wu & He 2018) stands in its place, and none in a discriminator, whose gradient penalty is of each
-image alone.
+Chen et al. 2016, "InfoGAN", appendix C.1, after DCGAN (Radford et al. 2016): strided convolutions
+down, transposed ones up, and a wide linear layer next to them. Their batch normalisation mixes the
+images of a batch, so group normalisation (Wu & He 2018) stands in its place, and none in a
+discriminator, whose gradient penalty is of each image alone.
 """
 
 from collections.abc import Sequence
@@ -29,6 +29,7 @@ from gen_models.models.layers import (
 NETWORKS = ("mlp", "conv")
 CLASSES = 10
 GROUPS = 4  # of the normalisation
+DENSE = 16  # units of the linear layer between, for each channel of `width`
 SMALL = IMAGE_SIZE // 4  # side of the smallest feature map
 
 
@@ -81,35 +82,40 @@ def conv_down(
     normalised: bool = False,
     spectral: bool = False,
 ) -> nn.Sequential:
-    """From (n, 784 + classes) to (n, outputs): 28 x 28 to 14 x 14 to 7 x 7, then a linear layer.
+    """From (n, 784 + classes) to (n, outputs): 28 x 28 to 14 x 14 to 7 x 7, then linear layers.
 
     Args:
-        outputs: Of the linear layer.
-        width: Channels of the first convolution; the second has twice as many.
+        outputs: Of the last linear layer.
+        width: Channels of the first convolution; the second has twice as many, and the linear
+            layer after them 16 times as many units.
         activation: A key of `layers.ACTIVATIONS`.
         classes: Columns of a label.
-        dropout: Share of units before the linear layer.
+        dropout: Share of units before the last linear layer.
         normalised: Group normalisation after the second convolution.
         spectral: Spectral normalisation of every layer (Miyato et al. 2018).
     """
     layers: list[nn.Module] = [
         nn.Conv2d(1 + classes, width, 4, stride=2, padding=1),  # (n, w, 14, 14)
         nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),  # (n, 2w, 7, 7)
-        nn.Linear(2 * width * SMALL**2, outputs),
+        nn.Linear(2 * width * SMALL**2, DENSE * width),
+        nn.Linear(DENSE * width, outputs),
     ]
-    first, second, last = (spectral_norm(layer) if spectral else layer for layer in layers)
+    first, second, dense, last = (spectral_norm(layer) if spectral else layer for layer in layers)
     norm = [nn.GroupNorm(GROUPS, 2 * width)] if normalised else []
     drop = [Dropout(dropout)] if dropout > 0 else []
     return nn.Sequential(
         PixelPlanes(), first, Activation(activation),
-        second, *norm, Activation(activation), nn.Flatten(), *drop, last,
+        second, *norm, Activation(activation), nn.Flatten(),
+        dense, Activation(activation), *drop, last,
     )  # fmt: skip
 
 
 def conv_up(inputs: int, *, width: int, activation: str) -> nn.Sequential:
-    """From (n, inputs) to (n, 784): a linear layer, 7 x 7 to 14 x 14 to 28 x 28."""
+    """From (n, inputs) to (n, 784): linear layers, 7 x 7 to 14 x 14 to 28 x 28."""
     return nn.Sequential(
-        nn.Linear(inputs, 2 * width * SMALL**2),
+        nn.Linear(inputs, DENSE * width),
+        Activation(activation),
+        nn.Linear(DENSE * width, 2 * width * SMALL**2),
         nn.Unflatten(1, (2 * width, SMALL, SMALL)),
         nn.GroupNorm(GROUPS, 2 * width),
         Activation(activation),

@@ -150,7 +150,7 @@ def test_convolutions_have_the_shapes_that_they_say() -> None:
     down = conv_down(3, width=8, activation="relu", classes=10)
     assert down(torch.randn(5, 794)).shape == (5, 3)
     assert sum(p.numel() for p in down.parameters()) == (
-        (11 * 16 + 1) * 8 + (8 * 16 + 1) * 16 + (16 * 49 + 1) * 3
+        (11 * 16 + 1) * 8 + (8 * 16 + 1) * 16 + (16 * 49 + 1) * 128 + (128 + 1) * 3
     )
     up = conv_up(7, width=8, activation="relu")
     assert up(torch.randn(5, 7)).shape == (5, 784)
