@@ -135,7 +135,7 @@ def test_every_loss_trains_with_convolutions_and_penalties(
     assert ("gradient_penalty" in steps.logged[-1]) == (loss == "wgan_gp")
     same = [name for name, weight in model.named_parameters() if weight.equal(before[name])]
     # D's last bias cancels in "relativistic" and "wgan_gp", and in "hinge" within the margin.
-    assert set(same) <= {"discriminator.7.bias"}
+    assert set(same) <= {"discriminator.9.bias"}
 
 
 def test_penalties_are_taken_in_float32_under_autocast() -> None:

@@ -61,8 +61,11 @@ def spread(model: VAE) -> VAE:
 
 def test_a_conv_vae_has_the_parameters_that_it_says() -> None:
     network = VAE(**CONV, conditional=True).network
-    encoder = (11 * 16 + 1) * 8 + (8 * 16 + 1) * 16 + 2 * 16 + (16 * 49 + 1) * 10
-    decoder = 16 * 16 * 49 + 2 * 16 + (16 * 16 * 8 + 8) + 2 * 8 + (8 * 16 + 1)
+    encoder = (11 * 16 + 1) * 8 + (8 * 16 + 1) * 16 + 2 * 16
+    encoder += (16 * 49 + 1) * 128 + (128 + 1) * 10
+    decoder = (
+        (15 + 1) * 128 + (128 + 1) * 16 * 49 + 2 * 16 + (16 * 16 * 8 + 8) + 2 * 8 + (8 * 16 + 1)
+    )
     assert sum(p.numel() for p in network.parameters()) == encoder + decoder
     z = torch.randn(3, 4, 15)
     assert network.decode(z)[1].equal(network.decode(z[1]))
