@@ -114,7 +114,7 @@ def _check(study: Study, table: Table) -> None:
         raise UserError(f"{study.file}: no run is there yet: --train trains them")
     for name in study.arms:
         rows = Evidence(study, table).rows(name)
-        for column in ("code", "precision"):
+        for column in ("code", "training_precision"):
             count = Counter(row.made[column] for row in rows)
             if len(count) > 1:
                 odd = min(rows, key=lambda row: count[row.made[column]])

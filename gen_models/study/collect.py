@@ -22,8 +22,8 @@ from gen_models.study.definition import Study
 from gen_models.study.plan import PlannedRun
 
 MADE = (  # the columns that say how a run was made
-    "arm", "seed", "model", "status", "finished", "measured", "commit", "code", "precision",
-    "threads", "processor", "torch", "seconds",
+    "arm", "seed", "model", "status", "finished", "measured", "commit", "code",
+    "training_precision", "threads", "processor", "torch", "seconds",
 )  # fmt: skip
 RUNS, IMAGES, PICTURES = "runs.csv", "images.npz", "pictures.npz"
 DIGITS = 8  # of a number
@@ -148,7 +148,7 @@ def _row(planned: PlannedRun, run: Run, before: Row | None) -> Row:
         "finished": status.get("finished", ""),
         "measured": status.get("evaluation", {}).get("finished", ""),
         "code": status["fingerprint"],
-        "precision": run.settings["precision"],
+        "training_precision": run.settings["precision"],  # "precision" is a metric
         "threads": status.get("threads", ""),
         "processor": status.get("cpu_capability", status.get("machine", "")),
         "torch": status["versions"].get("torch", ""),

@@ -26,7 +26,7 @@ from gen_models.study.kinds import Part
 
 WAYS = {ENCODER: "its encoder", INVERSION: "inversion"}
 BOUNDS = ("floor", "gaussian")
-ENVIRONMENT = ("commit", "code", "precision", "threads", "processor", "torch")
+ENVIRONMENT = ("commit", "code", "training_precision", "threads", "processor", "torch")
 
 
 class ArmRow(NamedTuple):
@@ -83,7 +83,14 @@ def page(study: Study, table: Table) -> dict[str, Any]:
         "study": study,
         "answers": found,
         "sentences": [
-            text for text in (_new(sides), _recreated(evidence, shown), _lost(sides)) if text
+            text
+            for text in (
+                _awaited(study, shown, sides),
+                _new(sides) if len(sides) == len(shown) else "",
+                _recreated(evidence, shown),
+                _lost(sides),
+            )
+            if text
         ],
         "claims": [_told(answer, evidence) for answer in found],
         "pictures": _pictures(study, table),
@@ -105,6 +112,15 @@ def _sides(evidence: Evidence, arms: Sequence[str], key: str) -> list[Side]:
         except Missing:
             continue
     return found
+
+
+def _awaited(study: Study, arms: Sequence[str], sides: Sequence[Side]) -> str:
+    """Which of the arms that are shown have too few runs to take part."""
+    there = {side.arm for side in sides}
+    awaited = [study.arms[arm].label for arm in arms if arm not in there]
+    if not awaited:
+        return ""
+    return f"Interim: too few runs of {', '.join(awaited)}, so the rest is of the others alone."
 
 
 def _new(sides: Sequence[Side]) -> str:

@@ -40,6 +40,7 @@ def made_up(study: Study, *, collapsed: tuple[int, ...] = (12, 17), seeds: int =
             lost = arm in ("gan_final", "gan_final_50") and seed in collapsed
             metrics = {"fid_lenet": fid * noise[0], "coverage": 0.9 - fid * noise[0] / 50}
             metrics |= {"missing_digits": 0.0, "inversion/mse": inversion * noise[1]}
+            metrics |= {"precision": 0.9}
             if encoder and loss:
                 metrics |= {"encoder/mse": encoder * noise[2], "test/loss": loss + noise[3] - 1}
             if lost:

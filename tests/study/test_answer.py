@@ -37,7 +37,8 @@ def table(images: dict[str, np.ndarray] | None = None, **arms: dict[str, list[fl
         for place, seed in enumerate(SEEDS[: len(next(iter(metrics.values())))]):
             numbers = {key: values[place] for key, values in metrics.items()}
             lost = any(np.isnan(value) for value in numbers.values())
-            made = {"arm": arm, "seed": str(seed), "model": arm, "code": "c", "precision": "p"}
+            made = {"arm": arm, "seed": str(seed), "model": arm}
+            made |= {"code": "c", "training_precision": "p"}
             made["status"] = "diverged" if lost else "done"
             rows.append(Row(made, {} if lost else {"gaussian/fid_lenet": 59.0, **numbers}))
     return Table(rows, images or {}, {})
@@ -233,7 +234,7 @@ def test_runs_that_cannot_stand_in_one_study_are_refused(tmp_path: Path) -> None
         answers(given, Table([], {}, {}))
     with pytest.raises(UserError, match=r"claims.D1.metrics: no run has fid_lenet"):
         answers(given, table(one={"coverage": near(0.5)}, other={"coverage": near(0.5)}))
-    for column in ("code", "precision"):
+    for column in ("code", "training_precision"):
         runs = table(one=fid(near(8.0)), other=fid(near(10.0)))
         runs.rows[3].made[column] = "x"
         with pytest.raises(UserError, match=f"arms.one: runs of more than one {column}.*seed 13"):
