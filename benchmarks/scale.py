@@ -10,7 +10,6 @@ The load of the machine (programs that want a core, before the benchmark begins)
 
 import argparse
 import os
-import sys
 import time
 from itertools import islice, pairwise
 from pathlib import Path
@@ -38,12 +37,13 @@ def jobs(small: bool) -> None:
 
 def runs(small: bool) -> None:
     """Seconds and memory of a comparison, by the number of run directories."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    from synthetic import make_study  # type: ignore[import-not-found]
-
+    # The runs are made by a process of their own: this one's memory would count as a child's.
+    make = "import sys; from pathlib import Path; from synthetic import make_study; "
+    make += "make_study(Path(sys.argv[1]), seeds=int(sys.argv[2]), pictures=True)"
+    os.environ["PYTHONPATH"] = str(ROOT / "tests")
     for count in (4, 8) if small else (12, 100, 1000):
         with TemporaryDirectory() as folder:
-            make_study(Path(folder) / "runs", seeds=count // 4, pictures=True)
+            call("-c", make, f"{folder}/runs", str(count // 4))
             output = f"{folder}/comparison"
             used = call(*CLI, "compare", f"{folder}/runs", "--output", output)
         print(

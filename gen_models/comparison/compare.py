@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gen_models.comparison import fairness, table
-from gen_models.comparison.collect import find_runs
+from gen_models.comparison.collect import Run, find_runs
 from gen_models.comparison.metrics import ENCODER, FID, HEADLINES, INVERSION, QUICK, metric
 from gen_models.comparison.sweep import Sweep, sweeps
 from gen_models.comparison.table import NAMES, Group
@@ -82,8 +82,7 @@ def compared(comparison: Comparison) -> str:
     """The groups and their seeds."""
     seeds = {}
     for group in comparison.groups:
-        numbers = ", ".join(str(run.seed) for run in group.runs)
-        seeds[group.label] = f"seed{'s' if len(group.runs) > 1 else ''} {numbers}"
+        seeds[group.label] = _seeds(group.runs)
     first, *others = set(seeds.values())
     if others:
         return "; ".join(f"{label} ({numbers})" for label, numbers in seeds.items()) + "."
@@ -127,11 +126,24 @@ def _best(comparison: Comparison, key: str) -> str:
 
 def _failed(group: Group) -> str:
     """How many runs failed: what is told of the others is of those that did not."""
-    seeds = [str(run.seed) for run in group.runs if run.failed]
-    if not seeds:
+    failed = [run for run in group.runs if run.failed]
+    if not failed:
         return ""
-    which = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}"
-    return f"{group.label}: {len(seeds)} of {len(group.runs)} runs failed ({which})."
+    return f"{group.label}: {len(failed)} of {len(group.runs)} runs failed ({_seeds(failed)})."
+
+
+def _seeds(runs: Sequence[Run]) -> str:
+    """Seeds as "seed 3" or "seeds 0, 1, 5 to 9": four or more in a row by their ends."""
+    rows: list[list[int]] = []
+    for seed in sorted({run.seed for run in runs}):
+        if rows and seed == rows[-1][-1] + 1:
+            rows[-1].append(seed)
+        else:
+            rows.append([seed])
+    parts: list[str] = []
+    for row in rows:
+        parts += [f"{row[0]} to {row[-1]}"] if len(row) > 3 else map(str, row)
+    return f"seed{'s' if len(parts) > 1 or len(rows[0]) > 1 else ''} {', '.join(parts)}"
 
 
 def _recreated(comparison: Comparison) -> str:

@@ -12,6 +12,7 @@ from gen_models import figures
 from gen_models.comparison.table import Group
 
 COLUMNS = 10
+FAILED = 2  # failed runs of a group that are shown
 LEVELS = 16  # of grey: half the size, and no difference to the eye
 
 
@@ -36,7 +37,7 @@ class Album(NamedTuple):
 def albums(groups: Sequence[Group]) -> tuple[Picture | None, list[Album]]:
     """The real test digits, and the new and recreated images of each group.
 
-    Of its first run that did not diverge, and of every run that failed.
+    Of its first run that did not diverge, and of the first `FAILED` others that failed.
 
     Raises:
         UserError: An evaluation.npz is not one of ours.
@@ -45,7 +46,8 @@ def albums(groups: Sequence[Group]) -> tuple[Picture | None, list[Album]]:
     found = []
     for group in groups:
         first = next((run for run in group.runs if not run.diverged), group.runs[0])
-        for run in [first, *(run for run in group.runs if run.failed and run is not first)]:
+        others = [run for run in group.runs if run.failed and run is not first]
+        for run in [first, *others[:FAILED]]:
             arrays = run.arrays()
             label = f"{group.label}, seed {run.seed}{' (failed)' if run.failed else ''}"
             grids = {

@@ -131,6 +131,18 @@ def test_a_failed_seed_is_told_and_moves_no_median(tmp_path: Path) -> None:
     assert "GAN final: 1 of 3 runs failed (seed 2)." in said
 
 
+def test_many_failed_runs_are_told_by_their_ends_and_two_are_shown(tmp_path: Path) -> None:
+    for seed in (0, 2, 3, 4, 5, 6, 9):
+        make_run(tmp_path / "runs", "model=gan", f"seed={seed}", fid=99.0, pictures=True)
+    _, files = report(tmp_path / "runs", output=tmp_path / "out")
+    assert "7 of 7 runs failed (seeds 0, 2 to 6, 9)." in files["report.md"]
+    assert re.findall(r'alt="New digits drawn by [^"]*(seed \d)', files["report.html"]) == [
+        "seed 0",
+        "seed 2",
+        "seed 3",
+    ]
+
+
 def test_quick_numbers_are_a_column_of_their_own(tmp_path: Path) -> None:
     sweep(tmp_path)
     make_run(tmp_path, "model=gan", "lr=1e-5", fid=33.0)
