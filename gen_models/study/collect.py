@@ -8,8 +8,9 @@ pictures.npz  new and recreated digits of a few runs, uint8 (n, 28, 28)
 import csv
 import math
 import os
+import shlex
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from gen_models.study.definition import Study
 from gen_models.study.plan import PlannedRun
 
 MADE = (  # the columns that say how a run was made
-    "arm", "seed", "model", "status", "finished", "measured", "commit", "code",
+    "arm", "seed", "train", "model", "status", "finished", "measured", "commit", "code",
     "training_precision", "threads", "processor", "torch", "seconds",
 )  # fmt: skip
 RUNS, IMAGES, PICTURES = "runs.csv", "images.npz", "pictures.npz"
@@ -89,6 +90,21 @@ def collect(study: Study, runs: Iterable[PlannedRun], folder: Path) -> Table:
     return table
 
 
+def missing(runs: Sequence[PlannedRun], table: Table) -> list[PlannedRun]:
+    """The runs that are still to be trained, in their order.
+
+    Not those that are finished on disk, nor those that left nothing there but a row in the table,
+    trained by the same options.
+    """
+    trained = {(*row.run, row.made["train"]) for row in table.rows}
+    return [
+        run
+        for run in runs
+        if (state := run.state) not in FINISHED
+        and not (state == "missing" and (run.arm, run.seed, shlex.join(run.overrides)) in trained)
+    ]
+
+
 def read_table(folder: Path) -> Table:
     """What `write_table` wrote; empty if there is nothing.
 
@@ -143,6 +159,7 @@ def _row(planned: PlannedRun, run: Run, before: Row | None) -> Row:
     made: dict[str, Any] = {
         "arm": planned.arm,
         "seed": planned.seed,
+        "train": shlex.join(planned.overrides),
         "model": run.model,
         "status": status["status"],
         "finished": status.get("finished", ""),

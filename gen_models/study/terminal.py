@@ -7,32 +7,38 @@ from statistics import fmean
 from rich.box import SIMPLE
 from rich.table import Table
 
+from gen_models.study.collect import RUNS
 from gen_models.study.definition import Study
 from gen_models.study.page import Written
 from gen_models.study.plan import PlannedRun, State
-from gen_models.study.train import FINISHED
 from gen_models.terminal import say, show
 
 STATES: tuple[State, ...] = ("done", "diverged", "running", "stopped", "failed", "missing")
 
 
-def show_state(study: Study, runs: Sequence[PlannedRun], jobs: int) -> None:
+def show_state(
+    study: Study, runs: Sequence[PlannedRun], missing: Sequence[PlannedRun], jobs: int
+) -> None:
     """Print what is there of each arm, and how long the rest takes.
 
     Args:
         study: The study.
         runs: As `plan` gives them.
+        missing: Those that are still to be trained.
         jobs: How many are trained at once.
     """
     table = Table("arm", "seeds", "runs", "the rest takes", box=SIMPLE, pad_edge=False)
     total: float | None = 0.0
     for name, arm in study.arms.items():
         own = [run for run in runs if run.arm == name]
-        states = Counter(run.state for run in own)
-        rest = _rest(own)
+        waiting = [run for run in own if run in missing]
+        states = Counter(run.state for run in own if run in waiting or run.state != "missing")
+        rest = _rest(own, waiting)
         total = None if total is None or rest is None else total + rest
-        counts = ", ".join(f"{states[state]} {state}" for state in STATES if states[state])
-        table.add_row(name, str(len(arm.seeds)), counts, _in_words(rest, jobs))
+        counts = [f"{states[state]} {state}" for state in STATES if states[state]]
+        if known := len(own) - states.total():
+            counts.append(f"{known} in {RUNS} alone")
+        table.add_row(name, str(len(arm.seeds)), ", ".join(counts), _in_words(rest, jobs))
     say(study.question)
     show(table)
     say(f"the rest takes {_in_words(total, jobs)}{f' by {jobs} at once' if jobs > 1 else ''}")
@@ -46,9 +52,8 @@ def show_answers(written: Written) -> None:
         say(f"  {path}")
 
 
-def _rest(runs: Sequence[PlannedRun]) -> float | None:
+def _rest(runs: Sequence[PlannedRun], missing: Sequence[PlannedRun]) -> float | None:
     """Seconds that the runs of an arm still take by those that are finished; None if unknown."""
-    missing = [run for run in runs if run.state not in FINISHED]
     known = [run.seconds for run in runs if run.state == "done" and run.seconds is not None]
     if not missing:
         return 0.0

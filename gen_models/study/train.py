@@ -37,10 +37,10 @@ def train_missing(
     say: Callable[[str], None],
     ended: Callable[[PlannedRun], object],
 ) -> list[str]:
-    """Train every run that is not finished, in their order; the others go on when one fails.
+    """Train runs in their order, or finish them; the others go on when one fails.
 
     Args:
-        runs: As `plan` orders them.
+        runs: Those of `plan` that are not finished.
         jobs: How many at once; each has one thread, unless OMP_NUM_THREADS says otherwise.
         logs: A folder for what the processes say.
         say: Called with a line for each run that begins or ends.
@@ -55,7 +55,7 @@ def train_missing(
     """
     if not TRAIN.exists():
         raise UserError(f"{TRAIN}: not there: train from a checkout of gen-models")
-    waiting = [run for run in runs if run.state not in FINISHED]
+    waiting = list(runs)
     total, working, failed = len(waiting), list[Job](), list[str]()
     logs.mkdir(parents=True, exist_ok=True)
     with _interrupted_by_signals():

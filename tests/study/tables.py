@@ -47,7 +47,17 @@ def made_up(study: Study, *, collapsed: tuple[int, ...] = (12, 17), seeds: int =
                 metrics |= {"fid_lenet": 98.9, "missing_digits": 9.0, "coverage": 0.0}
             for space in ("lenet_1", "random_lenet"):
                 metrics[f"features/{space}"] = metrics["fid_lenet"] * (1 + 0.01 * noise[2])
-            values = [arm, seed, model, "done", "2026-01-01", "2026-01-01", "abc", model]
+            values = [
+                arm,
+                seed,
+                f"model={model}",
+                model,
+                "done",
+                "2026-01-01",
+                "2026-01-01",
+                "abc",
+                model,
+            ]
             values += ["32-true", 1, "AVX2", "2.14.1", 60.0]
             made = dict(zip(MADE, map(str, values), strict=True))
             rows.append(Row(made, metrics | GAUSSIAN))

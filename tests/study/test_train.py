@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from gen_models.cli import app
 from gen_models.errors import UserError
 from gen_models.study import train
-from gen_models.study.collect import collect, read_table
+from gen_models.study.collect import Table, collect, missing, read_table
 from gen_models.study.definition import Study
 from gen_models.study.load import load_study
 from gen_models.study.plan import PlannedRun, plan
@@ -70,7 +70,7 @@ def train_all(runs: list[PlannedRun], folder: Path, jobs: int = 1) -> tuple[list
     """What failed; which runs came to their end, in their order."""
     ended: list[str] = []
     failed = train.train_missing(
-        runs, jobs=jobs, logs=folder / "logs", say=lambda line: None,
+        missing(runs, Table([], {}, {})), jobs=jobs, logs=folder / "logs", say=lambda line: None,
         ended=lambda run: ended.append(run.arm),
     )  # fmt: skip
     return failed, ended
@@ -154,6 +154,27 @@ def test_rows_outlive_their_runs_and_are_replaced_by_the_same_run_alone(tmp_path
     edit(paths[3] / "metrics.json", fid_lenet=11.0)
     collect(study, plan(study, composed, runs), out)
     assert (out / "runs.csv").read_bytes() == before  # to the byte
+
+
+def test_a_row_of_another_machine_is_not_trained_again(tmp_path: Path) -> None:
+    study, out = small(tmp_path), tmp_path / "out"
+    for seed, epochs in ((1, 1), (1, 2), (2, 1)):
+        make(tmp_path / "elsewhere", seed, epochs)
+    collect(study, plan(study, composed, tmp_path / "elsewhere"), out)
+    runs = plan(study, composed, out / "runs")
+    assert [run.name for run in missing(runs, read_table(out))] == ["two seed 2"]
+    words = ["study", str(tmp_path / "small.yaml"), "--output", str(out)]
+    said = CliRunner().invoke(app, words).output
+    assert "1 missing, 1 in runs.csv alone" in said
+    assert "2 in runs.csv alone" in said
+
+    make_run(out / "runs", "model=vae", "phase=baseline", "data=digits", "max_epochs=2", "seed=1",
+             status="interrupted")  # fmt: skip
+    assert [run.name for run in missing(runs, read_table(out))] == ["two seed 1", "two seed 2"]
+
+    (tmp_path / "small.yaml").write_text(SMALL.replace("max_epochs=2", "max_epochs=2 lr=1e-4"))
+    runs = plan(load_study(tmp_path / "small.yaml"), composed, out / "runs")
+    assert missing(runs, read_table(out)) == runs  # other settings: those rows are of other runs
 
 
 def test_a_run_that_was_measured_with_a_sampler_is_refused(tmp_path: Path) -> None:
