@@ -1,32 +1,16 @@
-"""Chromium, and the explorer's networks in it."""
+"""The explorer's networks in Chromium."""
 
 import base64
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from conftest import CHROMIUM, ROOT
+from conftest import ROOT
 from torch import Tensor, nn
 
 from gen_models.explorer.graph import Weights, lower
 
 PAGE = ROOT / "gen_models" / "explorer" / "page"
-OPTIONS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-
-
-@contextmanager
-def chromium() -> Iterator[Any]:
-    """A headless Chromium of the system; playwright brings none of its own."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        yield browser
-        browser.close()
 
 
 class Networks:

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import chromium
-from conftest import CHROMIUM
+from chromium import chromium, needs_chromium
 from pages import Seen, make_runs, written
 from PIL import Image
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from browser import PAGE, Networks, chromium, rounded
-from conftest import CHROMIUM
+from browser import PAGE, Networks, rounded
+from chromium import chromium, needs_chromium
 from scipy.stats import kstest
 from torch import Tensor, nn
 from toy import Toy
@@ -21,7 +21,7 @@ from gen_models.models.gan import GAN
 from gen_models.models.layers import ACTIVATIONS, Activation
 from gen_models.models.vae import VAE
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")

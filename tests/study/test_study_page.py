@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from chromium import needs_chromium, visit
 from conftest import ROOT
 from scipy import stats
 from tables import made_up
@@ -228,6 +229,14 @@ def test_the_page_is_one_file_without_network(made: Path) -> None:
     assert len(page.encode()) < 300_000
     for picture in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (made / "study.md").read_text()):
         assert (made / picture).is_file()
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("committed", [False, True])
+def test_the_page_in_a_browser(committed: bool, width: int, made: Path) -> None:
+    with visit((DOCS if committed else made) / "study.html", width) as visited:
+        assert visited.faults(width) == []
 
 
 def test_the_command_makes_the_same_page_from_the_table_alone(made: Path, tmp_path: Path) -> None:
