@@ -14,7 +14,13 @@ from test_command import call, start, wait_for
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "options", [["model=gan"], ["model=vae", "model.conditional=true", "model.free_bits=0.02"]]
+    "options",
+    [
+        ["model=gan"],
+        ["model=vae", "model.conditional=true", "model.free_bits=0.02"],
+        ["model=gan", "network=conv", "model.width=8", "model.spectral_norm=true", "model.r1=1"],
+        ["model=vae", "network=conv", "model.width=8", "model.prior=vamp"],
+    ],
 )
 def test_two_processes_train_as_one_and_go_on_after_a_kill(
     options: list[str], tmp_path: Path
