@@ -20,7 +20,7 @@ from gen_models.runs.sampler import read_record, sampler_measured_with
 
 HINT = "name run directories, or a folder of them such as outputs/mnist"
 FINISHED = ("done", "diverged")
-BY_PRIOR = (QUICK, "val/fid_lenet", "val/coverage", "val/missing_digits")  # whatever the sampler
+BY_PRIOR = ("val/fid_lenet", "val/coverage", "val/missing_digits")  # whatever the sampler
 COLLAPSED = 5  # digits of ten
 
 
@@ -151,8 +151,10 @@ def read_run(path: Path) -> Run:
     sampler = sampler_measured_with(status)
     # Runs of one group need not have mixtures of one size: it is chosen for each.
     settings["sampler"] = sampler.partition("-")[0] if sampler else None
-    if sampler:
-        metrics = {key: value for key, value in metrics.items() if not key.startswith(BY_PRIOR)}
+    otherwise = BY_PRIOR if sampler else ()
+    if status.get("quick", {}).get("sampler") != sampler:
+        otherwise = (*otherwise, QUICK)
+    metrics = {key: value for key, value in metrics.items() if not key.startswith(otherwise)}
     for key, value in metrics.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise UserError(f"{directory.metrics}: {key} is not a number: not one of our files")
@@ -204,7 +206,7 @@ def _other_sampler(run: Run) -> str | None:
     """What to say of a run that draws by another sampler than it was measured with."""
     measured = sampler_measured_with(run.status)
     now = read_record(RunDirectory(run.path)).get("name")
-    if measured == now or FID not in run.metrics:
+    if measured == now or run.metrics.keys().isdisjoint({FID, QUICK + FID}):
         return None
     return (
         f"{run.path}: measured with {measured or 'its prior'}, and draws by {now or 'its prior'} "

@@ -122,22 +122,18 @@ def _evaluate(
         "seconds": round(perf_counter() - begin, 3),
         "classifier": real.classifier.record["sha256"],
     }
-    if isinstance(model, WithSampler):
-        record["sampler"] = model.name
-    directory.write_status(evaluation=record | machine())
+    directory.write_status(evaluation=record | _by_sampler(model) | machine())
     return evaluation
 
 
 def evaluate_quickly(run: str | Path, *, data_root: str | Path | None = None, say: Say) -> None:
     """Measure 2,000 new images and the plain reconstruction; seconds. Keys: "quick/...".
 
-    The images are the prior's, whatever sampler the run has.
-
     Raises:
         UserError: As `evaluate_run`.
     """
     directory = RunDirectory(run)
-    model = load_model(run, sampler=False)
+    model = load_model(run)
     with directory.lock():
         datamodule, real = _real_images(directory, data_root, say, count=QUICK_SAMPLES)
         try:
@@ -145,6 +141,7 @@ def evaluate_quickly(run: str | Path, *, data_root: str | Path | None = None, sa
         except ValueError as error:
             raise _unmeasurable(directory, error) from error
         _add(directory, prefixed("quick", metrics))
+        directory.write_status(quick=_by_sampler(model))
 
 
 def _real_images(
@@ -159,6 +156,11 @@ def _real_images(
     datamodule.setup()
     real = reference(datamodule.splits, find_classifier(datamodule, say), **options)
     return datamodule, real
+
+
+def _by_sampler(model: GenerativeModel) -> dict[str, str]:
+    """What a record says of the way in which new images were drawn."""
+    return {"sampler": model.name} if isinstance(model, WithSampler) else {}
 
 
 def _add(directory: RunDirectory, metrics: dict[str, float]) -> None:

@@ -50,7 +50,9 @@ def show_quick_evaluation(directory: RunDirectory) -> None:
     shown = [f"{name} {metrics[f'quick/{name}']:.4g}" for name in ("fid_lenet", "coverage")]
     if "quick/encoder/mse" in metrics:
         shown.append(f"encoder mse {metrics['quick/encoder/mse']:.4g}")
-    say(f"  {int(metrics['quick/samples']):,} new images: {', '.join(shown)}")
+    sampler = sampler_measured_with({"quick": directory.read_status()["quick"]})
+    by = f" by its sampler, {sampler}" if sampler else ""
+    say(f"  {int(metrics['quick/samples']):,} new images{by}: {', '.join(shown)}")
 
 
 def suggest(directory: RunDirectory) -> None:

@@ -74,8 +74,11 @@ def read_sampler(run: RunDirectory, latent_dim: int) -> tuple[str, dict[str, Any
 
 
 def sampler_measured_with(status: dict[str, Any]) -> str | None:
-    """Name of the sampler by which a run's metrics were measured; None for the prior."""
-    name: str | None = status.get("evaluation", {}).get("sampler")
+    """Name of the sampler by which a run's metrics were measured; None for the prior.
+
+    Those of the whole evaluation, or, where there is none, of the quick one.
+    """
+    name: str | None = status.get("evaluation", status.get("quick", {})).get("sampler")
     return name
 
 

@@ -187,6 +187,25 @@ def test_a_run_is_measured_by_its_sampler_and_says_so(tmp_path: Path) -> None:
         assert measured[key] == by_prior[key]
     assert not any(key.startswith(("quick/", "val/fid")) for key in measured)  # by the prior
     assert not any("draws by" in note for note in compared.notes)
+    quick = read_json(run.metrics)["quick/fid_lenet"]
+    evaluate_quickly(run.path, say=print)
+    measured = compare([run.path]).groups[0].runs[0].metrics
+    assert measured["quick/fid_lenet"] != quick  # by the sampler now
+
+
+def test_a_run_of_a_sweep_is_measured_by_its_sampler_too(tmp_path: Path) -> None:
+    run = untrained(tmp_path)
+    evaluate_quickly(run.path, say=print)
+    call("fit-sampler", run.path, "--kind", "normal")
+    before = compare([run.path])
+    assert any("measured with its prior, and draws by normal now" in n for n in before.notes)
+    evaluate_quickly(run.path, say=print)
+    compared = compare([run.path])
+    (group,) = compared.groups
+    assert group.settings["sampler"] == "normal"
+    assert not any("draws by" in note for note in compared.notes)
+    by_prior = before.groups[0].runs[0].metrics["quick/fid_lenet"]
+    assert group.runs[0].metrics["quick/fid_lenet"] not in (None, by_prior)
 
 
 def test_runs_with_and_without_a_sampler_are_two_groups(tmp_path: Path) -> None:
