@@ -151,10 +151,10 @@ def read_run(path: Path) -> Run:
     sampler = sampler_measured_with(status)
     # Runs of one group need not have mixtures of one size: it is chosen for each.
     settings["sampler"] = sampler.partition("-")[0] if sampler else None
-    otherwise = BY_PRIOR if sampler else ()
+    left_out = BY_PRIOR if sampler else ()
     if status.get("quick", {}).get("sampler") != sampler:
-        otherwise = (*otherwise, QUICK)
-    metrics = {key: value for key, value in metrics.items() if not key.startswith(otherwise)}
+        left_out = (*left_out, QUICK)
+    metrics = {key: value for key, value in metrics.items() if not key.startswith(left_out)}
     for key, value in metrics.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise UserError(f"{directory.metrics}: {key} is not a number: not one of our files")
