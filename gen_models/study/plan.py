@@ -150,8 +150,6 @@ def _check_different(study: Study, settings: dict[str, dict[str, Any]]) -> None:
                 raise UserError(f"{place}: are the same runs: take one of them out")
             if settings[other]["data"] != settings[name]["data"]:
                 raise UserError(f"{place}: are of different data sets: make a study of each")
-            if settings[other]["precision"] != settings[name]["precision"]:
-                raise UserError(f"{place}: are of different precisions: make a study of each")
 
 
 def _epochs(composed: tuple[dict[str, Any], Any]) -> int:
