@@ -30,7 +30,7 @@ def study(
     """Say what is there of a study, train the rest with --train, and answer its claims."""
     from gen_models.composition import compose_overrides
     from gen_models.study import terminal
-    from gen_models.study.collect import RUNS, collect, missing, read_table
+    from gen_models.study.collect import RUNS, collect, missing, of_one_code, read_table
     from gen_models.study.load import load_study
     from gen_models.study.page import write_page
     from gen_models.study.plan import plan
@@ -44,12 +44,14 @@ def study(
         terminal.show_answers(write_page(given, read_table(runs.parent), folder))
         return
     planned = plan(given, compose_overrides, folder / "runs")
-    waiting = missing(planned, read_table(folder))
+    known = read_table(folder)
+    waiting = missing(planned, known)
     terminal.show_state(given, planned, waiting, jobs)
     failed: list[str] = []
     try:
         if train:
-            failed = train_missing(
+            waiting, failed = of_one_code(waiting, known)
+            failed += train_missing(
                 waiting,
                 jobs=jobs,
                 logs=folder / "logs",

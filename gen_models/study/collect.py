@@ -10,6 +10,7 @@ import math
 import os
 import shlex
 import subprocess
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -102,6 +103,22 @@ def missing(runs: Sequence[PlannedRun], table: Table) -> list[PlannedRun]:
         for run in runs
         if (state := run.state) not in FINISHED
         and not (state == "missing" and (run.arm, run.seed, shlex.join(run.overrides)) in trained)
+    ]
+
+
+def of_one_code(runs: Sequence[PlannedRun], table: Table) -> tuple[list[PlannedRun], list[str]]:
+    """The runs whose arm has no run of other code, and a line for each arm that has."""
+    codes = {row.made["arm"]: row.made for row in table.rows}
+    kept, refused = [], Counter[str]()
+    for run in runs:
+        if run.arm in codes and codes[run.arm]["code"] != run.code:
+            refused[run.arm] += 1
+        else:
+            kept.append(run)
+    return kept, [
+        f"arms.{arm}: {count} not trained: its runs in {RUNS} are of other code (commit "
+        f"{codes[arm]['commit'] or 'unknown'}): train at that commit, or take them out"
+        for arm, count in refused.items()
     ]
 
 

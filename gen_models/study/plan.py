@@ -6,11 +6,13 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from pydoc import locate
+from typing import Any, Literal, NamedTuple
 
 from gen_models.comparison.settings import canonical
 from gen_models.errors import UserError, one_line
 from gen_models.runs.directory import RunDirectory
+from gen_models.runs.fingerprint import fingerprint
 from gen_models.runs.identity import identity, run_path
 from gen_models.study.definition import Study
 
@@ -29,6 +31,7 @@ class PlannedRun:
     overrides: tuple[str, ...]  # of train.py, without seed and output_dir
     output_dir: Path
     path: Path  # the run directory
+    code: str  # fingerprint of what would train it now
     earlier: "PlannedRun | None"  # the same run up to an earlier epoch, from which it goes on
 
     @property
@@ -66,6 +69,14 @@ class PlannedRun:
         return float(status["seconds"]) + float(status.get("evaluation", {}).get("seconds", 0.0))
 
 
+class _Composed(NamedTuple):
+    """What an arm's overrides make."""
+
+    settings: dict[str, Any]  # that tell the run from others, without the seed
+    path: Callable[[int], Path]  # of the run with a seed
+    code: str
+
+
 def plan(study: Study, compose: Compose, output_dir: Path) -> list[PlannedRun]:
     """Every run of the study in the order of its training, earlier parts before the whole.
 
@@ -79,8 +90,8 @@ def plan(study: Study, compose: Compose, output_dir: Path) -> list[PlannedRun]:
             run's end.
     """
     compose = _remembered(compose)
-    paths = {name: _compose(study, name, compose, output_dir) for name in study.arms}
-    _check_different(study, {name: settings for name, (settings, _) in paths.items()})
+    composed = {name: _compose(study, name, compose, output_dir) for name in study.arms}
+    _check_different(study, {name: each.settings for name, each in composed.items()})
     made: dict[tuple[str, int], PlannedRun] = {}
 
     def add(name: str, seed: int) -> PlannedRun:
@@ -89,11 +100,13 @@ def plan(study: Study, compose: Compose, output_dir: Path) -> list[PlannedRun]:
         before = [
             other
             for other in study.earlier(study.arms[name].of or name)
-            if seed in study.arms[other].seeds and _epochs(paths[other]) < _epochs(paths[name])
+            if seed in study.arms[other].seeds
+            and composed[other].settings["max_epochs"] < composed[name].settings["max_epochs"]
         ]
         earlier = add(before[-1], seed) if before else None
-        path = paths[name][1](seed)
-        run = PlannedRun(name, seed, tuple(_overrides(study, name)), output_dir, path, earlier)
+        path, code = composed[name].path(seed), composed[name].code
+        overrides = tuple(_overrides(study, name))
+        run = PlannedRun(name, seed, overrides, output_dir, path, code, earlier)
         return made.setdefault((name, seed), run)
 
     for name, seed in study.order():
@@ -113,10 +126,7 @@ def _overrides(study: Study, name: str) -> list[str]:
     return [*words, f"max_epochs={arm.at_epoch}"] if arm.of else words
 
 
-def _compose(
-    study: Study, name: str, compose: Compose, output_dir: Path
-) -> tuple[dict[str, Any], Callable[[int], Path]]:
-    """The settings of an arm, without the seed, and the paths of its runs by seed."""
+def _compose(study: Study, name: str, compose: Compose, output_dir: Path) -> _Composed:
     overrides = _overrides(study, name)
     place = f"{study.file}: arms.{name}"
     for word in overrides:
@@ -127,6 +137,7 @@ def _compose(
         config = {**compose(overrides), "output_dir": str(output_dir)}
         defaults = compose(groups)
         settings = canonical(identity(config))
+        code = fingerprint(locate(config["model"]["_target_"]))  # type: ignore[arg-type]
     except Exception as error:  # of Hydra, which this room does not know
         raise UserError(f"{place}: {one_line(error)}: not what train.py takes") from error
     arm = study.arms[name]
@@ -138,7 +149,7 @@ def _compose(
                 f"max_epochs is {whole}"
             )
     rest = {key: value for key, value in settings.items() if key != "seed"}
-    return rest, lambda seed: run_path({**config, "seed": seed}, defaults)
+    return _Composed(rest, lambda seed: run_path({**config, "seed": seed}, defaults), code)
 
 
 def _check_different(study: Study, settings: dict[str, dict[str, Any]]) -> None:
@@ -150,10 +161,6 @@ def _check_different(study: Study, settings: dict[str, dict[str, Any]]) -> None:
                 raise UserError(f"{place}: are the same runs: take one of them out")
             if settings[other]["data"] != settings[name]["data"]:
                 raise UserError(f"{place}: are of different data sets: make a study of each")
-
-
-def _epochs(composed: tuple[dict[str, Any], Any]) -> int:
-    return int(composed[0]["max_epochs"])
 
 
 def _is_locked(file: Path) -> bool:

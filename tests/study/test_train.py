@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from typer.testing import CliRunner
 from gen_models.cli import app
 from gen_models.errors import UserError
 from gen_models.study import train
-from gen_models.study.collect import Table, collect, missing, read_table
+from gen_models.study.collect import Table, collect, missing, of_one_code, read_table
 from gen_models.study.definition import Study
 from gen_models.study.load import load_study
 from gen_models.study.plan import PlannedRun, plan
@@ -63,7 +64,7 @@ def planned(
     folder: Path, name: str, earlier: PlannedRun | None = None, ends: str = "done"
 ) -> PlannedRun:
     path = folder / name
-    return PlannedRun(name, 1, (f"path={path}", f"ends={ends}"), folder, path, earlier)
+    return PlannedRun(name, 1, (f"path={path}", f"ends={ends}"), folder, path, "f", earlier)
 
 
 def train_all(runs: list[PlannedRun], folder: Path, jobs: int = 1) -> tuple[list[str], list[str]]:
@@ -175,6 +176,20 @@ def test_a_row_of_another_machine_is_not_trained_again(tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(SMALL.replace("max_epochs=2", "max_epochs=2 lr=1e-4"))
     runs = plan(load_study(tmp_path / "small.yaml"), composed, out / "runs")
     assert missing(runs, read_table(out)) == runs  # other settings: those rows are of other runs
+
+
+def test_an_arm_whose_runs_are_of_other_code_is_not_trained_and_the_others_are(
+    tmp_path: Path,
+) -> None:
+    study, out = small(tmp_path), tmp_path / "out"
+    make(tmp_path / "elsewhere", 1, 1)  # by "code of vae"
+    known = collect(study, plan(study, composed, tmp_path / "elsewhere"), out)
+    runs = missing(plan(study, composed, out / "runs"), known)
+    kept, (line,) = of_one_code(runs, known)
+    assert {run.arm for run in kept} == {"two"}
+    assert line.startswith("arms.one: 1 not trained: its runs in runs.csv are of other code")
+    same = [replace(run, code="code of vae") for run in runs]
+    assert of_one_code(same, known) == (same, [])
 
 
 def test_a_run_that_was_measured_with_a_sampler_is_refused(tmp_path: Path) -> None:
