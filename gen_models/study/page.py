@@ -272,10 +272,11 @@ def _name(each: Part) -> str:
     return f"{each.one.label} and {each.other.label}" if each.other else each.one.label
 
 
-def _counts(evidence: Evidence, arm: str) -> tuple[int, int]:
-    """How many runs of an arm there are, and how many failed."""
+def _counts(evidence: Evidence, arm: str) -> tuple[int, int, str]:
+    """How many runs of an arm there are, how many failed, and their precision."""
     rows = evidence.rows(arm)
-    return len(rows), sum(row.failed for row in rows)
+    precision = rows[0].made["training_precision"] if rows else ""
+    return len(rows), sum(row.failed for row in rows), precision
 
 
 def _bound(table: Table, key: str) -> float | None:

@@ -58,7 +58,7 @@ def made_up(study: Study, *, collapsed: tuple[int, ...] = (12, 17), seeds: int =
                 "abc",
                 model,
             ]
-            values += ["32-true", 1, "AVX2", "2.14.1", 60.0]
+            values += ["32-true" if model == "vae" else "bf16-mixed", 1, "AVX2", "2.14.1", 60.0]
             made = dict(zip(MADE, map(str, values), strict=True))
             rows.append(Row(made, metrics | GAUSSIAN))
             spread = 1 + 0.1 * rng.random(IMAGES)

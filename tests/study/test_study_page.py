@@ -134,22 +134,25 @@ def assert_rounds(shown: str, value: Any, relative: float = 0.0) -> None:
 
 
 def check_page(folder: Path, study: Study) -> int:
-    """Every part and the first table of study.md; returns how many parts there were."""
+    """Every part, the first table and the last of study.md; returns how many parts there were."""
     runs, text = Runs(folder, study), (folder / "study.md").read_text()
     lines = [line for line in text.splitlines() if line.startswith("- ") and "`: better" in line]
     for line in lines:
         match = LINE.match(line)
         assert match, line
         check_part({**match.groupdict(), "all": line}, runs)
-    for name in study.shown:
-        label = study.arms[name].label
-        found = [row for row in text.splitlines() if row.startswith(f"| {label} |")]
+    for name, arm in study.arms.items():
+        label = arm.label
+        *found, last = [row for row in text.splitlines() if row.startswith(f"| {label} |")]
         rows = runs.arm(label)
-        assert len(found) == (len(rows) >= 3)
+        failed = sum(map(runs.failed, rows))
+        precision = "".join({row["training_precision"] for row in rows})
+        assert last == f"| {label} | {len(rows)} of {len(arm.seeds)} | {failed} | {precision} |"
+        assert len(found) == (name in study.shown and len(rows) >= 3)
         if not found:
             continue
         cells = [cell.strip() for cell in found[0].strip("| ").split("|")]
-        assert cells[1] == f"{sum(map(runs.failed, rows))} of {len(rows)}"
+        assert cells[1] == f"{failed} of {len(rows)}"
         values = sorted(runs.sound(label, "fid_lenet").values())
         assert_rounds(cells[2], np.median(values))
         for shown, value in zip(cells[3].split(), values, strict=True):
