@@ -152,3 +152,14 @@ def test_the_readmes_bounds_are_those_of_the_study() -> None:
     ]
     row = f"| *real images; PCA Gaussian* | | *{cells[0]}* | *{cells[1]}* | | |"
     assert row in README.splitlines()
+
+
+def test_the_readmes_verdicts_are_those_of_the_study() -> None:
+    text = (ROOT / "docs" / "study" / "study.md").read_text()
+    verdicts = re.findall(r"^\| C\d \| .* \| \*\*(.*)\*\* \|$", text, re.MULTILINE)
+    supported, contradicted = (
+        sum(verdict.startswith(word) for verdict in verdicts)
+        for word in ("supported", "contradicted")
+    )
+    rest = len(verdicts) - supported - contradicted
+    assert f"({supported} supported, {contradicted} contradicted, {rest} open)" in README
