@@ -31,11 +31,12 @@ def sentence(answer: Answer) -> str:
     count = len(answer.parts)
     if count == 1:
         return f"{_who(answer.parts[0])} {_how_often(answer.parts[0])}; {holm}."
-    against = sum(not part.toward for part in answer.parts)
+    against = [part for part in answer.parts if not part.toward]
     if against:
+        clearest = min(against, key=lambda part: part.found.p)
         return (
-            f"{against} of its {count} parts go the other way; the smallest p of these, times "
-            f"{count}: {holm}."
+            f"{len(against)} of its {count} parts go the other way, most clearly {clearest.metric} "
+            f"of {clearest.one.label}; its p times {count}: {holm}."
         )
     return f"All of its {count} parts go its way; the largest p of these: {holm}."
 

@@ -205,6 +205,16 @@ def test_what_is_interim_is_said(made: Path) -> None:
     assert "**not decided, interim** |" in text
 
 
+def test_the_part_that_contradicts_a_claim_is_named(made: Path) -> None:
+    (told,) = re.findall(r"parts go the other way, most clearly (.*);", section(made, "C8"))
+    assert told in ("fid_lenet of VAE final", "coverage of VAE final")
+
+
+def section(folder: Path, claim: str) -> str:
+    """What study.md says of a claim."""
+    return (folder / "study.md").read_text().split(f"## {claim}. ", 1)[1].split("\n## ", 1)[0]
+
+
 def test_arms_without_runs_are_said_first(tmp_path: Path) -> None:
     study = load_study("wanare")
     table = made_up(study)
