@@ -31,13 +31,18 @@ class PlannedRun:
     overrides: tuple[str, ...]  # of train.py, without seed and output_dir
     output_dir: Path
     path: Path  # the run directory
-    code: str  # fingerprint of what would train it now
+    model: str  # `_target_` of its model
     earlier: "PlannedRun | None"  # the same run up to an earlier epoch, from which it goes on
 
     @property
     def name(self) -> str:
         """For a person."""
         return f"{self.arm} seed {self.seed}"
+
+    @property
+    def code(self) -> str:
+        """Fingerprint of what would train it now; imports the model."""
+        return _fingerprint(self.model)
 
     @property
     def words(self) -> list[str]:
@@ -74,7 +79,7 @@ class _Composed(NamedTuple):
 
     settings: dict[str, Any]  # that tell the run from others, without the seed
     path: Callable[[int], Path]  # of the run with a seed
-    code: str
+    model: str
 
 
 def plan(study: Study, compose: Compose, output_dir: Path) -> list[PlannedRun]:
@@ -104,14 +109,19 @@ def plan(study: Study, compose: Compose, output_dir: Path) -> list[PlannedRun]:
             and composed[other].settings["max_epochs"] < composed[name].settings["max_epochs"]
         ]
         earlier = add(before[-1], seed) if before else None
-        path, code = composed[name].path(seed), composed[name].code
+        path, model = composed[name].path(seed), composed[name].model
         overrides = tuple(_overrides(study, name))
-        run = PlannedRun(name, seed, overrides, output_dir, path, code, earlier)
+        run = PlannedRun(name, seed, overrides, output_dir, path, model, earlier)
         return made.setdefault((name, seed), run)
 
     for name, seed in study.order():
         add(name, seed)
     return list(made.values())
+
+
+@functools.cache
+def _fingerprint(model: str) -> str:
+    return fingerprint(locate(model))  # type: ignore[arg-type]
 
 
 def _remembered(compose: Compose) -> Compose:
@@ -137,7 +147,7 @@ def _compose(study: Study, name: str, compose: Compose, output_dir: Path) -> _Co
         config = {**compose(overrides), "output_dir": str(output_dir)}
         defaults = compose(groups)
         settings = canonical(identity(config))
-        code = fingerprint(locate(config["model"]["_target_"]))  # type: ignore[arg-type]
+        model = config["model"]["_target_"]
     except Exception as error:  # of Hydra, which this room does not know
         raise UserError(f"{place}: {one_line(error)}: not what train.py takes") from error
     arm = study.arms[name]
@@ -149,7 +159,7 @@ def _compose(study: Study, name: str, compose: Compose, output_dir: Path) -> _Co
                 f"max_epochs is {whole}"
             )
     rest = {key: value for key, value in settings.items() if key != "seed"}
-    return _Composed(rest, lambda seed: run_path({**config, "seed": seed}, defaults), code)
+    return _Composed(rest, lambda seed: run_path({**config, "seed": seed}, defaults), model)
 
 
 def _check_different(study: Study, settings: dict[str, dict[str, Any]]) -> None:

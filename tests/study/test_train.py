@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +63,7 @@ def planned(
     folder: Path, name: str, earlier: PlannedRun | None = None, ends: str = "done"
 ) -> PlannedRun:
     path = folder / name
-    return PlannedRun(name, 1, (f"path={path}", f"ends={ends}"), folder, path, "f", earlier)
+    return PlannedRun(name, 1, (f"path={path}", f"ends={ends}"), folder, path, "a.Model", earlier)
 
 
 def train_all(runs: list[PlannedRun], folder: Path, jobs: int = 1) -> tuple[list[str], list[str]]:
@@ -188,8 +187,8 @@ def test_an_arm_whose_runs_are_of_other_code_is_not_trained_and_the_others_are(
     kept, (line,) = of_one_code(runs, known)
     assert {run.arm for run in kept} == {"two"}
     assert line.startswith("arms.one: 1 not trained: its runs in runs.csv are of other code")
-    same = [replace(run, code="code of vae") for run in runs]
-    assert of_one_code(same, known) == (same, [])
+    same = [row._replace(made={**row.made, "code": runs[0].code}) for row in known.rows]
+    assert of_one_code(runs, known._replace(rows=same)) == (runs, [])
 
 
 def test_a_run_that_was_measured_with_a_sampler_is_refused(tmp_path: Path) -> None:
