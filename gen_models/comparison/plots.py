@@ -115,7 +115,8 @@ def runs_plot(rows: Sequence[PlotRow], key: str, bounds: dict[str, float]) -> st
             axes.axvline(value, **style)
     for place, row in enumerate(rows):
         color = COLORS[row.color % len(COLORS)]
-        style = {"transform": axes.get_yaxis_transform(), "va": "baseline"}
+        paper = {"facecolor": PAPER, "edgecolor": "none", "pad": 1}  # over the bounds' lines
+        style = {"transform": axes.get_yaxis_transform(), "va": "baseline", "bbox": paper}
         axes.text(0, place + 0.45, row.label, **style)
         axes.text(1, place + 0.45, row.told, ha="right", **style)
         y = place + 0.72

@@ -85,7 +85,7 @@ def collect(study: Study, runs: Iterable[PlannedRun], folder: Path) -> Table:
             rows[key] = row
     table = Table([rows[key] for key in sorted(rows)], dict(known.images), dict(known.pictures))
     _collect_images(table, study, {key: finished[key] for key in sorted(new)})
-    _collect_pictures(table, finished, new)
+    _collect_pictures(table, study, finished, new)
     if new:
         write_table(table, folder)
     return table
@@ -242,14 +242,21 @@ def _collect_images(table: Table, study: Study, runs: dict[tuple[str, int], Plan
 
 
 def _collect_pictures(
-    table: Table, runs: dict[tuple[str, int], PlannedRun], new: set[tuple[str, int]]
+    table: Table,
+    study: Study,
+    runs: dict[tuple[str, int], PlannedRun],
+    new: set[tuple[str, int]],
 ) -> None:
-    """Digits of each model's best run, and of its best that failed; all others are dropped."""
-    shown: dict[tuple[str, bool], Row] = {}
+    """Digits of each model's best run in the first table, and of its best that failed.
+
+    The best of those whose digits are at hand; all others are dropped.
+    """
+    best: dict[tuple[str, bool], Row] = {}
     for row in sorted(table.rows, key=lambda row: row.metrics.get(FID, math.inf)):
-        if FID in row.metrics:
-            shown.setdefault((row.made["model"], row.failed), row)
-    wanted = {f"{row.run[0]}/{row.run[1]}": row.run for row in shown.values()}
+        shown = FID in row.metrics and row.run[0] in (study.shown or study.arms)
+        if shown and (row.run in runs or f"{_place(row)}/new" in table.pictures):
+            best.setdefault((row.made["model"], row.failed), row)
+    wanted = {_place(row): row.run for row in best.values()}
     for place, run in wanted.items():
         if run in runs and (run in new or f"{place}/new" not in table.pictures):
             arrays = read_run(runs[run].path).arrays()
@@ -260,6 +267,11 @@ def _collect_pictures(
     for key in list(table.pictures):
         if key != "real" and key.rpartition("/")[0] not in wanted:
             del table.pictures[key]
+
+
+def _place(row: Row) -> str:
+    """Of a run's digits among the pictures."""
+    return "/".join(map(str, row.run))
 
 
 def _number(value: float | None) -> str:

@@ -204,7 +204,7 @@ def _told(answer: Answer, evidence: Evidence) -> Told:
     sides = [side for each in parts for side in (each.one, each.other) if side]
     notes = [words.seeds(sides), words.depends(answer.parts), answer.claim.note]
     if answer.outcome != "not answered":
-        notes += answer.missing
+        notes.append("; ".join(answer.missing))
     return Told(
         answer,
         words.verdict(answer),

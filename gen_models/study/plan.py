@@ -67,11 +67,16 @@ class PlannedRun:
 
     @property
     def seconds(self) -> float | None:
-        """How long a finished run took, with its evaluation; None if it does not say."""
+        """How long a finished run took with its evaluation; None if it does not say.
+
+        Without the earlier run that it goes on from.
+        """
         status = RunDirectory(self.path).read_status()
         if status.get("seconds") is None:
             return None
-        return float(status["seconds"]) + float(status.get("evaluation", {}).get("seconds", 0.0))
+        measured = float(status.get("evaluation", {}).get("seconds", 0.0))
+        before = RunDirectory(self.earlier.path).read_status() if self.earlier else {}
+        return float(status["seconds"]) - float(before.get("seconds", 0.0)) + measured
 
 
 class _Composed(NamedTuple):

@@ -28,20 +28,26 @@ def show_state(
         jobs: How many are trained at once.
     """
     table = Table("arm", "seeds", "runs", "the rest takes", box=SIMPLE, pad_edge=False)
-    total: float | None = 0.0
+    total, unknown = 0.0, 0
     for name, arm in study.arms.items():
         own = [run for run in runs if run.arm == name]
         waiting = [run for run in own if run in missing]
         states = Counter(run.state for run in own if run in waiting or run.state != "missing")
         rest = _rest(own, waiting)
-        total = None if total is None or rest is None else total + rest
+        total += rest or 0.0
+        unknown += len(waiting) if rest is None else 0
         counts = [f"{states[state]} {state}" for state in STATES if states[state]]
         if known := len(own) - states.total():
             counts.append(f"{known} in {RUNS} alone")
         table.add_row(name, str(len(arm.seeds)), ", ".join(counts), _in_words(rest, jobs))
     say(study.question)
     show(table)
-    say(f"the rest takes {_in_words(total, jobs)}{f' by {jobs} at once' if jobs > 1 else ''}")
+    told = []
+    if total:
+        told.append(_in_words(total, jobs) + (f" by {jobs} at once" if jobs > 1 else ""))
+    if unknown:
+        told.append(f"unknown for {unknown} runs, of arms that have none yet")
+    say(f"the rest takes {'; '.join(told)}" if told else "nothing is missing")
 
 
 def show_answers(written: Written) -> None:

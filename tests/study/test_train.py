@@ -17,11 +17,13 @@ from typer.testing import CliRunner
 
 from gen_models.cli import app
 from gen_models.errors import UserError
+from gen_models.runs.directory import RunDirectory
 from gen_models.study import train
 from gen_models.study.collect import Table, collect, missing, of_one_code, read_table
 from gen_models.study.definition import Study
 from gen_models.study.load import load_study
 from gen_models.study.plan import PlannedRun, plan
+from gen_models.study.terminal import show_state
 
 SMALL = """\
 question: Do two epochs beat one?
@@ -154,6 +156,39 @@ def test_rows_outlive_their_runs_and_are_replaced_by_the_same_run_alone(tmp_path
     edit(paths[3] / "metrics.json", fid_lenet=11.0)
     collect(study, plan(study, composed, runs), out)
     assert (out / "runs.csv").read_bytes() == before  # to the byte
+
+
+def test_pictures_are_of_the_arms_in_the_first_table(tmp_path: Path) -> None:
+    study, runs, out = small(tmp_path), tmp_path / "runs", tmp_path / "out"
+    best = [make(runs, 1, epochs, fid=fid) for epochs, fid in ((1, 9.0), (2, 5.0))][1]
+    make(runs, 2, 1, fid=8.0)
+    study.shown = ["one"]
+    table = collect(study, plan(study, composed, runs), out)
+    assert {"real", "one/2/new", "one/2/recreated"} == set(table.pictures)
+    study.shown = []
+    edit(best / "metrics.json", fid_lenet=6.0)
+    table = collect(study, plan(study, composed, runs), out)
+    assert {"real", "two/1/new", "two/1/recreated"} == set(table.pictures)
+
+
+def test_the_rest_is_estimated_by_what_each_arm_took_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study, runs = small(tmp_path), tmp_path / "runs"
+    for epochs, seconds in ((1, 3000.0), (2, 9000.0)):  # the longer one went on from the shorter
+        edit(RunDirectory(make(runs, 1, epochs)).status, seconds=seconds)
+    every = plan(study, composed, runs)
+    show_state(study, every, missing(every, Table([], {}, {})), jobs=1)
+    said = capsys.readouterr().out
+    assert "50 min" in said
+    assert "1.7 h" in said  # 6,000 s
+    assert "the rest takes 2.5 h\n" in said
+    for run in every:
+        (run.path / "status.json").unlink(missing_ok=True)
+    show_state(study, every, every, jobs=2)
+    assert "takes unknown for 4 runs, of arms that have none yet" in capsys.readouterr().out
+    show_state(study, every, [], jobs=2)
+    assert "nothing is missing" in capsys.readouterr().out
 
 
 def test_a_row_of_another_machine_is_not_trained_again(tmp_path: Path) -> None:
