@@ -4,12 +4,14 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import spearmanr
 
-from gen_models.comparison.metrics import INVERSION, metric
+from gen_models.comparison.metrics import FID, INVERSION, metric
 from gen_models.study.collect import Row, Table
 from gen_models.study.definition import Study
 
 LEAST = 3  # runs of an arm
+SPACES = "features/"  # the same distance in other feature spaces
 CONTROL, CONVERGED = "inversion/control_share", 0.05
 
 
@@ -135,6 +137,26 @@ def in_common(*sides: Side) -> list[Side]:
         )
         for side in sides
     ]
+
+
+def agreement(evidence: Evidence) -> dict[str, float]:
+    """How far the same distance in other features puts the arms in the order of `fid_lenet`.
+
+    Returns:
+        Feature space -> Spearman's rank correlation of the arms' medians, (-1, 1), if all arms
+        that have runs were measured in it, and are three or more.
+    """
+    arms = [evidence.rows(name) for name in evidence.study.arms]
+    runs = [[row.metrics for row in rows] for rows in arms if rows]
+    if len(runs) < LEAST:
+        return {}
+
+    def medians(key: str) -> list[float]:
+        return [float(np.median([run.get(key, math.nan) for run in arm])) for arm in runs]
+
+    spaces = sorted({key for arm in runs for run in arm for key in run if key.startswith(SPACES)})
+    found = {key: float(spearmanr(medians(FID), medians(key))[0]) for key in spaces}
+    return {key.removeprefix(SPACES): rank for key, rank in found.items() if math.isfinite(rank)}
 
 
 def improvement(key: str) -> int:

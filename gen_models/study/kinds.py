@@ -15,11 +15,18 @@ from gen_models.comparison import statistics
 from gen_models.comparison.metrics import FID
 from gen_models.comparison.statistics import Interval, Superiority
 from gen_models.study.definition import Contrast
-from gen_models.study.evidence import LEAST, Evidence, Missing, Side, improvement, in_common
+from gen_models.study.evidence import (
+    LEAST,
+    SPACES,
+    Evidence,
+    Missing,
+    Side,
+    improvement,
+    in_common,
+)
 
 LIKELY, UNLIKELY = 0.95, 0.05  # probability of being the best: supported, contradicted
 INSIDE = 0.90  # confidence of the interval that has to lie within `at_most`
-SPACES = "features/"  # the same distance in other feature spaces
 
 
 class Part(NamedTuple):

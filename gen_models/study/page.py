@@ -21,7 +21,7 @@ from gen_models.study import words
 from gen_models.study.answer import Answer, answers
 from gen_models.study.collect import Table
 from gen_models.study.definition import Study
-from gen_models.study.evidence import Evidence, Missing, Side
+from gen_models.study.evidence import Evidence, Missing, Side, agreement
 from gen_models.study.kinds import Part
 
 WAYS = {ENCODER: "its encoder", INVERSION: "inversion"}
@@ -97,6 +97,7 @@ def page(study: Study, table: Table) -> dict[str, Any]:
         "rows": _rows(evidence, sides),
         "bounds": {name: _bound(table, f"{name}/{FID}") for name in BOUNDS},
         "metric": metric(FID),
+        "agreement": agreement(evidence),
         "made": [_made(table, column) for column in ENVIRONMENT],
         "counts": [(arm, *_counts(evidence, name)) for name, arm in study.arms.items()],
         "slug": _slug,

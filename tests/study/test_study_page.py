@@ -128,6 +128,23 @@ def check_part(found: dict[str, Any], runs: Runs) -> None:
             assert_rounds(shown, stats.fisher_exact(table).pvalue, relative=0.06)
 
 
+def check_agreement(text: str, runs: Runs) -> None:
+    """The rank correlations of the arms' medians."""
+    (line,) = re.findall(r"Spearman's rank correlation .*: (.*)\.</li>", text)
+    known = [rows for rows in map(runs.arm, runs.labels) if rows]
+
+    def ranks(key: str) -> np.ndarray:
+        medians = [np.median([float(row[key]) for row in rows]) for rows in known]
+        return stats.rankdata(medians)
+
+    spaces = {key for row in runs.rows for key in row if key.startswith("features/")}
+    shown = dict(each.split() for each in line.split(", "))
+    assert {f"features/{space}" for space in shown} == spaces
+    for space, value in shown.items():
+        correlation = np.corrcoef(ranks("fid_lenet"), ranks(f"features/{space}"))[0, 1]
+        assert float(value) == pytest.approx(correlation, abs=0.00501)
+
+
 def assert_rounds(shown: str, value: Any, relative: float = 0.0) -> None:
     digits = len(shown.partition(".")[2])
     assert float(shown) == pytest.approx(float(value), abs=0.501 * 10**-digits, rel=relative)
@@ -141,6 +158,7 @@ def check_page(folder: Path, study: Study) -> int:
         match = LINE.match(line)
         assert match, line
         check_part({**match.groupdict(), "all": line}, runs)
+    check_agreement(text, runs)
     for name, arm in study.arms.items():
         label = arm.label
         *found, last = [row for row in text.splitlines() if row.startswith(f"| {label} |")]
