@@ -146,8 +146,9 @@ def agreement(evidence: Evidence) -> dict[str, float]:
         Feature space -> Spearman's rank correlation of the arms' medians, (-1, 1), if all arms
         that have runs were measured in it, and are three or more.
     """
-    arms = [evidence.rows(name) for name in evidence.study.arms]
-    runs = [[row.metrics for row in rows] for rows in arms if rows]
+    arms = map(evidence.rows, evidence.study.arms)
+    measured = ([row.metrics for row in rows if FID in row.metrics] for rows in arms)
+    runs = [arm for arm in measured if arm]  # one that diverged has no distance
     if len(runs) < LEAST:
         return {}
 

@@ -48,8 +48,8 @@ class PlannedRun:
     def words(self) -> list[str]:
         """The arguments of train.py that train it, or finish it."""
         words = [*self.overrides, f"seed={self.seed}", "evaluate=full"]
-        if self.earlier and self.earlier.state == "done":  # one that diverged cannot go on
-            words.append(f"extend='{self.earlier.path}'")
+        if self._begun:
+            words.append(f"extend='{self._begun.path}'")
         return [*words, f"output_dir='{self.output_dir}'"]
 
     @property
@@ -75,8 +75,13 @@ class PlannedRun:
         if status.get("seconds") is None:
             return None
         measured = float(status.get("evaluation", {}).get("seconds", 0.0))
-        before = RunDirectory(self.earlier.path).read_status() if self.earlier else {}
-        return float(status["seconds"]) - float(before.get("seconds", 0.0)) + measured
+        before = RunDirectory(self._begun.path).read_status()["seconds"] if self._begun else 0.0
+        return float(status["seconds"]) - float(before) + measured
+
+    @property
+    def _begun(self) -> "PlannedRun | None":
+        """The run that this one goes on from: one that diverged cannot go on."""
+        return self.earlier if self.earlier and self.earlier.state == "done" else None
 
 
 class _Composed(NamedTuple):

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from gen_models.cli import app
 from gen_models.study.collect import Table, read_table, write_table
 from gen_models.study.definition import Study
+from gen_models.study.evidence import Evidence, agreement
 from gen_models.study.load import load_study
 from gen_models.study.page import write_page
 
@@ -213,6 +214,14 @@ def test_shares_of_images_are_those_of_the_errors(made: Path) -> None:
         r"VAE by its encoder and GAN by inversion, `encoder/mse`: better on (\d+) %", text
     )
     assert int(shown[0]) == pytest.approx(100 * won, abs=0.5001)
+
+
+def test_a_diverged_run_takes_no_part_in_the_order_of_the_arms() -> None:
+    study = load_study("wanare")
+    table = made_up(study, seeds=4)
+    first = table.rows[0]
+    table.rows[0] = first._replace(made=first.made | {"status": "diverged"}, metrics={})
+    assert set(agreement(Evidence(study, table))) == {"lenet_1", "random_lenet"}
 
 
 def test_what_is_interim_is_said(made: Path) -> None:
