@@ -22,7 +22,6 @@ from gen_models.study.answer import Answer, answers
 from gen_models.study.collect import Table
 from gen_models.study.definition import Study
 from gen_models.study.evidence import Evidence, Missing, Side, agreement
-from gen_models.study.kinds import Part
 
 WAYS = {ENCODER: "its encoder", INVERSION: "inversion"}
 BOUNDS = ("floor", "gaussian")
@@ -46,8 +45,7 @@ class Told(NamedTuple):
     verdict: str
     sentence: str
     plots: list[Markup]
-    parts: list[tuple[Part, str, str]]  # what is compared, and in words
-    others: list[tuple[Part, str, str]]
+    lines: list[words.Line]
     notes: list[str]
 
 
@@ -97,7 +95,7 @@ def page(study: Study, table: Table) -> dict[str, Any]:
         "rows": _rows(evidence, sides),
         "bounds": {name: _bound(table, f"{name}/{FID}") for name in BOUNDS},
         "metric": metric(FID),
-        "agreement": agreement(evidence),
+        "agreement": ", ".join(f"{k} {rank:.2f}" for k, rank in agreement(evidence).items()),
         "made": [_made(table, column) for column in ENVIRONMENT],
         "counts": [(arm, *_counts(evidence, name)) for name, arm in study.arms.items()],
         "slug": _slug,
@@ -212,10 +210,9 @@ def _told(answer: Answer, evidence: Evidence) -> Told:
         words.sentence(answer),
         _plots(answer, evidence),
         [
-            (each, _name(each), words.part(each) + ("" if each.toward else " Against the claim."))
-            for each in answer.parts
+            *(words.line(each) for each in answer.parts),
+            *(words.line(each, decides=False) for each in answer.others),
         ],
-        [(each, _name(each), f"{words.part(each)} {words.better(each)}") for each in answer.others],
         [note for note in notes if note],
     )
 
@@ -264,13 +261,6 @@ def _pictures(study: Study, table: Table) -> list[tuple[str, Picture]]:
             assert picture is not None
             found.append((label, picture))
     return found
-
-
-def _name(each: Part) -> str:
-    """What a part compares."""
-    if each.contrast.says:
-        return each.contrast.says
-    return f"{each.one.label} and {each.other.label}" if each.other else each.one.label
 
 
 def _counts(evidence: Evidence, arm: str) -> tuple[int, int, str]:

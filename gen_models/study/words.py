@@ -1,8 +1,9 @@
 """What the runs of a study say, in sentences with their numbers."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from gen_models.comparison.metrics import metric
+from gen_models.comparison.metrics import BOUNDS, metric
 from gen_models.comparison.statistics import LEVEL, Interval, fisher, share
 from gen_models.study.answer import Answer
 from gen_models.study.evidence import Side, improvement
@@ -30,7 +31,7 @@ def sentence(answer: Answer) -> str:
     holm = f"p = {number(answer.p)} after Holm's correction over the study's claims"
     count = len(answer.parts)
     if count == 1:
-        return f"{_who(answer.parts[0])} {_how_often(answer.parts[0])}; {holm}."
+        return f"{_who(answer.parts[0])} better in {_share(answer.parts[0])}; {holm}."
     against = [part for part in answer.parts if not part.toward]
     if against:
         clearest = min(against, key=lambda part: part.found.p)
@@ -41,41 +42,73 @@ def sentence(answer: Answer) -> str:
     return f"All of its {count} parts go its way; the largest p of these: {holm}."
 
 
-def part(each: Part) -> str:
-    """An arm against another by one metric."""
-    text = f"{_how_often(each)}, p = {number(each.found.p)}"
-    if each.other is not None:
-        medians = (median(side, key) for side, key in _sides(each))
-        text += f"; medians {' and '.join(medians)}"
-    if each.change is not None:
-        text += f"; of the runs that did not fail, {_by_how_much(each)}"
-    return f"{text}. {failures(each)}".strip()
+class Line(NamedTuple):
+    """A part of a claim as a row of its table."""
+
+    compared: str  # "GAN final and GAN baseline"
+    metric: str
+    medians: str  # of the two
+    better: str  # how often the first is, "90 % [66, 97] of pairs of runs"
+    p: str
+    change: str  # how far the first is from the second, of the runs that did not fail
+    failed: str  # "1 of 10 and 0 of 10, p = 1"
+    says: str  # what it says of the claim
 
 
-def better(each: Part) -> str:
-    """Which one is better by a part that only stands beside the claim."""
+def line(each: Part, decides: bool = True) -> Line:
+    """A part of a claim, in the words of its table; `decides`: whether it does."""
+    if decides:
+        says = "for the claim" if each.toward else "against the claim"
+    else:
+        says = f"does not decide: {_better(each)}"
+    return Line(
+        _compared(each),
+        each.metric,
+        " and ".join(_medians(each)),
+        _share(each),
+        number(each.found.p),
+        _by_how_much(each) if each.change is not None else "-",
+        failures(each) or "none",
+        says,
+    )
+
+
+def _compared(each: Part) -> str:
+    other = each.other.label if each.other else BOUNDS["gaussian"]
+    return each.contrast.says or f"{each.one.label} and {other}"
+
+
+def _medians(each: Part) -> list[str]:
+    own = median(each.one, each.metric)
+    if each.other is None:
+        return [own, metric(each.metric).show(each.constant)]
+    return [own, median(each.other, each.contrast.other_metric or each.metric)]
+
+
+def _better(each: Part) -> str:
+    """Which one is, of a part that only stands beside the claim."""
     if each.found.p >= LEVEL:
-        return "Not told apart."
-    return f"{each.one.label} is {'better' if each.found.theta > 0.5 else 'worse'}."
+        return "not told apart"
+    return f"{each.one.label} is {'better' if each.found.theta > 0.5 else 'worse'}"
 
 
 def _who(each: Part) -> str:
     if each.contrast.says:
         return f"{each.contrast.says[0].upper()}{each.contrast.says[1:]}: the first is"
-    against = each.other.label if each.other else "the PCA Gaussian"
+    against = each.other.label if each.other else f"the {BOUNDS['gaussian']}"
     return f"Against {against}, {each.one.label} is"
 
 
-def _how_often(each: Part) -> str:
-    theta = percent(each.found)
+def _share(each: Part) -> str:
+    """How often the first is better."""
+    margin = f", by {100 * each.contrast.margin:g} % or more" if each.contrast.margin else ""
     if each.contrast.kind == "wins":
-        return f"better on {theta} of all triples of an image and a run of each"
-    if each.other is None:
-        constant = metric(each.metric).show(each.constant)
-        return f"better than the PCA Gaussian's {constant} in {theta} of the runs"
-    pairs = "pairs of the same run" if each.paired else "pairs of runs"
-    margin = f" by {100 * each.contrast.margin:g} % or more" if each.contrast.margin else ""
-    return f"better{margin} in {theta} of {pairs}"
+        counted = "triples of an image and a run of each"
+    elif each.other is None:
+        counted = "runs"
+    else:
+        counted = "pairs of the same run" if each.paired else "pairs of runs"
+    return f"{percent(each.found)} of {counted}{margin}"
 
 
 def _by_how_much(each: Part) -> str:
@@ -84,7 +117,7 @@ def _by_how_much(each: Part) -> str:
     better = value >= 0
     lower = better == (improvement(each.metric) == 1)
     ends = (low, high) if better else (-high, -low)
-    shown = ", ".join(f"{100 * end:.1f}" for end in ends)
+    shown = ", ".join(f"{100 * end:z.1f}" for end in ends)
     return f"{100 * abs(value):.1f} % [{shown}] {'lower' if lower else 'higher'}"
 
 
@@ -95,9 +128,9 @@ def failures(each: Part) -> str:
         return ""
     text = " and ".join(f"{len(side.failed)} of {len(side.seeds)}" for side in sides)
     if len(sides) < 2 or each.paired:
-        return f"{text} failed."
+        return text
     counts = (count for side in sides for count in (len(side.failed), len(side.seeds)))
-    return f"{text} failed (Fisher's p = {number(fisher(*counts))})."
+    return f"{text}, p = {number(fisher(*counts))}"
 
 
 def depends(parts: Sequence[Part]) -> str:
@@ -122,12 +155,6 @@ def seeds(sides: Sequence[Side]) -> str:
 def median(side: Side, key: str) -> str:
     """Of the runs that did not fail; "-" if all did."""
     return metric(key).show(side.median if side.values else None)
-
-
-def _sides(each: Part) -> list[tuple[Side, str]]:
-    """The two sides with their metrics."""
-    assert each.other is not None
-    return [(each.one, each.metric), (each.other, each.contrast.other_metric or each.metric)]
 
 
 def rate(side: Side) -> Interval:

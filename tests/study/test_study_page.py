@@ -23,13 +23,11 @@ from gen_models.study.load import load_study
 from gen_models.study.page import write_page
 
 DOCS = ROOT / "docs" / "study"
-NUMBER = r"([\d.e-]+)"
 INTERVAL = r"([\d.-]+) % \[([\d.-]+), ([\d.-]+)\]"
-LINE = re.compile(
-    r"^- (?:\*told, but not deciding:\* )?(?P<arms>.+), `(?P<key>[\w/]+)`: better"
-    r"(?: by (?P<margin>\d+) % or more)? (?P<how>in|on|than the PCA Gaussian's \S+ in) "
-    rf"(?P<theta>\d+) % \[(?P<low>\d+), (?P<high>\d+)\] of (?P<of>[\w ]+), p = "
-    rf"{NUMBER}(?P<rest>.*)$"
+COLUMNS = ("compared", "metric", "medians", "better", "p", "change", "failed", "says")
+BETTER = re.compile(
+    r"(?P<theta>\d+) % \[(?P<low>\d+), (?P<high>\d+)\] of (?P<of>[\w ]+)"
+    r"(?:, by (?P<margin>\d+) % or more)?"
 )
 
 
@@ -73,65 +71,72 @@ class Runs:
         }
 
 
-def check_part(found: dict[str, Any], runs: Runs) -> None:
-    """One line of the page."""
-    key, rest = found["key"], found["rest"]
-    gaussian = "Gaussian" in found["how"]
-    labels = [found["arms"]] if gaussian else found["arms"].split(" and ")
-    if not set(labels) <= runs.labels.keys():
+def check_part(line: dict[str, str], runs: Runs) -> None:
+    """One row of a claim's table."""
+    key = line["metric"].strip("`")
+    found = BETTER.fullmatch(line["better"])
+    assert found, line
+    one_label, _, other_label = line["compared"].rpartition(" and ")
+    if one_label not in runs.labels:
         return  # by image: its own test
-    one = runs.scores(labels[0], key)
-    scale = 1 - float(found["margin"] or 0) / 100
-    if gaussian:
-        limit = float(runs.rows[0][f"gaussian/{key}"]) * (-1 if key == "coverage" else 1)
-        pairs = [(value, limit) for value in one.values()]
-    elif found["of"] == "pairs of the same run":
-        other = runs.scores(labels[1], key, scale)
-        pairs = [(one[seed], other[seed]) for seed in one.keys() & other.keys()]
-        labels_seeds = one.keys() & other.keys()
-        one = {seed: one[seed] for seed in labels_seeds}
+    labels = [label for label in (one_label, other_label) if label in runs.labels]
+    paired = found["of"] == "pairs of the same run"
+    one = runs.scores(one_label, key)
+    gaussian = float(runs.rows[0].get(f"gaussian/{key}") or "nan")
+    if found["of"] == "runs":
+        assert other_label == "PCA Gaussian"
+        pairs = [(value, gaussian * (-1 if key == "coverage" else 1)) for value in one.values()]
     else:
-        other = runs.scores(labels[1], key, scale)
-        pairs = [(a, b) for a in one.values() for b in other.values()]
-        p = float(re.findall(rf"p = {NUMBER}", found["all"])[0])
-        with warnings.catch_warnings():  # where the runs do not overlap
-            warnings.simplefilter("ignore", RuntimeWarning)
-            known = stats.brunnermunzel(list(one.values()), list(other.values())).pvalue
-        if math.isfinite(known):
-            assert p == pytest.approx(known, abs=0.05)
+        other = runs.scores(other_label, key, 1 - float(found["margin"] or 0) / 100)
+        common = one.keys() & other.keys()
+        if paired:
+            pairs = [(one[seed], other[seed]) for seed in common]
+        else:
+            pairs = [(a, b) for a in one.values() for b in other.values()]
+            with warnings.catch_warnings():  # where the runs do not overlap
+                warnings.simplefilter("ignore", RuntimeWarning)
+                known = stats.brunnermunzel(list(one.values()), list(other.values())).pvalue
+            if math.isfinite(known):
+                assert float(line["p"]) == pytest.approx(known, abs=0.05)
     theta = np.mean([1.0 if a < b else 0.5 if a == b else 0.0 for a, b in pairs])
     assert int(found["theta"]) == pytest.approx(100 * theta, abs=0.5001)
     assert int(found["low"]) <= int(found["theta"]) <= int(found["high"])
     sound = [runs.sound(label, key) for label in labels]
-    if medians := re.search(rf"; medians {NUMBER} and {NUMBER}", rest):
-        if found["of"] == "pairs of the same run":
-            common = set.intersection(*(set(runs.scores(label, key)) for label in labels))
-            sound = [{s: v for s, v in each.items() if s in common} for each in sound]
-        for shown, values in zip(medians.groups(), sound, strict=True):
-            assert_rounds(shown.rstrip("."), np.median(list(values.values())))
-    if change := re.search(rf"did not fail, {INTERVAL} (lower|higher)", rest):
-        both = [list(each.values()) for each in sound]
-        if found["of"] == "pairs of the same run":
-            seeds = sorted(sound[0].keys() & sound[1].keys())
-            both = [[each[seed] for seed in seeds] for each in sound]
+    if paired:
+        sound = [{s: v for s, v in each.items() if s in common} for each in sound]
+    medians = [np.median(list(values.values())) for values in sound]
+    for shown, value in zip(line["medians"].split(" and "), [*medians, gaussian], strict=False):
+        assert_rounds(shown, value)
+    assert (line["change"] == "-") == (found["of"] == "runs")
+    if change := re.fullmatch(rf"{INTERVAL} (lower|higher)", line["change"]):
+        seeds = sorted(set.intersection(*(set(each) for each in sound))) if paired else None
+        both = [[each[seed] for seed in seeds or each] for each in sound]
         ratio = stats.trim_mean(both[0], 0.25) / stats.trim_mean(both[1], 0.25) - 1
         size, low, high = (float(text) for text in change.groups()[:3])
         assert size == pytest.approx(100 * abs(ratio), abs=0.0501)
         assert change[4] == ("lower" if ratio < 0 else "higher")
         assert low <= size <= high
-    counts = [int(n) for pair in re.findall(r"(\d+) of (\d+)(?= and| failed)", rest) for n in pair]
-    if counts and found["of"] != "pairs of the same run":
-        rows = [runs.arm(label) for label in labels]
-        assert counts == [n for each in rows for n in (sum(map(runs.failed, each)), len(each))]
-        if len(labels) == 2:
+    check_failures(line["failed"], [runs.arm(label) for label in labels], runs, paired)
+
+
+def check_failures(text: str, arms: list[list[dict[str, str]]], runs: Runs, paired: bool) -> None:
+    """How many runs failed, and Fisher's p."""
+    counts = [n for rows in arms for n in (sum(map(runs.failed, rows)), len(rows))]
+    if text == "none":
+        assert sum(counts[::2]) == 0
+    elif paired:
+        assert re.fullmatch(r"\d+ of \d+ and \d+ of \d+", text)
+    else:
+        told, _, p = text.partition(", p = ")
+        assert [int(n) for n in re.findall(r"\d+", told)] == counts
+        if len(arms) == 2:
             table = [[counts[0], counts[1] - counts[0]], [counts[2], counts[3] - counts[2]]]
-            shown = re.findall(rf"Fisher's p = {NUMBER}", rest)[0]
-            assert_rounds(shown, stats.fisher_exact(table).pvalue, relative=0.06)
+            assert_rounds(p, stats.fisher_exact(table).pvalue, relative=0.06)
 
 
 def check_agreement(text: str, runs: Runs) -> None:
     """The rank correlations of the arms' medians."""
-    (line,) = re.findall(r"Spearman's rank correlation .*: (.*)\.</li>", text)
+    (line,) = re.findall(r"Spearman's rank correlation .*: (.*)\.$", text, re.MULTILINE)
     known = [rows for rows in map(runs.arm, runs.labels) if rows]
 
     def ranks(key: str) -> np.ndarray:
@@ -154,11 +159,13 @@ def assert_rounds(shown: str, value: Any, relative: float = 0.0) -> None:
 def check_page(folder: Path, study: Study) -> int:
     """Every part, the first table and the last of study.md; returns how many parts there were."""
     runs, text = Runs(folder, study), (folder / "study.md").read_text()
-    lines = [line for line in text.splitlines() if line.startswith("- ") and "`: better" in line]
+    lines = [
+        dict(zip(COLUMNS, line.strip("| ").split(" | "), strict=True))
+        for line in text.splitlines()
+        if line.count(" | ") == len(COLUMNS) - 1 and not line.startswith("| compared")
+    ]
     for line in lines:
-        match = LINE.match(line)
-        assert match, line
-        check_part({**match.groupdict(), "all": line}, runs)
+        check_part(line, runs)
     check_agreement(text, runs)
     for name, arm in study.arms.items():
         label = arm.label
@@ -190,8 +197,8 @@ def test_a_figure_that_is_not_would_be_found(made: Path, tmp_path: Path) -> None
     for name in ("runs.csv", "study.md"):
         (tmp_path / name).write_bytes((made / name).read_bytes())
     page = (made / "study.md").read_text()
-    median = re.findall(r"medians (\d+\.\d\d)", page)[0]
-    (tmp_path / "study.md").write_text(page.replace(f"medians {median}", "medians 1.23"))
+    median = re.findall(r"`fid_lenet` \| (\d+\.\d\d) and", page)[0]
+    (tmp_path / "study.md").write_text(page.replace(f"| {median} and", "| 1.23 and"))
     with pytest.raises(AssertionError):
         check_page(tmp_path, load_study("wanare"))
 
@@ -210,10 +217,10 @@ def test_shares_of_images_are_those_of_the_errors(made: Path) -> None:
         second = [arrays[f"gan_final/{seed}/inversion/mse"] for seed in range(11, 19)]
     won = np.mean([a < b for a in first for b in second])
     text = (made / "study.md").read_text()
-    shown = re.findall(
-        r"VAE by its encoder and GAN by inversion, `encoder/mse`: better on (\d+) %", text
+    (shown,) = re.findall(
+        r"\| VAE by its encoder and GAN by inversion \| `encoder/mse` \| .* \| (\d+) %", text
     )
-    assert int(shown[0]) == pytest.approx(100 * won, abs=0.5001)
+    assert int(shown) == pytest.approx(100 * won, abs=0.5001)
 
 
 def test_a_diverged_run_takes_no_part_in_the_order_of_the_arms() -> None:
