@@ -14,6 +14,14 @@ def study(
     name: Annotated[
         str, typer.Argument(metavar="NAME_OR_FILE", help="Of conf/study, or a YAML file.")
     ],
+    launcher: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[LAUNCHER]...",
+            help="What starts each run: hydra/launcher=slurm hydra.launcher.timeout_min=90.",
+            show_default=False,
+        ),
+    ] = None,
     train: Annotated[bool, typer.Option("--train", help="Train what is missing.")] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at once, a thread each.")] = 1,
     output: Annotated[
@@ -36,6 +44,12 @@ def study(
     from gen_models.study.plan import plan
     from gen_models.study.train import train_missing
 
+    options = list(launcher or [])
+    for option in options:
+        if not option.startswith(("hydra/launcher=", "hydra.launcher.")):
+            raise UserError(f"{option}: the arms say what is trained; here stands a launcher alone")
+    if options:
+        compose_overrides(options)
     given = load_study(name)
     folder = output or Path("outputs") / "study" / given.name
     if runs is not None:
@@ -54,6 +68,7 @@ def study(
             failed += train_missing(
                 waiting,
                 jobs=jobs,
+                launcher=options,
                 logs=folder / "logs",
                 say=typer.echo,
                 ended=lambda run: collect(given, planned, folder),

@@ -33,6 +33,7 @@ def train_missing(
     runs: Sequence[PlannedRun],
     *,
     jobs: int,
+    launcher: Sequence[str] = (),
     logs: Path,
     say: Callable[[str], None],
     ended: Callable[[PlannedRun], object],
@@ -42,6 +43,7 @@ def train_missing(
     Args:
         runs: Those of `plan` that are not finished.
         jobs: How many at once; each has one thread, unless OMP_NUM_THREADS says otherwise.
+        launcher: Hydra's, as options of train.py: each run is a job of it; none: a process here.
         logs: A folder for what the processes say.
         say: Called with a line for each run that begins or ends.
         ended: Called with each run that has come to its end, also if it diverged.
@@ -68,7 +70,7 @@ def train_missing(
                     if run.state == "running":
                         failed.append(f"{run.name}: another process trains it: {run.path}")
                         continue
-                    working.append(_start(run, logs))
+                    working.append(_start(run, launcher, logs))
                     say(f"{total - len(waiting)}/{total} {run.name}")
                 time.sleep(PAUSE)
                 for job in [job for job in working if job.process.poll() is not None]:
@@ -94,12 +96,13 @@ def _ready(waiting: Sequence[PlannedRun], working: Sequence[PlannedRun]) -> Iter
             yield run
 
 
-def _start(run: PlannedRun, logs: Path) -> Job:
+def _start(run: PlannedRun, launcher: Sequence[str], logs: Path) -> Job:
+    words = ["-m", *launcher, *run.words] if launcher else run.words
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
     log = logs / f"{run.arm}-seed{run.seed}.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, str(TRAIN), *run.words],
+            [sys.executable, str(TRAIN), *words],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,

@@ -36,7 +36,7 @@ claims:
 """
 PRETENDER = """\
 import json, os, pathlib, sys
-given = dict(word.split("=", 1) for word in sys.argv[1:])
+given = dict(word.split("=", 1) for word in sys.argv[1:] if word != "-m")
 path = pathlib.Path(given["path"])
 path.mkdir(parents=True, exist_ok=True)
 status = given.get("ends", "done")
@@ -68,11 +68,14 @@ def planned(
     return PlannedRun(name, 1, (f"path={path}", f"ends={ends}"), folder, path, "a.Model", earlier)
 
 
-def train_all(runs: list[PlannedRun], folder: Path, jobs: int = 1) -> tuple[list[str], list[str]]:
+def train_all(
+    runs: list[PlannedRun], folder: Path, jobs: int = 1, launcher: tuple[str, ...] = ()
+) -> tuple[list[str], list[str]]:
     """What failed; which runs came to their end, in their order."""
     ended: list[str] = []
     failed = train.train_missing(
-        missing(runs, Table([], {}, {})), jobs=jobs, logs=folder / "logs", say=lambda line: None,
+        missing(runs, Table([], {}, {})), jobs=jobs, launcher=launcher, logs=folder / "logs",
+        say=lambda line: None,
         ended=lambda run: ended.append(run.arm),
     )  # fmt: skip
     return failed, ended
@@ -265,6 +268,37 @@ def test_what_is_there_is_told_and_nothing_is_written(tmp_path: Path) -> None:
     assert "1 stopped, 1 missing" in result.output
     assert "2 missing" in result.output
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["runs"]
+
+
+@pytest.mark.slow
+def test_a_launcher_starts_each_run(tmp_path: Path) -> None:
+    """By submitit's executor of this machine, as SLURM would."""
+    (tmp_path / "small.yaml").write_text(SMALL.replace("[1, 2]", "[1]"))
+    words = ["study", str(tmp_path / "small.yaml"), "--train", "--output", str(tmp_path / "out"),
+             "hydra/launcher=submitit_local"]  # fmt: skip
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    assert [row.run for row in read_table(tmp_path / "out").rows] == [("one", 1), ("two", 1)]
+    said = (tmp_path / "out/runs").rglob(".submitit/*/*_log.out")
+    assert len(list(said)) == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("max_epochs=1", "max_epochs=1: the arms say what is trained"),
+        ("hydra/launcher=none", "hydra/launcher=none: "),
+        ("hydra.launcher.nodes=2", "hydra.launcher.nodes=2: Could not override"),
+    ],
+)
+def test_what_is_no_launcher_is_refused(option: str, said: str, tmp_path: Path) -> None:
+    small(tmp_path)
+    words = ["study", str(tmp_path / "small.yaml"), "--train", "--output", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, [*words, option])
+    assert result.exit_code == 1
+    assert result.output.startswith(said)
+    assert result.output.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
