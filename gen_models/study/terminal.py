@@ -53,7 +53,8 @@ def show_state(
 def show_answers(written: Written) -> None:
     """Print the verdicts, and where the page is."""
     for told in written.claims:
-        say(f"{told.answer.claim.name} {told.answer.claim.says} {told.verdict}. {told.sentence}")
+        say(f"{told.answer.claim.name} {told.verdict}: {told.answer.claim.says}")
+        say(f"   {told.sentence}")
     for path in written.paths[:2]:
         say(f"  {path}")
 

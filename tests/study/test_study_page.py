@@ -290,7 +290,7 @@ def test_the_command_makes_the_same_page_from_the_table_alone(made: Path, tmp_pa
     words = ["study", "wanare", "--runs", str(made / "runs.csv"), "--output", str(tmp_path)]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
-    assert "C1 Three wider hidden layers beat two (GAN). not decided, interim." in result.output
+    assert "C1 not decided, interim: Three wider hidden layers beat two (GAN).\n   " in result.output
     for name in ("study.md", "study.html"):
         assert (tmp_path / name).read_text() == (made / name).read_text()
     refused = CliRunner().invoke(app, [*words, "--train"])
