@@ -201,7 +201,8 @@ def _dots(sound: Sequence[float], failed: Sequence[float], most: float, color: i
 def _told(answer: Answer, evidence: Evidence) -> Told:
     parts = [*answer.parts, *answer.others]
     sides = [side for each in parts for side in (each.one, each.other) if side]
-    notes = [words.seeds(sides), words.depends(answer.parts), answer.claim.note]
+    notes = [words.seeds(sides), words.repeated(answer), words.depends(answer.parts)]
+    notes.append(answer.claim.note)
     if answer.outcome != "not answered":
         notes.append("; ".join(answer.missing))
     return Told(

@@ -133,6 +133,21 @@ def failures(each: Part) -> str:
     return f"{text}, p = {number(fisher(*counts))}"
 
 
+def repeated(answer: Answer) -> str:
+    """Whether other arms say the same, in the parts that only stand beside the claim."""
+    deciding = {side.arm for part in answer.parts for side in (part.one, part.other) if side}
+    told = []
+    for each in answer.others:
+        if each.other is None or {each.one.arm, each.other.arm} & deciding:
+            continue
+        if each.found.p >= LEVEL:
+            side = "Not told apart"
+        else:
+            side = "Also so" if each.toward else "The other way"
+        told.append(f"{side}: {_compared(each)}, by {each.metric}.")
+    return " ".join(told)
+
+
 def depends(parts: Sequence[Part]) -> str:
     """Whether the features that the distance is taken in change which one is better."""
     checked = [each for each in parts if each.spaces]

@@ -244,6 +244,13 @@ def test_the_part_that_contradicts_a_claim_is_named(made: Path) -> None:
     assert told in ("fid_lenet of VAE final", "coverage of VAE final")
 
 
+def test_what_other_arms_say_is_told(made: Path) -> None:
+    """GANs without dropout are all alike, of the baselines the VAE is better by image."""
+    pair = "GAN final, no dropout, epoch 50 and GAN baseline, no dropout, by fid_lenet."
+    assert f"Not told apart: {pair}" in section(made, "C1")
+    assert "Also so: baselines, both by inversion, by inversion/mse." in section(made, "C7")
+
+
 def section(folder: Path, claim: str) -> str:
     """What study.md says of a claim."""
     return (folder / "study.md").read_text().split(f"## {claim}. ", 1)[1].split("\n## ", 1)[0]
@@ -290,7 +297,9 @@ def test_the_command_makes_the_same_page_from_the_table_alone(made: Path, tmp_pa
     words = ["study", "wanare", "--runs", str(made / "runs.csv"), "--output", str(tmp_path)]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
-    assert "C1 not decided, interim: Three wider hidden layers beat two (GAN).\n   " in result.output
+    assert (
+        "C1 not decided, interim: Three wider hidden layers beat two (GAN).\n   " in result.output
+    )
     for name in ("study.md", "study.html"):
         assert (tmp_path / name).read_text() == (made / name).read_text()
     refused = CliRunner().invoke(app, [*words, "--train"])
