@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from gen_models.comparison.statistics import LEVEL, holm
 from gen_models.errors import UserError
-from gen_models.study.collect import Table
+from gen_models.study.collect import Table, of_study
 from gen_models.study.definition import Claim, Study
 from gen_models.study.evidence import Evidence, Missing
 from gen_models.study.kinds import LIKELY, RULES, UNLIKELY, Part
@@ -51,8 +51,8 @@ def answers(study: Study, table: Table) -> list[Answer]:
         UserError: No run is there; runs of an arm are of two codes or precisions; no run has a
             metric that the study names.
     """
-    _check(study, table)
-    evidence = Evidence(study, table)
+    evidence = Evidence(study, of_study(study, table))
+    _check(evidence)
     found = [_gather(claim, evidence) for claim in study.claims]
     undecided = [answer.p if answer.p is not None else 1.0 for answer in found]
     decided = []
@@ -108,12 +108,13 @@ def _by_probability(probabilities: Sequence[float]) -> Outcome:
     return "contradicted" if min(probabilities) <= UNLIKELY else "not decided"
 
 
-def _check(study: Study, table: Table) -> None:
+def _check(evidence: Evidence) -> None:
     """Make sure that the runs can stand in one study."""
-    if not table.rows:
+    study = evidence.study
+    if not evidence.table.rows:
         raise UserError(f"{study.file}: no run is there yet: --train trains them")
     for name in study.arms:
-        rows = Evidence(study, table).rows(name)
+        rows = evidence.rows(name)
         for column in ("code", "training_precision"):
             count = Counter(row.made[column] for row in rows)
             if len(count) > 1:
@@ -123,12 +124,14 @@ def _check(study: Study, table: Table) -> None:
                     f"({', '.join(sorted(count))}; seed {odd.run[1]} is one): overwrite=true "
                     "trains a run again"
                 )
-    known = {key for row in table.rows for key in row.metrics}
     for claim in study.claims:
         for contrast in claim.contrasts:
-            for key in filter(None, (*contrast.metrics, contrast.other_metric)):
-                arms = set(contrast.arms) & {row.run[0] for row in table.rows}
-                if key not in known and arms:
+            measured = contrast.measured()
+            for key in dict.fromkeys(key for keys in measured.values() for key in keys):
+                arms = [arm for arm, keys in measured.items() if key in keys]
+                rows = [row for arm in arms for row in evidence.rows(arm)]
+                rows = [row for row in rows if row.made["status"] != "diverged"]
+                if rows and all(key not in row.metrics for row in rows):
                     raise UserError(
                         f"{study.file}: claims.{claim.name}.metrics: no run has {key}: take it out"
                     )

@@ -84,11 +84,23 @@ def collect(study: Study, runs: Iterable[PlannedRun], folder: Path) -> Table:
             new.add(key)
             rows[key] = row
     table = Table([rows[key] for key in sorted(rows)], dict(known.images), dict(known.pictures))
-    _collect_images(table, study, {key: finished[key] for key in sorted(new)})
+    _collect_images(table, study, finished, new)
     _collect_pictures(table, study, finished, new)
-    if new:
+    arrays = {*table.images, *table.pictures}
+    if new or arrays != {*known.images, *known.pictures}:
         write_table(table, folder)
     return table
+
+
+def of_study(study: Study, table: Table) -> Table:
+    """The table with the runs alone that the study plans: of its arms, their options and seeds."""
+    planned = {name: (shlex.join(study.overrides(name)), arm) for name, arm in study.arms.items()}
+    rows = []
+    for row in table.rows:
+        train, arm = planned.get(row.run[0], ("", None))
+        if arm and row.run[1] in arm.seeds and row.made["train"] == train:
+            rows.append(row)
+    return table._replace(rows=rows)
 
 
 def missing(runs: Sequence[PlannedRun], table: Table) -> list[PlannedRun]:
@@ -109,16 +121,18 @@ def missing(runs: Sequence[PlannedRun], table: Table) -> list[PlannedRun]:
 def of_one_code(runs: Sequence[PlannedRun], table: Table) -> tuple[list[PlannedRun], list[str]]:
     """The runs whose arm has no run of other code, and a line for each arm that has."""
     codes = {row.made["arm"]: row.made for row in table.rows}
-    kept, refused = [], Counter[str]()
+    kept, refused = [], Counter[tuple[str, str]]()
     for run in runs:
-        if run.arm in codes and codes[run.arm]["code"] != run.code:
-            refused[run.arm] += 1
+        earlier = run.earlier if run.earlier and run.earlier.state == "done" else None
+        arms = [each.arm for each in (run, earlier) if each]
+        if odd := [arm for arm in arms if arm in codes and codes[arm]["code"] != run.code]:
+            refused[run.arm, odd[0]] += 1
         else:
             kept.append(run)
     return kept, [
-        f"arms.{arm}: {count} not trained: its runs in {RUNS} are of other code (commit "
-        f"{codes[arm]['commit'] or 'unknown'}): train at that commit, or take them out"
-        for arm, count in refused.items()
+        f"arms.{arm}: {count} not trained: runs of {odd} in {RUNS} are of other code (commit "
+        f"{codes[odd]['commit'] or 'unknown'}): train at that commit, or take them out"
+        for (arm, odd), count in refused.items()
     ]
 
 
@@ -136,7 +150,7 @@ def read_table(folder: Path) -> Table:
                 for given in csv.DictReader(lines):
                     made = {key: given.pop(key) for key in MADE}
                     numbers = {key: float(text) for key, text in given.items() if text}
-                    rows.append(Row(made, numbers))
+                    rows.append(Row(made | {"seed": str(int(made["seed"]))}, numbers))
         except (OSError, KeyError, ValueError, TypeError) as error:
             raise UserError(
                 f"{file}: not a table of a study's runs ({first_line(error)})"
@@ -160,11 +174,11 @@ def write_table(table: Table, folder: Path) -> None:
             for row in table.rows:
                 numbers = (_number(row.metrics.get(key)) for key in keys)
                 writer.writerow([*(row.made[key] for key in MADE), *numbers])
-        os.replace(temporary, folder / RUNS)
         for name, arrays in ((IMAGES, table.images), (PICTURES, table.pictures)):
-            temporary = folder / f".tmp-{name}"
-            np.savez_compressed(temporary, **dict(sorted(arrays.items())))  # type: ignore[arg-type]
-            os.replace(temporary, folder / name)
+            archive = folder / f".tmp-{name}"
+            np.savez_compressed(archive, **dict(sorted(arrays.items())))  # type: ignore[arg-type]
+            os.replace(archive, folder / name)
+        os.replace(temporary, folder / RUNS)  # last: a row that is there has all of its arrays
     except OSError as error:
         raise UserError(
             f"{folder}: cannot be written ({error.strerror}): choose another --output"
@@ -216,15 +230,21 @@ def _commit() -> str:
         return ""
 
 
-def _collect_images(table: Table, study: Study, runs: dict[tuple[str, int], PlannedRun]) -> None:
+def _collect_images(
+    table: Table,
+    study: Study,
+    runs: dict[tuple[str, int], PlannedRun],
+    new: set[tuple[str, int]],
+) -> None:
     """The errors of each image of the runs that are compared image by image.
 
     Raises:
         UserError: A run recreated other images than the rest.
     """
     wanted = study.metrics_by_image()
-    for (arm, seed), planned in runs.items():
-        if arm not in wanted:
+    for (arm, seed), planned in sorted(runs.items(), key=lambda item: item[0]):
+        keys = [f"{arm}/{seed}/{key}" for key in wanted.get(arm, ())]
+        if all(key in table.images and (arm, seed) not in new for key in keys):
             continue
         arrays = read_run(planned.path).arrays()
         for key in wanted[arm]:
@@ -252,7 +272,8 @@ def _collect_pictures(
     The best of those whose digits are at hand; all others are dropped.
     """
     best: dict[tuple[str, bool], Row] = {}
-    for row in sorted(table.rows, key=lambda row: row.metrics.get(FID, math.inf)):
+    rows = of_study(study, table).rows
+    for row in sorted(rows, key=lambda row: row.metrics.get(FID, math.inf)):
         shown = FID in row.metrics and row.run[0] in (study.shown or study.arms)
         if shown and (row.run in runs or f"{_place(row)}/new" in table.pictures):
             best.setdefault((row.made["model"], row.failed), row)

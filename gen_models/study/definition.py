@@ -1,18 +1,29 @@
 """What a study is: its question, its arms, their seeds, and its claims."""
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from omegaconf import MISSING
 
-KINDS = {  # kind of contrast -> the least number of arms; `kinds.py` has their rules
-    "better": 2,  # each arm is better than the last
-    "not_better": 2,  # no arm is better than the last by the margin or more
-    "best": 2,  # the first arm is the best of all
-    "wins": 2,  # each arm recreates the same images better than the last, image by image
-    "beats_gaussian": 1,  # each arm is better than the PCA Gaussian
-    "not_beats_gaussian": 1,
+
+class Kind(NamedTuple):
+    """What a kind of contrast takes."""
+
+    least: int  # number of arms
+    options: tuple[str, ...]  # keys of `Contrast` that its rule reads, beside those of every kind
+
+
+OPTIONS = ("margin", "at_least", "at_most", "other_metric")
+KINDS = {  # `kinds.py` has their rules
+    "better": Kind(2, OPTIONS),  # each arm is better than the last
+    "not_better": Kind(2, OPTIONS),  # no arm is better than the last by the margin or more
+    "best": Kind(2, ("at_least", "at_most")),  # the first arm is the best of all
+    "wins": Kind(2, ("at_least", "other_metric")),  # each recreates images better than the last
+    "beats_gaussian": Kind(1, ()),  # each arm is better than the PCA Gaussian
+    "not_beats_gaussian": Kind(1, ()),
 }
 
 
@@ -41,6 +52,12 @@ class Contrast:
     at_most: float = 0.0
     says: str = ""  # what the parts compare; empty: the arms' labels
     decides: bool = True  # False: only told
+
+    def measured(self) -> dict[str, list[str]]:
+        """Each arm -> the metrics that it is compared by."""
+        *firsts, last = self.arms
+        own = [self.other_metric] if self.other_metric else self.metrics
+        return {**dict.fromkeys(firsts, self.metrics), last: own}
 
 
 @dataclass
@@ -72,6 +89,12 @@ class Study:
         """Of its folder."""
         return self.file.stem
 
+    def overrides(self, arm: str) -> list[str]:
+        """Of train.py, that train an arm's runs, without their seeds."""
+        own = self.arms[arm]
+        words = shlex.split(self.arms[own.of].train if own.of else own.train)
+        return [*words, f"max_epochs={own.at_epoch}"] if own.of else words
+
     def earlier(self, arm: str) -> list[str]:
         """The arms that are this one at an earlier epoch, the earliest first."""
         found = [name for name, other in self.arms.items() if other.of == arm]
@@ -79,19 +102,18 @@ class Study:
 
     def shares_runs(self, one: str, other: str) -> bool:
         """Whether the runs of two arms are the same, up to the earlier one's end."""
-        roots = {self.arms[name].of or name for name in (one, other)}
-        return len(roots) == 1
+        return self.root(one) == self.root(other)
+
+    def root(self, arm: str) -> str:
+        """The arm whose runs these are, to their end."""
+        return self.arms[arm].of or arm
 
     def metrics_by_image(self) -> dict[str, set[str]]:
         """The arms that are compared image by image -> the metrics of each."""
         found: dict[str, set[str]] = {}
         for contrast in (part for claim in self.claims for part in claim.contrasts):
-            if contrast.kind == "wins":
-                *firsts, last = contrast.arms
-                for name in firsts:
-                    found.setdefault(name, set()).update(contrast.metrics)
-                other = [contrast.other_metric] if contrast.other_metric else contrast.metrics
-                found.setdefault(last, set()).update(other)
+            for name, keys in contrast.measured().items() if contrast.kind == "wins" else ():
+                found.setdefault(name, set()).update(keys)
         return found
 
     def order(self) -> Iterator[tuple[str, int]]:

@@ -6,12 +6,13 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import spearmanr
 
-from gen_models.comparison.metrics import FID, INVERSION, metric
+from gen_models.comparison.metrics import FID, metric
 from gen_models.study.collect import Row, Table
 from gen_models.study.definition import Study
 
 LEAST = 3  # runs of an arm
 SPACES = "features/"  # the same distance in other feature spaces
+SEARCHED = "inversion/"  # what the search for z finds
 CONTROL, CONVERGED = "inversion/control_share", 0.05
 
 
@@ -24,7 +25,7 @@ class Side(NamedTuple):
 
     arm: str
     label: str
-    planned: int  # runs
+    planned: tuple[int, ...]  # seeds
     values: dict[int, float]  # seed -> value of a run that did not fail
     failed: tuple[int, ...]  # seeds
 
@@ -32,6 +33,11 @@ class Side(NamedTuple):
     def seeds(self) -> list[int]:
         """Of all runs that are there."""
         return sorted({*self.values, *self.failed})
+
+    @property
+    def short(self) -> bool:
+        """Whether runs of the study are still missing."""
+        return len(self.seeds) < len(self.planned)
 
     @property
     def sound(self) -> list[float]:
@@ -55,7 +61,7 @@ class Evidence(NamedTuple):
     """What the rules read."""
 
     study: Study
-    table: Table
+    table: Table  # as `of_study` gives it
 
     def side(self, arm: str, key: str) -> Side:
         """The runs of an arm by a metric.
@@ -64,28 +70,29 @@ class Evidence(NamedTuple):
             Missing: There are too few, or one was not measured so.
         """
         rows = self.rows(arm)
-        planned, label = len(self.study.arms[arm].seeds), self.study.arms[arm].label
+        planned, label = tuple(self.study.arms[arm].seeds), self.study.arms[arm].label
         if len(rows) < LEAST:
-            raise Missing(f"{label}: {len(rows)} of {planned} runs, at least {LEAST} are needed")
+            count = f"{len(rows)} of {len(planned)} runs"
+            raise Missing(f"{label}: {count}, at least {LEAST} are needed")
         values = {row.run[1]: row.metrics[key] for row in rows if _has(row, key)}
         failed = tuple(row.run[1] for row in rows if row.failed)
         without = [row.run[1] for row in rows if not row.failed and not _has(row, key)]
         if without:
             raise Missing(f"{label}: {key} is not measured for seed {without[0]}")
-        for row in rows if key == INVERSION else ():
-            control = row.metrics.get(CONTROL, 0.0)
+        for row in rows if key.startswith(SEARCHED) else ():
+            control = row.metrics.get(CONTROL, math.inf)
             if control > CONVERGED and not row.failed:
+                known = f"{100 * control:.0f} % of the error" if control < math.inf else "unknown"
                 raise Missing(
                     f"{label}: inversion has not converged for seed {row.run[1]}: its control is "
-                    f"{100 * control:.0f} % of the error, at most {100 * CONVERGED:.0f} % counts: "
-                    "gen-models evaluate with more --restarts and --iterations"
+                    f"{known}, at most {100 * CONVERGED:.0f} % counts: gen-models evaluate with "
+                    "more --restarts and --iterations"
                 )
         return Side(arm, label, planned, values, failed)
 
     def rows(self, arm: str) -> list[Row]:
-        """The runs of an arm that the study has planned."""
-        seeds = self.study.arms[arm].seeds
-        return [row for row in self.table.rows if row.run[0] == arm and row.run[1] in seeds]
+        """The runs of an arm."""
+        return [row for row in self.table.rows if row.run[0] == arm]
 
     def color(self, arm: str) -> int:
         """The place of an arm's model among the models of the study."""
@@ -128,10 +135,10 @@ def in_common(*sides: Side) -> list[Side]:
     if len(seeds) < LEAST:
         labels = " and ".join(side.label for side in sides)
         raise Missing(f"{labels}: {len(seeds)} seeds in common, at least {LEAST} are needed")
-    planned = min(side.planned for side in sides)
+    planned = set(sides[0].planned).intersection(*(side.planned for side in sides))
     return [
         side._replace(
-            planned=planned,
+            planned=tuple(sorted(planned)),
             values={seed: value for seed, value in side.values.items() if seed in seeds},
             failed=tuple(seed for seed in side.failed if seed in seeds),
         )
@@ -143,12 +150,14 @@ def agreement(evidence: Evidence) -> dict[str, float]:
     """How far the same distance in other features puts the arms in the order of `fid_lenet`.
 
     Returns:
-        Feature space -> Spearman's rank correlation of the arms' medians, (-1, 1), if all arms
-        that have runs were measured in it, and are three or more.
+        Feature space -> Spearman's rank correlation of the arms' medians (of the runs that did not
+        fail), in [-1, 1], if all arms that have runs were measured in it, and are three or more.
     """
     arms = map(evidence.rows, evidence.study.arms)
-    measured = ([row.metrics for row in rows if FID in row.metrics] for rows in arms)
-    runs = [arm for arm in measured if arm]  # one that diverged has no distance
+    sound = (
+        [row.metrics for row in rows if not row.failed and FID in row.metrics] for rows in arms
+    )
+    runs = [arm for arm in sound if arm]
     if len(runs) < LEAST:
         return {}
 

@@ -47,15 +47,15 @@ class Part(NamedTuple):
 
     @property
     def depends(self) -> list[str]:
-        """The feature spaces in which the other is the better one."""
-        side = self.found.theta > 0.5
-        return [space for space, theta in self.spaces.items() if (theta > 0.5) != side]
+        """The feature spaces in which the same one is not better."""
+        side = np.sign(self.found.theta - 0.5)
+        return [space for space, theta in self.spaces.items() if np.sign(theta - 0.5) != side]
 
     @property
     def interim(self) -> bool:
         """Whether runs of the study are still missing."""
         sides = (side for side in (self.one, self.other) if side)
-        return any(len(side.seeds) < side.planned for side in sides)
+        return any(side.short for side in sides)
 
 
 Rule = Callable[[Contrast, str, Evidence], list[Part]]
@@ -100,7 +100,8 @@ def beats_gaussian(contrast: Contrast, key: str, evidence: Evidence) -> list[Par
     for arm in contrast.arms:
         one = evidence.side(arm, key)
         found = statistics.against_constant(one.scores(key), improvement(key) * constant)
-        parts.append(Part(contrast, key, one, None, found, found.theta > 0.5, constant))
+        part = Part(contrast, key, one, None, found, found.theta > 0.5, constant)
+        parts.append(part._replace(spaces=_gaussian_in_other_spaces(key, arm, evidence)))
     return parts
 
 
@@ -131,10 +132,12 @@ def _compare(
         one, other = in_common(one, other)
     test = statistics.paired_superiority if paired else statistics.superiority
     scale = 1 - improvement(key) * contrast.margin
+    if contrast.margin and min(other.sound, default=1.0) <= 0:
+        raise Missing(f"{other.label}: {key} is not above 0, so no share of it is a margin")
     found = test(one.scores(key), other.scores(key, scale))
     change = _change(key, one, other, paired)
     part = Part(contrast, key, one, other, found, found.theta > 0.5, paired=paired, change=change)
-    spaces = _in_other_spaces(key, arm, last, evidence, paired) if key == FID else {}
+    spaces = _in_other_spaces(key, arm, last, evidence, paired, scale)
     return part._replace(spaces=spaces, fits=_fits(contrast, key, one, other, paired))
 
 
@@ -159,6 +162,8 @@ def _fits(contrast: Contrast, key: str, one: Side, other: Side, paired: bool) ->
     if not contrast.word:
         return None
     if contrast.at_least:  # by medians
+        if not other.median > 0:
+            return False
         change = improvement(key) * (1 - one.median / other.median)
         return change >= contrast.at_least
     found = _change(key, one, other, paired, INSIDE)
@@ -166,12 +171,11 @@ def _fits(contrast: Contrast, key: str, one: Side, other: Side, paired: bool) ->
 
 
 def _in_other_spaces(
-    key: str, arm: str, last: str, evidence: Evidence, paired: bool
+    key: str, arm: str, last: str, evidence: Evidence, paired: bool, scale: float
 ) -> dict[str, float]:
     """The theta by the same distance in every other feature space that all runs have."""
-    known = {name for row in evidence.rows(arm) for name in row.metrics if name.startswith(SPACES)}
     found = {}
-    for space in sorted(known):
+    for space in _other_spaces(key, arm, evidence):
         try:
             one, other = evidence.side(arm, space), evidence.side(last, space)
         except Missing:
@@ -179,8 +183,27 @@ def _in_other_spaces(
         if paired:
             one, other = in_common(one, other)
         test = statistics.paired_theta if paired else statistics.theta
-        found[space.removeprefix(SPACES)] = test(one.scores(key), other.scores(key))
+        found[space.removeprefix(SPACES)] = test(one.scores(key), other.scores(key, scale))
     return found
+
+
+def _gaussian_in_other_spaces(key: str, arm: str, evidence: Evidence) -> dict[str, float]:
+    """The share of runs that are nearer than the PCA Gaussian, in every other feature space."""
+    found = {}
+    for space in _other_spaces(key, arm, evidence):
+        try:
+            one, constant = evidence.side(arm, space), evidence.gaussian(space)
+        except Missing:
+            continue
+        found[space.removeprefix(SPACES)] = statistics.theta(one.scores(key), [constant])
+    return found
+
+
+def _other_spaces(key: str, arm: str, evidence: Evidence) -> list[str]:
+    """The metrics that are the same distance in other features; none of another metric."""
+    if key != FID:
+        return []
+    return sorted({k for row in evidence.rows(arm) for k in row.metrics if k.startswith(SPACES)})
 
 
 def _ranks(side: Side, sides: Sequence[Side], key: str) -> np.ndarray:

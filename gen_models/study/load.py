@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 import gen_models
 from gen_models.comparison.metrics import HEADLINES, metric
 from gen_models.errors import UserError
-from gen_models.study.definition import KINDS, Arm, Claim, Contrast, Study
+from gen_models.study.definition import KINDS, OPTIONS, Arm, Claim, Contrast, Study
 
 FOLDER = Path(gen_models.__file__).parent.parent / "conf" / "study"
 SEEDS = "must be whole numbers from 0, each once: seeds: [0, 1, 2]"
@@ -81,7 +81,7 @@ def _arm(study: Study, name: str, given: Any) -> Arm:
     """An arm from its overrides alone, or from a mapping."""
     place = f"{study.file}: arms.{name}"
     arm: Arm = _checked(Arm, given if isinstance(given, dict) else {"train": given}, place)
-    arm.label = arm.label or str(name).replace("_", " ")
+    arm.label = arm.label.strip() or str(name).replace("_", " ")
     if not re.fullmatch(r"[\w.-]+", str(name)):
         raise UserError(f"{place}: a name may have letters, digits, '_', '.' and '-' only")
     try:
@@ -129,6 +129,9 @@ def _claim(study: Study, number: int, given: Any) -> Claim:
         _check_contrast(contrast, study, place)
     if not any(contrast.decides for contrast in claim.contrasts):
         raise UserError(f"{place}.decides: no part decides the claim: leave it out of one")
+    kinds = {contrast.kind for contrast in claim.contrasts if contrast.decides}
+    if "best" in kinds and len(kinds) > 1:
+        raise UserError(f"{place}.kind: best is decided by no p, so no other kind stands beside it")
     return claim
 
 
@@ -149,7 +152,7 @@ def _check_contrast(contrast: Contrast, study: Study, place: str) -> None:
     _check_known(f"{place}.kind", contrast.kind, KINDS)
     for name in contrast.arms:
         _check_known(f"{place}.arms", name, study.arms)
-    least = KINDS[contrast.kind]
+    least, options = KINDS[contrast.kind]
     if len(contrast.arms) < least:
         count = len(contrast.arms)
         raise UserError(f"{place}.arms: {contrast.kind} needs {least} arms or more, not {count}")
@@ -159,6 +162,9 @@ def _check_contrast(contrast: Contrast, study: Study, place: str) -> None:
         share = getattr(contrast, key)
         if not 0 <= share < 1:
             raise UserError(f"{place}.{key}: must be a share from 0 to 1, not {share:g}")
+    for key in OPTIONS:
+        if getattr(contrast, key) and key not in options:
+            raise UserError(f"{place}.{key}: {contrast.kind} takes none: leave it out")
     if bool(contrast.word) != (bool(contrast.at_least) != bool(contrast.at_most)):
         raise UserError(f"{place}.word: needs at_least or at_most, one of them, and they need it")
     if not contrast.metrics:

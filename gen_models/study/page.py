@@ -19,13 +19,14 @@ from gen_models.comparison.report import render, write_files
 from gen_models.comparison.statistics import superiority
 from gen_models.study import words
 from gen_models.study.answer import Answer, answers
-from gen_models.study.collect import Table
+from gen_models.study.collect import Table, of_study
 from gen_models.study.definition import Study
 from gen_models.study.evidence import Evidence, Missing, Side, agreement
 
 WAYS = {ENCODER: "its encoder", INVERSION: "inversion"}
 BOUNDS = ("floor", "gaussian")
-ENVIRONMENT = ("commit", "code", "training_precision", "threads", "processor", "torch")
+ENVIRONMENT = ("commit", "threads", "processor", "torch")  # of all runs
+CODE = 8  # digits of a fingerprint
 
 
 class ArmRow(NamedTuple):
@@ -74,6 +75,7 @@ def write_page(study: Study, table: Table, folder: Path) -> Written:
 def page(study: Study, table: Table) -> dict[str, Any]:
     """Everything that the templates show."""
     found = answers(study, table)
+    table = of_study(study, table)
     evidence = Evidence(study, table)
     shown = study.shown or list(dict.fromkeys(a for c in found for a in c.claim.contrasts[0].arms))
     sides = _sides(evidence, shown, FID)
@@ -84,7 +86,7 @@ def page(study: Study, table: Table) -> dict[str, Any]:
             text
             for text in (
                 _awaited(study, shown, sides),
-                _new(sides) if len(sides) == len(shown) else "",
+                _new(evidence, sides) if len(sides) == len(shown) else "",
                 _recreated(evidence, shown),
                 _lost(sides),
             )
@@ -122,14 +124,14 @@ def _awaited(study: Study, arms: Sequence[str], sides: Sequence[Side]) -> str:
     return f"Interim: too few runs of {', '.join(awaited)}, so the rest is of the others alone."
 
 
-def _new(sides: Sequence[Side]) -> str:
-    """Which arm's new images are nearest to real ones."""
+def _new(evidence: Evidence, sides: Sequence[Side]) -> str:
+    """Which arm's new images are nearest to real ones, beside the next arm of another model."""
     ranked = words.advantage(FID, sides)
     if len(ranked) < 2:
         return ""
     known = metric(FID)
     first = ranked[0]
-    others = [side for side in ranked[1:] if side.label.split()[0] != first.label.split()[0]]
+    others = [side for side in ranked[1:] if evidence.color(side.arm) != evidence.color(first.arm)]
     second = (others or ranked[1:])[0]
     theta = superiority(first.scores(FID), second.scores(FID))
     return (
@@ -201,10 +203,14 @@ def _dots(sound: Sequence[float], failed: Sequence[float], most: float, color: i
 def _told(answer: Answer, evidence: Evidence) -> Told:
     parts = [*answer.parts, *answer.others]
     sides = [side for each in parts for side in (each.one, each.other) if side]
-    notes = [words.seeds(sides), words.repeated(answer), words.depends(answer.parts)]
+    notes = [
+        words.seeds(sides),
+        words.repeated(answer, evidence.study),
+        words.depends(answer.parts),
+    ]
     notes.append(answer.claim.note)
-    if answer.outcome != "not answered":
-        notes.append("; ".join(answer.missing))
+    if answer.missing and answer.outcome != "not answered":
+        notes.append(f"Still missing: {'; '.join(answer.missing)}.")
     return Told(
         answer,
         words.verdict(answer),
@@ -264,11 +270,12 @@ def _pictures(study: Study, table: Table) -> list[tuple[str, Picture]]:
     return found
 
 
-def _counts(evidence: Evidence, arm: str) -> tuple[int, int, str]:
-    """How many runs of an arm there are, how many failed, and their precision."""
+def _counts(evidence: Evidence, arm: str) -> tuple[int, int, str, str]:
+    """How many runs of an arm there are, how many failed, their precision and code."""
     rows = evidence.rows(arm)
-    precision = rows[0].made["training_precision"] if rows else ""
-    return len(rows), sum(row.failed for row in rows), precision
+    made = rows[0].made if rows else {"training_precision": "", "code": ""}
+    failed = sum(row.failed for row in rows)
+    return len(rows), failed, made["training_precision"], made["code"][:CODE]
 
 
 def _bound(table: Table, key: str) -> float | None:

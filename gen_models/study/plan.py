@@ -2,7 +2,6 @@
 
 import fcntl
 import functools
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ Compose = Callable[[list[str]], dict[str, Any]]  # overrides of train.py -> reso
 State = Literal["done", "diverged", "running", "stopped", "failed", "missing"]
 
 GROUPS = ("data", "model", "phase")  # what a run's folder is named by
+GOES_ON = {"lr_schedule": "constant", "max_steps": -1}  # what a run that is longer must have
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def plan(study: Study, compose: Compose, output_dir: Path) -> list[PlannedRun]:
         ]
         earlier = add(before[-1], seed) if before else None
         path, model = composed[name].path(seed), composed[name].model
-        overrides = tuple(_overrides(study, name))
+        overrides = tuple(study.overrides(name))
         run = PlannedRun(name, seed, overrides, output_dir, path, model, earlier)
         return made.setdefault((name, seed), run)
 
@@ -140,14 +140,8 @@ def _remembered(compose: Compose) -> Compose:
     return lambda overrides: known(tuple(overrides))
 
 
-def _overrides(study: Study, name: str) -> list[str]:
-    arm = study.arms[name]
-    words = shlex.split(study.arms[arm.of].train if arm.of else arm.train)
-    return [*words, f"max_epochs={arm.at_epoch}"] if arm.of else words
-
-
 def _compose(study: Study, name: str, compose: Compose, output_dir: Path) -> _Composed:
-    overrides = _overrides(study, name)
+    overrides = study.overrides(name)
     place = f"{study.file}: arms.{name}"
     for word in overrides:
         if word.partition("=")[0] in ("seed", "output_dir", "evaluate", "extend", "-m"):
@@ -162,12 +156,18 @@ def _compose(study: Study, name: str, compose: Compose, output_dir: Path) -> _Co
         raise UserError(f"{place}: {one_line(error)}: not what train.py takes") from error
     arm = study.arms[name]
     if arm.of:
-        whole = identity(compose(_overrides(study, arm.of)))["max_epochs"]
+        whole = identity(compose(study.overrides(arm.of)))["max_epochs"]
         if not settings["max_epochs"] == arm.at_epoch < whole:
             raise UserError(
                 f"{place}.at_epoch: {arm.at_epoch} is not before the end of {arm.of}, whose "
                 f"max_epochs is {whole}"
             )
+        for key, needed in GOES_ON.items():
+            if config[key] != needed:
+                raise UserError(
+                    f"{place}.of: {arm.of} has {key}={config[key]}, so its epochs are not those of "
+                    f"a shorter run: {key}={needed}, or an arm of its own"
+                )
     rest = {key: value for key, value in settings.items() if key != "seed"}
     return _Composed(rest, lambda seed: run_path({**config, "seed": seed}, defaults), model)
 

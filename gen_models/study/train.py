@@ -52,14 +52,19 @@ def train_missing(
         What failed, with its reason: a line each.
 
     Raises:
-        UserError: There is no train.py beside conf.
+        UserError: There is no train.py beside conf, or `logs` cannot be made.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after all processes have saved and ended.
     """
     if not TRAIN.exists():
         raise UserError(f"{TRAIN}: not there: train from a checkout of gen-models")
     waiting = list(runs)
     total, working, failed = len(waiting), list[Job](), list[str]()
-    logs.mkdir(parents=True, exist_ok=True)
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{logs}: cannot be made ({error.strerror}): choose another --output"
+        ) from error
     with _interrupted_by_signals():
         try:
             while waiting or working:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gen_models.comparison.metrics import BOUNDS, metric
-from gen_models.comparison.statistics import LEVEL, Interval, fisher, share
+from gen_models.comparison.statistics import LEVEL, Interval, fisher, share, theta
 from gen_models.study.answer import Answer
+from gen_models.study.definition import Study
 from gen_models.study.evidence import Side, improvement
 from gen_models.study.kinds import Part
 
@@ -16,6 +17,8 @@ def verdict(answer: Answer) -> str:
     if answer.outcome == "supported" and answer.fits is not None:
         word = answer.parts[0].contrast.word
         words += f', and "{word}"' if answer.fits else f', but not "{word}"'
+    if any(part.depends for part in answer.parts):
+        words += ", depends on the features"
     if answer.interim:
         words += ", interim"
     return words
@@ -133,19 +136,20 @@ def failures(each: Part) -> str:
     return f"{text}, p = {number(fisher(*counts))}"
 
 
-def repeated(answer: Answer) -> str:
-    """Whether other arms say the same, in the parts that only stand beside the claim."""
-    deciding = {side.arm for part in answer.parts for side in (part.one, part.other) if side}
-    told = []
+def repeated(answer: Answer, study: Study) -> str:
+    """Whether other runs say the same, in the parts that only stand beside the claim."""
+    sides = [side for part in answer.parts for side in (part.one, part.other) if side]
+    deciding = {study.root(side.arm) for side in sides}
+    told: dict[str, list[str]] = {}
     for each in answer.others:
-        if each.other is None or {each.one.arm, each.other.arm} & deciding:
+        if each.other is None or deciding & {study.root(s.arm) for s in (each.one, each.other)}:
             continue
         if each.found.p >= LEVEL:
-            side = "Not told apart"
+            side = "Other runs do not tell"
         else:
-            side = "Also so" if each.toward else "The other way"
-        told.append(f"{side}: {_compared(each)}, by {each.metric}.")
-    return " ".join(told)
+            side = f"Other runs say {'the same' if each.toward else 'the opposite'}"
+        told.setdefault(side, []).append(f"{_compared(each)}, by {each.metric}")
+    return " ".join(f"{side}: {'; '.join(parts)}." for side, parts in told.items())
 
 
 def depends(parts: Sequence[Part]) -> str:
@@ -153,17 +157,17 @@ def depends(parts: Sequence[Part]) -> str:
     checked = [each for each in parts if each.spaces]
     if not checked:
         return ""
-    odd = sorted({space for each in checked for space in each.depends})
+    odd = [f"{_compared(each)} by {', '.join(each.depends)}" for each in checked if each.depends]
     if odd:
-        return f"Depends on the features: the other way by {', '.join(odd)}."
+        return f"Comes out otherwise in other features: {'; '.join(odd)}."
     count = len({space for each in checked for space in each.spaces})
     return f"The same side in {count} other feature spaces."
 
 
 def seeds(sides: Sequence[Side]) -> str:
     """How many runs there are, if some are missing: "GAN final: interim, 4 of 20 seeds"."""
-    short = {side.label: side for side in sides if len(side.seeds) < side.planned}
-    found = (f"{k}: interim, {len(s.seeds)} of {s.planned} seeds" for k, s in short.items())
+    short = {side.label: side for side in sides if side.short}
+    found = (f"{k}: interim, {len(s.seeds)} of {len(s.planned)} seeds" for k, s in short.items())
     return "; ".join(found)
 
 
@@ -189,6 +193,10 @@ def number(p: float) -> str:
 
 
 def advantage(key: str, sides: Sequence[Side]) -> list[Side]:
-    """The sides that have a median, the best first."""
+    """The sides that have a median, first the one that is better in most pairs of runs."""
     having = [side for side in sides if side.values]
-    return sorted(having, key=lambda side: improvement(key) * side.median)
+
+    def won(side: Side) -> float:
+        return sum(theta(side.scores(key), other.scores(key)) for other in having)
+
+    return sorted(having, key=won, reverse=True)

@@ -178,6 +178,14 @@ def test_the_crossed_bootstrap_knows_of_runs_and_of_images() -> None:
     assert np.mean(covered) >= 0.85
 
 
+def test_pairs_won_and_lost_by_more_are_not_told_apart() -> None:
+    """11 of 20 won by a little, 9 lost by much: share and ranks disagree."""
+    other = [float(value) for value in range(20)]
+    one = [value - 0.1 if place < 11 else value + 40 for place, value in enumerate(other)]
+    found = statistics.paired_superiority(one, other)
+    assert (found.theta, found.p) == (11 / 20, 1.0)
+
+
 def test_holm_by_hand() -> None:
     assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert statistics.holm([0.6, 0.9]) == [1.0, 1.0]

@@ -1,5 +1,6 @@
 """Tables of a study's runs, made up: the final GANs are best, some of them collapsed."""
 
+import shlex
 import zlib
 
 import numpy as np
@@ -40,7 +41,7 @@ def made_up(study: Study, *, collapsed: tuple[int, ...] = (12, 17), seeds: int =
             lost = arm in ("gan_final", "gan_final_50") and seed in collapsed
             metrics = {"fid_lenet": fid * noise[0], "coverage": 0.9 - fid * noise[0] / 50}
             metrics |= {"missing_digits": 0.0, "inversion/mse": inversion * noise[1]}
-            metrics |= {"precision": 0.9}
+            metrics |= {"precision": 0.9, "inversion/control_share": 0.01}
             if encoder and loss:
                 metrics |= {"encoder/mse": encoder * noise[2], "test/loss": loss + noise[3] - 1}
             if lost:
@@ -50,7 +51,7 @@ def made_up(study: Study, *, collapsed: tuple[int, ...] = (12, 17), seeds: int =
             values = [
                 arm,
                 seed,
-                f"model={model}",
+                shlex.join(study.overrides(arm)),
                 model,
                 "done",
                 "2026-01-01",

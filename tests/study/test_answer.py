@@ -15,6 +15,12 @@ from gen_models.study.definition import Study
 from gen_models.study.load import load_study
 
 SEEDS = list(range(10, 18))
+TRAIN = {
+    "one": "model=gan lr=1e-3",
+    "other": "model=gan",
+    "third": "model=vae",
+    "early": "model=gan lr=1e-3 max_epochs=5",
+}
 
 
 def study(folder: Path, **contrast: Any) -> Study:
@@ -23,7 +29,7 @@ def study(folder: Path, **contrast: Any) -> Study:
     lines = "\n".join(f"    {key}: {value}" for key, value in given.items())
     (folder / "s.yaml").write_text(
         f"question: q\nseeds: {SEEDS}\n"
-        "arms: {one: model=gan lr=1e-3, other: model=gan, third: model=vae,\n"
+        f"arms: {{one: {TRAIN['one']}, other: {TRAIN['other']}, third: {TRAIN['third']},\n"
         "  early: {of: one, at_epoch: 5}}\n"
         f"claims:\n  - name: D1\n    says: s\n{lines}\n"
     )
@@ -37,10 +43,11 @@ def table(images: dict[str, np.ndarray] | None = None, **arms: dict[str, list[fl
         for place, seed in enumerate(SEEDS[: len(next(iter(metrics.values())))]):
             numbers = {key: values[place] for key, values in metrics.items()}
             lost = any(np.isnan(value) for value in numbers.values())
-            made = {"arm": arm, "seed": str(seed), "model": arm}
+            made = {"arm": arm, "seed": str(seed), "model": arm, "train": TRAIN[arm]}
             made |= {"code": "c", "training_precision": "p"}
             made["status"] = "diverged" if lost else "done"
-            rows.append(Row(made, {} if lost else {"gaussian/fid_lenet": 59.0, **numbers}))
+            more = {"gaussian/fid_lenet": 59.0, "inversion/control_share": 0.01}
+            rows.append(Row(made, {} if lost else more | numbers))
     return Table(rows, images or {}, {})
 
 
@@ -218,6 +225,57 @@ def test_another_feature_space_that_turns_it_is_named(tmp_path: Path) -> None:
     assert part.depends == ["b"]
 
 
+def test_the_margin_counts_in_other_feature_spaces_too(tmp_path: Path) -> None:
+    given = study(tmp_path, kind="not_better", margin=0.02)
+    one, other = ({"fid_lenet": near(level, spread=0.001), "features/a": near(level, spread=0.001)}
+                  for level in (9.9, 10.0))  # fmt: skip
+    (part,) = answer(given, table(one=one, other=other)).parts
+    assert (part.toward, part.depends) == (True, [])
+
+
+def test_the_gaussian_is_compared_in_other_feature_spaces_too(tmp_path: Path) -> None:
+    given = study(tmp_path, kind="beats_gaussian", arms="[one]")
+    spaces = {"features/a": near(5.0), "features/b": [1.0] * 4 + [9.0] * 4}
+    runs = table(one=fid(near(8.0)) | spaces)
+    for row in runs.rows:
+        row.metrics.update({"gaussian/features/a": 6.0, "gaussian/features/b": 6.0})
+    (part,) = answer(given, runs).parts
+    assert part.spaces == {"a": 1.0, "b": 0.5}
+    assert part.depends == ["b"]
+
+
+def test_runs_of_other_options_take_no_part(tmp_path: Path) -> None:
+    runs = table(one=fid(near(8.0)), other=fid(near(10.0)))
+    for row in runs.rows[:6]:
+        row.made["train"] = "model=gan lr=0.5"
+    found = answer(study(tmp_path), runs)
+    assert found.missing == ["one: 2 of 8 runs, at least 3 are needed"]
+
+
+def test_an_arm_all_of_whose_runs_diverged_is_the_worst(tmp_path: Path) -> None:
+    found = answer(study(tmp_path), table(one=fid([np.nan] * 8), other=fid(near(10.0))))
+    assert found.outcome == "contradicted"
+    found = answer(study(tmp_path), table(one=fid([np.nan] * 8)))
+    assert found.missing == ["other: 0 of 8 runs, at least 3 are needed"]
+
+
+def test_a_metric_is_asked_of_the_arms_that_are_compared_by_it(tmp_path: Path) -> None:
+    given = study(tmp_path, metrics="[encoder/mse]", other_metric="inversion/mse")
+    found = answer(given, table(other={"inversion/mse": near(0.02, spread=1e-4)}))
+    assert found.missing == ["one: 0 of 8 runs, at least 3 are needed"]
+
+
+def test_a_word_and_a_margin_need_values_above_0(tmp_path: Path) -> None:
+    given = study(tmp_path, metrics="[missing_digits]", word="far", at_least=0.5)
+    none = {"missing_digits": [0.0] * 8}
+    assert answer(given, table(one=none, other=none)).fits is False
+    given = study(tmp_path, kind="not_better", metrics="[grey_density/negative_elbo]", margin=0.1)
+    bounds = [{"grey_density/negative_elbo": near(level)} for level in (-990.0, -1000.0)]
+    found = answer(given, table(one=bounds[0], other=bounds[1]))
+    assert found.outcome == "not answered"
+    assert "is not above 0, so no share of it is a margin" in found.missing[0]
+
+
 def test_a_part_that_does_not_decide_does_not(tmp_path: Path) -> None:
     given = study(tmp_path, parts="[{}, {arms: [third, other], decides: false}]")
     found = answer(given, table(one=fid(near(8.0)), other=fid(near(10.0)), third=fid(near(20.0))))
@@ -252,7 +310,12 @@ def test_inversion_counts_only_where_it_has_converged(tmp_path: Path) -> None:
     other = {"inversion/mse": near(0.02, spread=1e-4), "inversion/control_share": [0.01] * 8}
     given = study(tmp_path, metrics="[inversion/mse]")
     assert answer(given, table(one=one, other=other)).outcome == "supported"
+    for metrics in (one, other):
+        metrics["inversion/ssim"] = near(0.9, spread=1e-4)
     other["inversion/control_share"][2] = 0.08
+    found = answer(study(tmp_path, metrics="[inversion/ssim]"), table(one=one, other=other))
+    assert found.outcome == "not answered"
+    given = study(tmp_path, metrics="[inversion/mse]")
     found = answer(given, table(one=one, other=other))
     assert found.outcome == "not answered"
     assert "other: inversion has not converged for seed 12: its control is 8 %" in found.missing[0]

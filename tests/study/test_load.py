@@ -113,6 +113,15 @@ def test_what_decides_needs_no_torch() -> None:
         ("kind: better", "kind: better\n    margin: -0.1", "margin: must be a share"),
         ("kind: better", "kind: better\n    decides: false", "no part decides the claim"),
         ("kind: better", "kind: better\n    word: far", "word: needs at_least or at_most"),
+        ("kind: better", "kind: wins\n    margin: 0.1", "margin: wins takes none"),
+        ("kind: better", "kind: best\n    margin: 0.1", "margin: best takes none"),
+        ("kind: better", "kind: wins\n    word: far\n    at_most: 0.1", "at_most: wins takes none"),
+        (
+            "kind: better",
+            "kind: beats_gaussian\n    word: far\n    at_least: 0.5",
+            "at_least: beats_gaussian takes none",
+        ),
+        ("kind: better", "parts: [{kind: best}, {kind: better}]", "no other kind stands beside it"),
         ("kind: better", "kind: better\n    epochs: 3", "epochs: unknown; known are kind"),
         ("claims:", "claims: C1\nnote: |", "claims: must be a list"),
         ("question:", "title:", "title"),
@@ -142,6 +151,8 @@ def test_bad_input_is_one_line_that_names_file_and_key(
         ("data=digits max_epochs=2 model", "data=mnist max_epochs=2 model", "different data sets"),
         ("at_epoch: 1", "at_epoch: 2", "arms.early.at_epoch: 2 is not before the end of with"),
         ("at_epoch: 1", "at_epoch: 9", "arms.early.at_epoch: 9 is not before the end of with"),
+        ("=2\n", "=2 lr_schedule=cosine\n", "arms.early.of: with has lr_schedule=cosine"),
+        ("=2\n", "=2 max_steps=50\n", "arms.early.of: with has max_steps=50"),
     ],
 )
 def test_arms_that_cannot_be_trained_are_named(

@@ -137,7 +137,9 @@ def check_failures(text: str, arms: list[list[dict[str, str]]], runs: Runs, pair
 def check_agreement(text: str, runs: Runs) -> None:
     """The rank correlations of the arms' medians."""
     (line,) = re.findall(r"Spearman's rank correlation .*: (.*)\.$", text, re.MULTILINE)
-    known = [rows for rows in map(runs.arm, runs.labels) if rows]
+    known = [
+        [row for row in rows if not runs.failed(row)] for rows in map(runs.arm, runs.labels) if rows
+    ]
 
     def ranks(key: str) -> np.ndarray:
         medians = [np.median([float(row[key]) for row in rows]) for rows in known]
@@ -173,7 +175,9 @@ def check_page(folder: Path, study: Study) -> int:
         rows = runs.arm(label)
         failed = sum(map(runs.failed, rows))
         precision = "".join({row["training_precision"] for row in rows})
-        assert last == f"| {label} | {len(rows)} of {len(arm.seeds)} | {failed} | {precision} |"
+        code = "".join({row["code"] for row in rows})[:8]
+        cells = [label, f"{len(rows)} of {len(arm.seeds)}", str(failed), precision, code]
+        assert last == f"| {' | '.join(cells)} |"
         assert len(found) == (name in study.shown and len(rows) >= 3)
         if not found:
             continue
@@ -247,8 +251,25 @@ def test_the_part_that_contradicts_a_claim_is_named(made: Path) -> None:
 def test_what_other_arms_say_is_told(made: Path) -> None:
     """GANs without dropout are all alike, of the baselines the VAE is better by image."""
     pair = "GAN final, no dropout, epoch 50 and GAN baseline, no dropout, by fid_lenet."
-    assert f"Not told apart: {pair}" in section(made, "C1")
-    assert "Also so: baselines, both by inversion, by inversion/mse." in section(made, "C7")
+    assert f"Other runs do not tell: {pair}" in section(made, "C1")
+    assert "by encoder/mse; baselines, both by inversion, by inversion/mse." in section(made, "C7")
+
+
+def test_whether_a_verdict_depends_on_the_features_is_a_part_of_it(tmp_path: Path) -> None:
+    study = load_study("wanare")
+    table = made_up(study, collapsed=())
+    for row in table.rows:
+        if row.run[0] == "gan_final_50":
+            row.metrics["features/random_lenet"] = 90.0
+    write_page(study, table, tmp_path)
+    text = (tmp_path / "study.md").read_text()
+    assert "(GAN). | **supported, depends on the features** |" in text
+    told = "otherwise in other features: GAN final, epoch 50 and GAN baseline by random_lenet."
+    assert told in section(tmp_path, "C1")
+
+
+def test_a_check_of_the_precision_repeats_no_claim(made: Path) -> None:
+    assert "float32, by" not in section(made, "C4")
 
 
 def section(folder: Path, claim: str) -> str:

@@ -224,9 +224,32 @@ def test_an_arm_whose_runs_are_of_other_code_is_not_trained_and_the_others_are(
     runs = missing(plan(study, composed, out / "runs"), known)
     kept, (line,) = of_one_code(runs, known)
     assert {run.arm for run in kept} == {"two"}
-    assert line.startswith("arms.one: 1 not trained: its runs in runs.csv are of other code")
+    assert line.startswith("arms.one: 1 not trained: runs of one in runs.csv are of other code")
     same = [row._replace(made={**row.made, "code": runs[0].code}) for row in known.rows]
     assert of_one_code(runs, known._replace(rows=same)) == (runs, [])
+
+    there = plan(study, composed, tmp_path / "elsewhere")  # "two" would go on from other code
+    kept, lines = of_one_code(missing(there, known), known)
+    assert [run.name for run in kept] == ["two seed 2"]
+    refused = "arms.two: 1 not trained: runs of one in runs.csv are of other code"
+    assert any(line.startswith(refused) for line in lines)
+
+
+def test_errors_by_image_that_were_not_kept_are_collected(tmp_path: Path) -> None:
+    """By an earlier version of the study without that claim, or by a call that was killed."""
+    study, runs, out = small(tmp_path), tmp_path / "runs", tmp_path / "out"
+    make(runs, 1, 2)
+    known = collect(study, plan(study, composed, runs), out)
+    assert "two/1/encoder/mse" in known.images
+    (out / "images.npz").unlink()
+    collect(study, plan(study, composed, runs), out)
+    assert read_table(out).images.keys() == known.images.keys()
+
+
+def test_logs_that_cannot_be_made_are_one_line(pretend: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be made .* choose another --output"):
+        train_all([planned(pretend, "a")], tmp_path / "file")
 
 
 def test_a_run_that_was_measured_with_a_sampler_is_refused(tmp_path: Path) -> None:
@@ -247,6 +270,13 @@ def test_other_test_images_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="recreated other test images"):
         collect(study, plan(study, composed, runs), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_seed_that_is_no_whole_number_is_one_line(tmp_path: Path) -> None:
+    text = (ROOT / "docs/study/runs.csv").read_text()
+    (tmp_path / "runs.csv").write_text(text.replace("gan_baseline,11,", "gan_baseline,11.0,"))
+    with pytest.raises(UserError, match="not a table of a study's runs"):
+        read_table(tmp_path)
 
 
 @pytest.mark.parametrize("spoilt", ["arm,seed\n", "a\n", "arm,seed\nx,y,z\n"])
