@@ -1,6 +1,5 @@
 """Train one model, or sweep over many: `python train.py --help`."""
 
-import os
 import sys
 
 import hydra
@@ -9,11 +8,11 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from gen_models.composition import in_sweep, job_of
-from gen_models.errors import Reported, UserError, report, take_over
+from gen_models.errors import Reported, UserError, report, take_over, wants_traceback
 from gen_models.threads import wait_passively
 
 EXPECTED = (UserError, HydraException, OmegaConfBaseException)
-DEBUG = "debug=true" in sys.argv or os.environ.get("HYDRA_FULL_ERROR") == "1"
+DEBUG = wants_traceback(sys.argv)
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")

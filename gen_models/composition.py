@@ -27,6 +27,7 @@ from gen_models.errors import UserError, one_line
 from gen_models.files import read_json, write_json
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import identity, run_path
+from gen_models.runs.listing import find_runs
 from gen_models.terminal import say
 
 CONF = Path(__file__).parent.parent / "conf"
@@ -151,7 +152,7 @@ def _suggest_comparison(paths: list[Path]) -> None:
     keys = [key for key in varying(settings) if key != "seed"] if one_kind else []
     by = f" --by {short_name(keys[0])}" if len(keys) == 1 else ""
     folder = Path(os.path.commonpath(paths))
-    alone = {file.parent for file in folder.rglob("status.json")} == set(paths)
+    alone = find_runs(folder) == set(paths)
     say("Next:")
     say(f"  gen-models compare {folder if alone else ' '.join(map(str, paths))}{by}")
 

@@ -4,6 +4,10 @@ import argparse
 import os
 import sys
 import traceback
+from collections.abc import Sequence
+
+# What the user has set HYDRA_FULL_ERROR to, for processes that are started from here.
+BY_USER = "GEN_MODELS_FULL_ERROR"
 
 NOISE = ("To append to", "See https://", "full_key:", "object_type=", "reference_type=")
 
@@ -56,8 +60,15 @@ class Reported(Exception):
 
 def take_over() -> None:
     """Leave all errors of a command line to `report`: Hydra's own, and argparse's usage."""
+    os.environ.setdefault(BY_USER, os.environ.get("HYDRA_FULL_ERROR", "0"))
     os.environ["HYDRA_FULL_ERROR"] = "1"
     argparse.ArgumentParser.print_usage = lambda *_: None  # type: ignore[method-assign]
+
+
+def wants_traceback(arguments: Sequence[str]) -> bool:
+    """Whether the user asks for tracebacks: by debug=true, or by HYDRA_FULL_ERROR=1."""
+    by_user = os.environ.get(BY_USER, os.environ.get("HYDRA_FULL_ERROR"))
+    return by_user == "1" or "debug=true" in map(str.lower, arguments)
 
 
 def report(error: Exception, *, traceback_too: bool) -> None:
@@ -82,7 +93,7 @@ def one_line(error: Exception) -> str:
         message = f"a job of the sweep was killed: the same command goes on from there ({message})"
     override = getattr(error, "override", None)  # Hydra's parser knows it, and may not say it
     if override:
-        reason = message.replace(override, "").strip()
+        reason = message.removeprefix(f"Error parsing override '{override}' ")
         message = f"{override}: {reason} (special characters need quotes: \"key='value'\")"
     if message.startswith("Config group override must be"):  # Hydra does not say which
         message = f"{message}, in: {' '.join(sys.argv[1:])}"

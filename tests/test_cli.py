@@ -49,10 +49,13 @@ def test_best_weights_are_an_extra(trained: Trained, tmp_path: Path) -> None:
 
 def test_reconstruct(trained: Trained, tmp_path: Path) -> None:
     output = tmp_path / "pairs.png"
-    code, text = call("reconstruct", trained("model=vae").path, "--output", output, "--count", 7)
-    assert code == 0, text
+    run = trained("model=vae").path
+    code, text = call("reconstruct", run, "--output", output, "--count", 7)
+    assert (code, text) == (0, f"7 pairs in {output}\n")
     with Image.open(output) as image:
         assert image.size[0] > image.size[1] > 0
+    text = call("reconstruct", run, "--output", output, "--count", 1000)[1]
+    assert text == f"300 pairs in {output}\n"  # all that there are
 
 
 def test_a_gan_does_not_reconstruct(trained: Trained, tmp_path: Path) -> None:

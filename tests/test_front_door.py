@@ -3,6 +3,8 @@
 In this process, by the programs' own front doors; no traceback, and no half-made run directory.
 """
 
+import argparse
+import os
 import re
 import runpy
 import sys
@@ -13,6 +15,7 @@ from conftest import ROOT, small
 from typer.testing import CliRunner
 
 from gen_models.cli import app
+from gen_models.errors import BY_USER, take_over, wants_traceback
 
 pytestmark = pytest.mark.usefixtures("hydra_restore_singletons")
 
@@ -21,11 +24,10 @@ def call_train(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *arguments: str
 ) -> tuple[int, str]:
     """`python train.py ARGUMENTS`: the exit code and what stands on stderr."""
-    import argparse
-
     with monkeypatch.context() as patched:
         patched.setattr(sys, "argv", [str(ROOT / "train.py"), *arguments])
-        patched.setenv("HYDRA_FULL_ERROR", "0")  # restored afterwards
+        for name in ("HYDRA_FULL_ERROR", BY_USER):
+            patched.setenv(name, "0")  # restored afterwards
         patched.setattr(argparse.ArgumentParser, "print_usage", lambda *_: None)
         capfd.readouterr()
         try:
@@ -42,7 +44,8 @@ def call_train(
 
 COMMANDS = [
     # no command line at all
-    ("lr", "lr"),
+    ("lr", "lr: missing EQUAL"),
+    ("a", "a: missing EQUAL at '<EOF>'"),
     ("=1", "=1"),
     ("lr=[", "lr=["),
     ("lr={a:", "lr={a:"),
@@ -166,11 +169,25 @@ def test_debug_shows_the_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for wrong in ("lr=-1", "lrr=1"):
-        code, said = call_train(monkeypatch, capfd, "data=digits", wrong, "debug=true")
+    for wrong, debug in (("lr=-1", "debug=true"), ("lrr=1", "debug=True")):
+        code, said = call_train(monkeypatch, capfd, "data=digits", wrong, debug)
         assert code == 1
         assert said.startswith("Traceback (most recent call last)")
         assert "lr" in said.splitlines()[-1]
+
+
+def test_a_process_started_by_a_training_shows_tracebacks_only_if_the_user_wants_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(argparse.ArgumentParser, "print_usage", None)
+    for wanted in ("0", "1"):
+        monkeypatch.setenv("HYDRA_FULL_ERROR", wanted)
+        monkeypatch.setenv(BY_USER, "")
+        monkeypatch.delenv(BY_USER)
+        take_over()
+        assert os.environ["HYDRA_FULL_ERROR"] == "1"
+        take_over()  # of the process that it starts
+        assert wants_traceback([]) == (wanted == "1")
 
 
 def call_cli(*arguments: str) -> tuple[int, str]:

@@ -53,5 +53,6 @@ def reconstruct(
     sampling.check_output(output, {".png"})
     model = load_model(run, checkpoint=checkpoint.value, sampler=False)
     data = RunDirectory(run).read_config()["data"]
-    sampling.write_pairs(model, data["name"], data_root or data["root"], count, output)
-    typer.echo(f"{count} pairs in {output}")
+    root = data_root or data["root"]
+    shown = sampling.write_pairs(model, data["name"], root, count, output)
+    typer.echo(f"{shown} pairs in {output}")

@@ -1,5 +1,6 @@
 """`gen-models runs, remove`: which runs there are, how far they are; away with some."""
 
+import os
 import shutil
 import time
 from collections import Counter
@@ -46,14 +47,17 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Delete runs, with their weights, metrics and pictures."""
-    found = [RunDirectory(path) for path in paths]
+    found = [RunDirectory(path, replaced=True) for path in paths]
     for run in found:
-        if not run.read_status():
+        if os.path.islink(run.path):
+            raise UserError(f"{run.path}: is a link: name the run itself, {run.path.resolve()}")
+        if not os.path.exists(run.status):
             raise UserError(f"{run.path}: not a run (there is no status.json in it): name runs")
         if run.is_locked():
             raise UserError(f"{run.path}: is being trained or measured: stop that first")
     for run in found:
-        say(f"{run.path} ({run.read_status()['status']}, {_mebibytes(run.path):.1f} MiB)")
+        state = run.read_status().get("status", "unreadable")
+        say(f"{run.path} ({state}, {_mebibytes(run.path):.1f} MiB)")
     if not yes and not typer.confirm(f"Delete {'it' if len(found) == 1 else 'them'}?"):
         raise UserError("nothing was deleted")
     for run in found:

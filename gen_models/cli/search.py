@@ -1,5 +1,6 @@
 """`gen-models search`: settings that were tried, and the best of them."""
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -44,6 +45,7 @@ def search(
     from gen_models.terminal import quiet_libraries
     from gen_models.training import stopped_by_signals
 
+    _check_folder(output)
     quiet_libraries()
     common = list(overrides or [])
     file = space or FOLDER / f"{model_name(compose_job(common).config)}.yaml"
@@ -51,3 +53,10 @@ def search(
     with stopped_by_signals():
         study = engine.search(searched, storage=storage, count=trials, seed=seed)
         engine.summarise(searched, study, output)
+
+
+def _check_folder(output: Path) -> None:
+    """Refuse a folder that cannot be made or written, before anything is trained."""
+    there = next(path for path in (output, *output.parents) if os.path.exists(path))
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise UserError(f"--output {output}: {there} is not a folder that can be written")

@@ -42,12 +42,15 @@ def find_bounds(name: str, real: Reference, say: Callable[[str], None]) -> dict[
     for images in (real.train, real.validation, real.test):
         digest.update(images.numpy().tobytes())
     file = cache / f"bounds-{name}-{count}-{digest.hexdigest()[:16]}.json"
-    if file.exists():
+    if os.path.exists(file):  # Path's own raises in a folder that is not ours to read
         return read_json(file)
     say(f"measuring floor and ceilings of {name} with {count:,} images, once: {file}")
     bounds = measure_bounds(real)
-    cache.mkdir(parents=True, exist_ok=True)
-    write_json(file, bounds)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        write_json(file, bounds)
+    except OSError as error:
+        say(f"{cache}: cannot be written ({error.strerror}), so they will be measured again")
     return bounds
 
 

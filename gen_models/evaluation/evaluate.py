@@ -43,16 +43,20 @@ def evaluate_trained(directory: RunDirectory, how: str, sampler: str | None = No
         how: "full"; "quick"; "none".
         sampler: Kind of the sampler that it shall have, fitted first; None leaves it as it is.
     """
-    if directory.read_status()["status"] != "done":
+    status = directory.read_status()
+    if status["status"] != "done":
         return  # kept as it is
-    known = read_json(directory.metrics)
     if sampler and read_record(directory).get("kind") != sampler:
         fit_sampler(directory.path, kind=sampler, say=say_line)
-        known = {}  # measured by the prior, or by another sampler
-    if how == "full" and "fid_lenet" not in known:
+    name = read_record(directory).get("name")
+
+    def stands(record: str) -> bool:  # it is written last; by another sampler it stands no more
+        return record in status and status[record].get("sampler") == name
+
+    if how == "full" and not stands("evaluation"):
         evaluation = evaluate_run(directory.path, say=say_line)
         reporting.show_evaluation(directory, evaluation.metrics)
-    if how == "quick" and "quick/fid_lenet" not in known:
+    if how == "quick" and not stands("quick"):
         evaluate_quickly(directory.path, say=say_line)
         reporting.show_quick_evaluation(directory)
 
@@ -111,7 +115,6 @@ def _evaluate(
         evaluation.metrics | bounds | cost,
         evaluation.arrays | {"pictures_samples": as_bytes(draw_fixed(model, 100))},
     )
-    _add(directory, evaluation.metrics)
     arrays = {name: array.numpy() for name, array in evaluation.arrays.items()}
     np.savez(directory.path / "evaluation.npz", **arrays)  # type: ignore[arg-type]
     pictures.write_figures(directory)
@@ -122,6 +125,7 @@ def _evaluate(
         "seconds": round(perf_counter() - begin, 3),
         "classifier": real.classifier.record["sha256"],
     }
+    _add(directory, evaluation.metrics)
     directory.write_status(evaluation=record | _by_sampler(model) | machine())
     return evaluation
 

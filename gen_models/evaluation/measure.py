@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gen_models.checks import check_whole
+from gen_models.checks import check_number, check_whole
 from gen_models.evaluation.reference import Reference
 from gen_models.metrics import distribution, likelihood, pixels
 from gen_models.metrics.intervals import mean_interval
@@ -38,6 +38,7 @@ from gen_models.models.interface import (
     noise_width,
     reconstruct,
 )
+from gen_models.models.networks import CLASSES
 from gen_models.models.sampler import without_sampler
 from gen_models.seeding import generator
 
@@ -60,7 +61,8 @@ class Effort:
     """How hard the two searches try; both metrics get better with it, so it is recorded.
 
     Attributes:
-        restarts: Starts of the latent inversion for each image; metric "inversion/restarts".
+        restarts: Starts of the latent inversion for each image, at most as many as there are
+            candidates of its digit, 1,000; metric "inversion/restarts".
         iterations: Its steps; metric "inversion/iterations".
         importance_samples: K of the importance weighted bound; metric
             "likelihood/importance_samples". 5000 for studies.
@@ -68,7 +70,7 @@ class Effort:
             if there are fewer; metric "likelihood/images". 10,000 for studies.
 
     Raises:
-        ValueError: One is not a whole number of at least 1; the message names it.
+        ValueError: One is not a whole number of at least 1, or is too large; the message names it.
     """
 
     restarts: int = RESTARTS
@@ -80,6 +82,7 @@ class Effort:
         """Check the ranges."""
         for option in fields(self):
             check_whole(option.name, getattr(self, option.name), 1)
+        check_number("restarts", self.restarts, 1, CANDIDATES // CLASSES, open_low=False)
 
 
 def measure_generation(

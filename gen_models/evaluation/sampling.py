@@ -90,8 +90,8 @@ def _rows_by_digit(pixels: np.ndarray) -> np.ndarray:
 
 def write_pairs(
     model: GenerativeModel, data_name: str, data_root: str | Path | None, count: int, path: Path
-) -> None:
-    """Write `count` test images of a data set above their reconstructions."""
+) -> int:
+    """Write `count` test images of a data set, or all, above their reconstructions; how many."""
     if not isinstance(model, Encoder):
         name = type(model).__name__
         raise UserError(f"a {name} has no encoder, so it cannot reconstruct: name a VAE's run")
@@ -104,6 +104,7 @@ def write_pairs(
     figure = figures.picture(pairs, title="test images above, their reconstructions below")
     with _writing(path):
         figures.save(figure, path)
+    return len(images)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
 from gen_models.explorer.content import Run, page_content
 from gen_models.metrics.classifier import Classifier, classifier_path, load_classifier
-from gen_models.models.interface import Encoder
+from gen_models.models.interface import Encoder, is_conditional
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.sampler import read_record
 from gen_models.runs.weights import load_model
@@ -66,7 +66,8 @@ def explore(
     classifier = load_classifier(classifier_file) if known else None
     content, difference = page_content(runs, data, classifier, say)
     left_out = _left_out(runs, classifier)
-    facts = {"difference": difference, "left_out": left_out, "source": SOURCES[data.name]}
+    source = SOURCES.get(data.name, f"the data set {data.name}")
+    facts = {"difference": difference, "left_out": left_out, "source": source}
     text = _render(content | {"leftOut": left_out}, facts)
     _write(text, output)
     return Explorer(output, len(text.encode()), difference, left_out)
@@ -126,6 +127,11 @@ def _left_out(runs: Sequence[Run], classifier: Classifier | None) -> list[str]:
             "There is no classifier of this data set, so what it sees is left out "
             f"(gen-models train-classifier --data {runs[0].data})."
         )
+        said += [
+            f"{run.title} needs to know which digit it is given, and takes a drawn one for a 0."
+            for run in runs
+            if is_conditional(run.model)
+        ]
     return said
 
 

@@ -69,7 +69,8 @@ def write_card(
 ) -> None:
     """Write the card of an exported run; all figures are those that the run has recorded."""
     config, metrics, status = run.read_config(), read_json(run.metrics), run.read_status()
-    data = DATA[config["data"]["name"]]
+    name = config["data"]["name"]
+    data = DATA.get(name, Data(name, "source not recorded", "licence not recorded"))
     title = f"{run_title(config)}, {data.title}"
     rows = _rows(metrics)
     environment = jinja2.Environment(

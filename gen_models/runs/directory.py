@@ -24,10 +24,16 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # OmegaConf's own is thi
 
 
 class RunDirectory:
-    """Paths of one run, and what stands in its status."""
+    """Paths of one run, and what stands in its status.
 
-    def __init__(self, path: str | Path) -> None:
+    Args:
+        path: The directory, which need not exist.
+        replaced: The run will be deleted: a status that cannot be read counts as none.
+    """
+
+    def __init__(self, path: str | Path, *, replaced: bool = False) -> None:
         self.path = Path(path)
+        self.replaced = replaced
         self.config = self.path / "config.yaml"
         self.architecture = self.path / "architecture.txt"
         self.status = self.path / "status.json"
@@ -40,13 +46,23 @@ class RunDirectory:
         self.figures = self.path / "figures"
 
     def read_status(self) -> dict[str, Any]:
-        """What `write_status` wrote; empty if there is no run here."""
+        """What `write_status` wrote; empty if there is no run here.
+
+        Raises:
+            UserError: It cannot be read, or is not one of ours.
+        """
         if not os.path.exists(self.status):  # Path's own raises for a name that is too long
             return {}
-        status = read_json(self.status)
-        if "status" not in status or "fingerprint" not in status:
-            raise other_version(self.status)
-        return status
+        try:
+            status = read_json(self.status)
+            if {"status", "fingerprint"} <= status.keys():
+                return status
+            problem = other_version(self.status)
+        except UserError as error:
+            problem = UserError(f"{error}: train the run again (overwrite=true)")
+        if self.replaced:
+            return {}
+        raise problem
 
     def write_status(self, **fields: Any) -> None:
         """Add fields to the status."""

@@ -1,5 +1,6 @@
 """All runs under a folder, as their directories tell, while they train too. Without torch."""
 
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -10,9 +11,9 @@ from gen_models.errors import UserError
 from gen_models.files import read_json
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import model_name
-from gen_models.runs.sampler import sampler_measured_with
 
 DISTANCES = {"fid_lenet": "test", "quick/fid_lenet": "quick", "val/fid_lenet": "val"}
+RECORDS = {"fid_lenet": "evaluation", "quick/fid_lenet": "quick"}  # of a distance, in the status
 
 
 class Listed(NamedTuple):
@@ -50,18 +51,27 @@ def list_runs(folder: Path) -> list[Listed]:
     Raises:
         UserError: There is none.
     """
-    found = sorted((file.parent for file in folder.rglob("status.json")), key=_natural)
+    found = sorted(find_runs(folder), key=_natural)
     if not found:
         raise UserError(f"{folder}: there are no runs in it: name the output_dir of a training")
     return [_listed(RunDirectory(path)) for path in found]
 
 
+def find_runs(folder: Path) -> set[Path]:
+    """The run directories at or below a folder, while others come and go."""
+    return {Path(place) for place, _, files in os.walk(folder) if "status.json" in files}
+
+
 def _listed(run: RunDirectory) -> Listed:
     try:
-        status, config = run.read_status(), run.read_config()
-        metrics = read_json(run.metrics) if run.metrics.exists() else status.get("latest", {})
-    except UserError:
+        return _read(run)
+    except (UserError, OSError, KeyError):  # damaged, or deleted meanwhile
         return Listed(run.path, "unreadable")
+
+
+def _read(run: RunDirectory) -> Listed:
+    status, config = run.read_status(), run.read_config()
+    metrics = read_json(run.metrics) if run.metrics.exists() else status.get("latest", {})
     state = status["status"]
     if state == "interrupted" or (state == "running" and not run.is_locked()):
         state = "stopped"
@@ -82,7 +92,7 @@ def _listed(run: RunDirectory) -> Listed:
 
 
 def _images(key: str, status: dict[str, Any]) -> str:
-    sampler = sampler_measured_with(status) if key == "fid_lenet" else None
+    sampler = status.get(RECORDS.get(key, ""), {}).get("sampler")
     return f"{DISTANCES[key]}, {sampler}" if sampler else DISTANCES[key]
 
 

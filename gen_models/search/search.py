@@ -13,7 +13,7 @@ from optuna.trial import Trial, TrialState
 from gen_models.errors import BusyError, DivergedError, StoppedEarly, UserError
 from gen_models.files import read_json
 from gen_models.runs.identity import identity
-from gen_models.search.space import Space, overrides
+from gen_models.search.space import Space
 from gen_models.search.storage import open_study, report, take_trial
 from gen_models.terminal import say
 from gen_models.training.experiment import Build, assemble
@@ -43,7 +43,7 @@ class Search(NamedTuple):
 
     def command(self, parameters: dict[str, Any]) -> list[str]:
         """The options of train.py with which a trial's training is repeated."""
-        return [*self.common, *overrides(parameters)]
+        return [*self.common, *self.space.overrides(parameters)]
 
     def composed(self, parameters: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The configuration of a trial and its defaults, as `train` takes them."""
@@ -60,9 +60,10 @@ class Search(NamedTuple):
         for corner in self.space.corners():
             config, defaults = self.composed(corner)
             assemble(config, defaults=defaults, build=self.build)
-            settings.append(identity(config))
+            folder = str(Path(config["output_dir"]).resolve())  # with the locks of all workers
+            settings.append(identity(config) | {"output_dir": folder})
         first, *others = settings
-        return {k: v for k, v in first.items() if all(other[k] == v for other in others)}
+        return {k: v for k, v in first.items() if all((k, v) in other.items() for other in others)}
 
 
 def search(search: Search, *, storage: str, count: int, seed: int) -> optuna.Study:
@@ -92,7 +93,7 @@ def search(search: Search, *, storage: str, count: int, seed: int) -> optuna.Stu
 def _train(search: Search, trial: Trial, count: int) -> None:
     parameters = search.space.draw(trial)
     config, defaults = search.composed(parameters)
-    say(f"trial {trial.number + 1} of {count}: {' '.join(overrides(parameters))}")
+    say(f"trial {trial.number + 1} of {count}: {' '.join(search.space.overrides(parameters))}")
 
     def measured(epoch: int, value: float) -> None:
         if report(trial, epoch, value):

@@ -2,7 +2,7 @@
 
 A list is a choice. `{low: 5e-5, high: 2e-3, log: true}` is a number between, a whole one if both
 ends are. Layers, `hidden_dims: {width: ..., depth: ..., growth: ...}`, have the widths width,
-width * growth, and so on, depth times; each of the three is a choice or a range again.
+width * growth, and so on, depth times; each of the three is a choice or a range of whole numbers.
 """
 
 from collections.abc import Callable
@@ -53,22 +53,31 @@ class Space(NamedTuple):
         longest = max(map(len, values.values()))
         return [{k: some[i % len(some)] for k, some in values.items()} for i in range(longest)]
 
+    def overrides(self, parameters: dict[str, Any]) -> list[str]:
+        """Parameters as options of train.py: a choice as it is given, a range's number short."""
+        layers: dict[str, dict[str, int]] = {}
+        written = []
+        for name, value in parameters.items():
+            option, _, part = name.rpartition(".")
+            kind = self.distributions[name]
+            if part in LAYERS and {f"{option}.width", f"{option}.depth"} <= parameters.keys():
+                layers.setdefault(option, {})[part] = value
+            elif isinstance(kind, FloatDistribution):
+                written.append(f"{name}={_short(value, kind.low, kind.high)}")
+            else:
+                written.append(f"{name}={value}")
+        for option, parts in layers.items():
+            growth = parts.get("growth", 1)
+            dims = [parts["width"] * growth**layer for layer in range(parts["depth"])]
+            written.append(f"{option}=[{','.join(map(str, dims))}]")
+        return written
 
-def overrides(parameters: dict[str, Any]) -> list[str]:
-    """Parameters as options of train.py, as short as they can be typed."""
-    layers: dict[str, dict[str, int]] = {}
-    written = []
-    for name, value in parameters.items():
-        option, _, part = name.rpartition(".")
-        if part in LAYERS:
-            layers.setdefault(option, {})[part] = int(value)
-        else:
-            written.append(f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}")
-    for option, parts in layers.items():
-        growth = parts.get("growth", 1)
-        dims = [parts["width"] * growth**layer for layer in range(parts["depth"])]
-        written.append(f"{option}=[{','.join(map(str, dims))}]")
-    return written
+
+def _short(value: float, low: float, high: float) -> str:
+    """A number in three digits, or in as many as keep it in its range, within 1 % of it."""
+    texts = [f"{value:.{digits}g}" for digits in range(3, 18)]  # the last is the value itself
+    near = (high - low) / 100
+    return next(t for t in texts if low <= float(t) <= high and abs(float(t) - value) <= near)
 
 
 def read_space(file: Path) -> Space:
@@ -95,7 +104,10 @@ def read_space(file: Path) -> Space:
             if not {"width", "depth"} <= set(given) <= LAYERS:
                 raise UserError(f"{place}: layers need width and depth, and may have growth")
             for part, values in given.items():
-                kinds[f"{option}.{part}"] = _distribution(f"{place}.{part}", values)
+                kind = kinds[f"{option}.{part}"] = _distribution(f"{place}.{part}", values)
+                choices = getattr(kind, "choices", [])
+                if isinstance(kind, FloatDistribution) or any(type(n) is not int for n in choices):
+                    raise UserError(f"{place}.{part}: must be whole numbers, got {values!r}")
         else:
             kinds[option] = _distribution(place, given)
     return Space(file, kinds)

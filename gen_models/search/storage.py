@@ -25,7 +25,7 @@ def open_study(url: str, settings: dict[str, Any], space: Space) -> optuna.Study
 
     Args:
         url: As SQLAlchemy writes it, e.g. sqlite:///search.db.
-        settings: The identity of a run without what is searched.
+        settings: The identity of a run without what is searched, and the folder of all runs.
         space: What is searched.
 
     Raises:
@@ -56,7 +56,10 @@ def open_study(url: str, settings: dict[str, Any], space: Space) -> optuna.Study
             f"--storage {url}: cannot be opened ({first_line(error)}): name a database, "
             "e.g. sqlite:///search.db"
         ) from error
-    for what, remedy in (("space", "give it that space"), ("settings", "choose another storage")):
+    for what, remedy in (
+        ("space", "give it that space"),
+        ("settings", "set it so, or choose another storage"),
+    ):
         kept = study.user_attrs.get("search", {}).get(what, {})
         for key in [*kept, *ours[what]]:
             there, here = (some.get(key, "nothing") for some in (kept, ours[what]))

@@ -72,7 +72,7 @@ def assemble(
             f"sampler={config['sampler']}: the model {model_name(config)} has no encoder, so no "
             "sampler can be fitted: leave it out"
         )
-    directory = RunDirectory(run_path(config, defaults))
+    directory = RunDirectory(run_path(config, defaults), replaced=config["overwrite"])
     status = directory.read_status().get("status")
     stands = status in ("done", "diverged") and not config["overwrite"]
     goes_on = status is not None and not stands and not config["overwrite"]

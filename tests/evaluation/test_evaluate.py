@@ -250,6 +250,7 @@ def test_a_classifier_is_made_on_demand(tmp_path: Path, monkeypatch: pytest.Monk
         (["evaluate", "{tmp}"], "not a finished run"),
         (["train-classifier", "--data", "cifar"], "--data: name must be one of"),
         (["evaluate", "x", "--restarts", "0"], "--restarts must be a whole number of at least 1"),
+        (["evaluate", "x", "--restarts", "1001"], "--restarts must be a number in [1, 1000], got"),
         (["evaluate", "x", "--importance-samples", "-1"], "--importance-samples must be a whole"),
     ],
 )
@@ -258,6 +259,17 @@ def test_errors_are_one_line(arguments: list[str], says: str, tmp_path: Path) ->
     assert code == 1
     assert says in text
     assert text.count("\n") == 1
+
+
+def test_a_cache_that_cannot_be_written_costs_no_more_than_time(
+    real: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(bounds, "measure_bounds", lambda images: {"floor/fid_lenet": 1.0})
+    said: list[str] = []
+    assert bounds.find_bounds("digits", real, said.append) == {"floor/fid_lenet": 1.0}
+    assert "cannot be written (Not a directory), so they will be measured again" in said[-1]
 
 
 def test_bounds_are_measured_anew_when_what_they_depend_on_changes(

@@ -7,7 +7,7 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
-from conftest import Trained, train
+from conftest import train
 from sklearn.mixture import GaussianMixture
 from synthetic import make_run
 from test_cli import call
@@ -15,11 +15,10 @@ from toy import Toy
 
 from gen_models.comparison.compare import compare
 from gen_models.errors import UserError
-from gen_models.evaluation import evaluate
 from gen_models.evaluation import fit_sampler as fitting
 from gen_models.evaluation.evaluate import evaluate_quickly, evaluate_run
 from gen_models.evaluation.measure import Effort
-from gen_models.files import read_json, write_json
+from gen_models.files import read_json
 from gen_models.metrics.reconstruction import invert, prior_reach
 from gen_models.models.gan import GAN
 from gen_models.models.interface import (
@@ -253,27 +252,6 @@ def test_only_a_finished_run_with_an_encoder_has_one(tmp_path: Path) -> None:
     code, text = call("fit-sampler", run.path, "--kind", "vamp")
     assert code == 2
     assert "vamp" in text
-
-
-def test_training_fits_it_once_and_has_the_run_measured_again(
-    trained: Trained, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    measured = []
-
-    def evaluate_run(path: Path, say: object) -> evaluate.Evaluation:
-        measured.append(path)
-        return evaluate.Evaluation({}, {})
-
-    monkeypatch.setattr(evaluate, "evaluate_run", evaluate_run)
-    monkeypatch.setattr(evaluate.reporting, "show_evaluation", lambda directory, metrics: None)
-    run = trained("model=vae")
-    write_json(run.metrics, {**read_json(run.metrics), "fid_lenet": 9.0})  # by the prior
-    assert trained("model=vae", "evaluate=full").path == run.path
-    assert (measured, run.sampler.exists()) == ([], False)
-    for _ in range(2):
-        trained("model=vae", "evaluate=full", "sampler=normal")
-    assert read_record(run)["kind"] == "normal"
-    assert measured == [run.path]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Every control of the page in a browser; left out where there is no Chromium."""
 
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,33 @@ def test_a_conditional_model_makes_the_digit_that_is_asked(
     seen.page.locator("#given").scroll_into_view_if_needed()
     seen.wait("#recreated .status:text('by its encoder')")
     assert seen.errors == []
+    seen.context.close()
+
+
+def test_without_a_classifier_a_test_image_has_its_own_label(
+    browser: Any, runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "gen_models.explorer.explore.classifier_path", lambda name, root: tmp_path / "none"
+    )
+    written([runs["toy"]], tmp_path / "bare.html")
+    seen = Seen(browser, tmp_path / "bare.html")
+    page = seen.page
+    page.locator("#given").scroll_into_view_if_needed()
+    seen.wait("#recreated .status:text('by its encoder')")
+    labels = json.loads(page.locator("#content").text_content())["labels"]
+    share = (labels.index(7) + 0.5) / len(labels)
+    page.evaluate(f"Math.random = () => {share}")
+    page.evaluate("""() => {
+        globalThis.told = [];
+        const post = Worker.prototype.postMessage;
+        Worker.prototype.postMessage = function (message) {
+            if (message.inputs?.length === 2) told.push(message.inputs[1][0]);
+            post.call(this, message);
+        }; }""")
+    page.click("#random")
+    page.wait_for_function("told.length")
+    assert page.evaluate("told") == [7]
     seen.context.close()
 
 

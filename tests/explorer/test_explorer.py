@@ -20,7 +20,7 @@ from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
 from gen_models.explorer.content import _networks, rounding_difference
 from gen_models.explorer.directions import principal_directions, prior_of
-from gen_models.explorer.explore import explore
+from gen_models.explorer.explore import SOURCES, explore
 from gen_models.explorer.graph import Weights, lower
 from gen_models.models.gan import GAN
 from gen_models.models.vae import VAE
@@ -190,6 +190,16 @@ def test_the_page_says_what_is_left_out(
     assert said[1].startswith("There is no map")
     assert "gen-models train-classifier --data digits" in said[2]
     assert written([runs["vae"]], tmp_path / "vae.html") == said[2:]
+    (*_, last) = written([runs["toy"]], tmp_path / "toy.html")
+    assert last.endswith("needs to know which digit it is given, and takes a drawn one for a 0.")
+
+
+def test_a_data_set_of_the_users_own_is_named(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(SOURCES, "digits")
+    written([runs["gan"]], tmp_path / "page.html")
+    assert "The test images are from the data set digits." in (tmp_path / "page.html").read_text()
 
 
 def test_its_test_images_are_the_data_sets(runs: dict[str, Path], tmp_path: Path) -> None:

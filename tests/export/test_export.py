@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from gen_models.cli import app
 from gen_models.export import programs
+from gen_models.export.card import DATA
 from gen_models.metrics.classifier import classifier_path, load_classifier
 from gen_models.models.gan import GAN
 from gen_models.models.vae import VAE
@@ -198,6 +199,17 @@ def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     code, text = call(tmp_path, "--format", "onnx", "--output", tmp_path / "export")
     assert code == 1
     assert text == "onnx is not installed: the extra has it: pip install -e '.[export]'\n"
+
+
+def test_a_data_set_of_the_users_own_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(DATA, "digits")
+    folder = tmp_path / "export"
+    code, text = call(saved(tmp_path, "gan").path, "--format", "torch", "--output", folder)
+    assert code == 0, text
+    card = (folder / "README.md").read_text()
+    assert "digits (source not recorded), licence not recorded. The images" in card
 
 
 def test_a_data_set_without_a_classifier(tmp_path: Path) -> None:

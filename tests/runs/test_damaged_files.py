@@ -6,6 +6,8 @@ Nothing else is written or deleted, and no half-made run directory is left.
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from test_front_door import call_cli, call_train
 
 from gen_models.data.datasets import SOURCES
 from gen_models.data.module import MNISTDataModule
+from gen_models.files import read_json, write_json
 from gen_models.runs.directory import RunDirectory
 
 pytestmark = pytest.mark.usefixtures("hydra_restore_singletons")
@@ -161,6 +164,42 @@ def test_a_damaged_file_of_a_run_is_named(
     assert said.count("\n") == 1
     assert "Traceback" not in said
     assert {k: v for k, v in snapshot(tmp_path).items() if "cache" not in k} == before
+
+
+@pytest.mark.parametrize("content", ['{"status": "do', "{}"])
+def test_a_status_that_cannot_be_read_is_trained_over(
+    content: str,
+    finished: dict[str, RunDirectory],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    source = finished["vae"].path
+    run = RunDirectory(tmp_path.joinpath(*source.parts[-3:]))
+    shutil.copytree(source, run.path)
+    run.status.write_text(content)
+    options = small(tmp_path, "model=vae", "hidden_dims=[16]")
+    code, said = call_train(monkeypatch, capfd, *options)
+    assert code == 1
+    assert "train the run again (overwrite=true)" in said
+    train(*options, "overwrite=true")
+    assert run.read_status()["status"] == "done"
+
+
+def test_two_processes_write_the_same_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, replace = tmp_path / "bounds.json", os.replace
+    program = "import sys, pathlib, gen_models.files as files;"
+    program += "files.write_json(pathlib.Path(sys.argv[1]), {'by': 'the other'})"
+
+    def beside_another(*paths: Path) -> None:
+        subprocess.run([sys.executable, "-c", program, str(file)], check=True)
+        assert read_json(file) == {"by": "the other"}
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", beside_another)
+    write_json(file, {"by": "this one"})
+    assert read_json(file) == {"by": "this one"}
+    assert list(tmp_path.iterdir()) == [file]
 
 
 # ---- files of a data set --------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """`gen-models runs` and `remove`: what stands on disk, and what holds the lock, decide."""
 
+import os
 import subprocess
 import sys
 import time
@@ -52,7 +53,8 @@ def test_the_table_says_what_the_runs_say(
     edit(held.status, epoch=25, epochs=100, seconds=50.0, latest={"val/fid_lenet": 12.344})
     make_run(tmp_path, "model=vae", "phase=baseline", "seed=10", fid=28.5)
     make_run(tmp_path, "model=vae", "phase=baseline", "seed=9", fid=None,
-             metrics={"quick/fid_lenet": 30.0, "val/fid_lenet": 31.0})  # fmt: skip
+             metrics={"quick/fid_lenet": 30.0, "val/fid_lenet": 31.0},
+             quick={"sampler": "gmm-5"})  # fmt: skip
     make_run(tmp_path, "model=gan", "phase=baseline", status="running")  # nobody holds its lock
     make_run(tmp_path, "model=gan", "phase=baseline", "seed=1", status="interrupted",
              epoch=10, epochs=50, seconds=20.0)  # fmt: skip
@@ -71,7 +73,7 @@ def test_the_table_says_what_the_runs_say(
     ]
     assert rows[4:] == [
         ["mnist", "gan", "final", "seed0", "running", "25/100", "0:02:00", "12.34", "val"],
-        ["mnist", "vae", "baseline", "seed9", "done", "30/30", "-", "30.00", "quick"],
+        ["mnist", "vae", "baseline", "seed9", "done", "30/30", "-", "30.00", "quick,", "gmm-5"],
         ["mnist", "vae", "baseline", "seed10", "done", "30/30", "-", "28.50", "test"],
     ]
     assert "2 stopped" in text
@@ -120,6 +122,34 @@ def test_watching_looks_again_until_ctrl_c(tmp_path: Path, monkeypatch: pytest.M
     assert "failed" in text
 
 
+def test_runs_may_vanish_while_they_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, leaving, left = (
+        make_run(tmp_path, "model=gan", "phase=final", f"seed={seed}", status="running", **fields)
+        for seed, fields in enumerate(({}, {}, {"epoch": 1, "epochs": 2}))
+    )
+    scandir, is_locked = os.scandir, RunDirectory.is_locked
+
+    def scan(folder: str) -> object:
+        if Path(folder) == leaving.path:
+            leaving.path.rename(tmp_path.with_name("elsewhere"))
+        return scandir(folder)
+
+    def look(run: RunDirectory) -> bool:
+        if run.path == left.path:
+            run.status.unlink()
+            return True
+        return is_locked(run)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    monkeypatch.setattr(RunDirectory, "is_locked", look)
+    assert [(run.path, run.state) for run in list_runs(tmp_path)] == [
+        (kept.path, "stopped"),
+        (left.path, "unreadable"),
+    ]
+
+
 def test_a_folder_without_runs_is_one_line(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nothing"):
         code, text = call("runs", folder)
@@ -158,6 +188,19 @@ def test_what_is_no_run_is_not_removed(tmp_path: Path) -> None:
         assert text.startswith(f"{path}: not a run")
         assert text.count("\n") == 1
         assert run.status.exists()
+
+
+def test_a_damaged_run_is_removed_and_a_link_is_not(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "model=gan", "phase=final")
+    link = tmp_path / "link"
+    link.symlink_to(run.path)
+    code, text = call("remove", link, "--yes")
+    assert (code, text) == (1, f"{link}: is a link: name the run itself, {run.path}\n")
+    run.status.write_text('{"status": "do')
+    code, text = call("remove", run.path, "--yes")
+    assert code == 0
+    assert text.startswith(f"{run.path} (unreadable, ")
+    assert not run.path.exists()
 
 
 def test_the_lock_tells_who_holds_it(trained: Trained, held: RunDirectory) -> None:

@@ -25,7 +25,7 @@ from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import run_path
 from gen_models.search import search as engine
 from gen_models.search import storage
-from gen_models.search.space import FOLDER, overrides, read_space
+from gen_models.search.space import read_space
 from gen_models.search.storage import NAME, PRUNE_AFTER, lock_trial
 
 SPACE = """
@@ -40,27 +40,6 @@ def written(folder: Path, text: str) -> Path:
     file = folder / "space.yaml"
     file.write_text(text)
     return file
-
-
-@pytest.mark.parametrize("model", ["gan", "vae"])
-def test_each_value_of_a_shipped_space_can_be_trained(model: str, tmp_path: Path) -> None:
-    common = [f"model={model}", "data=digits", f"output_dir={tmp_path}"]
-    searched = engine.Search(common, read_space(FOLDER / f"{model}.yaml"), compose_job, instantiate)
-    shared = searched.check()
-    assert {"seed", "data", "max_epochs"} <= shared.keys()
-    assert not {"model.lr", "model.activation", "model.betas"} & shared.keys()
-
-
-def test_parameters_are_typed_as_options(tmp_path: Path) -> None:
-    space = read_space(written(tmp_path, SPACE))
-    assert list(space.distributions)[1:4] == [
-        f"hidden_dims.{part}" for part in ("width", "depth", "growth")
-    ]
-    parameters = {"hidden_dims.width": 8, "hidden_dims.depth": 3, "hidden_dims.growth": 2}
-    parameters |= {"lr": 0.000123456, "model.betas": "[0.5,0.999]", "activation": "relu"}
-    assert overrides(parameters) == [
-        "lr=0.000123", "model.betas=[0.5,0.999]", "activation=relu", "hidden_dims=[8,16,32]",
-    ]  # fmt: skip
 
 
 Searching = Callable[..., optuna.Study]
@@ -238,12 +217,28 @@ def test_killed_in_a_trial_it_goes_on_from_its_checkpoint(tmp_path: Path) -> Non
         ("lr: {low: 1e-2, high: 1e-3}", [], "lr:"),
         ("lr: {low: a, high: 1e-3}", [], "lr: low and high must be numbers"),
         ("hidden_dims: {width: [8]}", [], "hidden_dims: layers need width and depth"),
+        (
+            "hidden_dims: {width: [8], depth: [2], growth: [1, 1.5]}",
+            [],
+            "hidden_dims.growth: must be whole numbers, got [1, 1.5]",
+        ),
+        (
+            "hidden_dims: {width: [8], depth: {low: 1.0, high: 2.0}}",
+            [],
+            "hidden_dims.depth: must be whole numbers",
+        ),
         ("lrr: [1e-3]", [], "lrr"),
         ("lr: [1e-3, -1]", [], "lr must be a number in (0, 1], got -1"),
         ("lr: [", [], "space.yaml: cannot be read as YAML"),
         ("lr: [1e-3]", ["--space", "nowhere.yaml"], "nowhere.yaml: no such space"),
         ("lr: [1e-3]", ["lrr=1"], "lrr"),
         ("lr: [1e-3]", ["--trials", "0"], "trials"),
+        (
+            "lr: [1e-3]",
+            ["--output", "space.yaml"],
+            "--output space.yaml: space.yaml is not a folder",
+        ),
+        ("lr: [1e-3]", ["--output", "space.yaml/a"], "--output space.yaml/a: space.yaml is not a"),
         ("lr: [1e-3]", ["--storage", "search.db"], "--storage search.db: cannot be opened"),
         ("lr: [1e-3]", ["--storage", "sqlite:////no/where/s.db"], "cannot be opened"),
         ("lr: [1e-3]", ["--storage", "sqlite:///space.yaml"], "cannot be opened"),
@@ -279,6 +274,10 @@ def test_a_storage_of_another_search_or_space_is_refused(
             "max_epochs is 100, here it is 3",
         ),
         (["--space", "other.yaml"], "in its space, lr is {'choices': [0.001]}, here"),
+        (
+            ["--space", "space.yaml", "output_dir=elsewhere"],
+            f"output_dir is {tmp_path}/outputs, here it is {tmp_path}/elsewhere: set it so, or",
+        ),
     ):
         assert names in said_of("data=digits", *options)
 

@@ -13,7 +13,10 @@ function latentOf(model, image, watch) {
   let search = null, stopped = false, finish = () => {};
   const found = (async () => {
     let label = null;
-    if (model.classes) label = likeliest((await classify(image))?.[0] ?? [1]);
+    if (model.classes) { // a test image's own; of a drawn one, what the classifier sees, or 0
+      label = content.labels[(await testImages).indexOf(image)]
+        ?? likeliest((await classify(image))?.[0] ?? [1]);
+    }
     if (model.encode !== null) {
       const inputs = model.classes ? [image, Float32Array.of(label)] : [image];
       return (await run(model.encode, inputs, 1)).output;
