@@ -73,12 +73,16 @@ def not_better(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
 
 
 def best(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
-    """The first arm has the best mean rank of all, against the next by the median."""
+    """The first arm has the best mean rank of all; a part against each other arm, the best first.
+
+    The claim's word is of the first of these alone.
+    """
     one, *others = (evidence.side(arm, key) for arm in contrast.arms)
     probability = statistics.probability_best([side.scores(key) for side in (one, *others)])
     ranked = sorted(others, key=lambda side: float(np.mean(_ranks(side, (one, *others), key))))
-    part = _compare(contrast, key, one.arm, evidence, against=ranked[0].arm)
-    return [part._replace(best=probability, toward=probability > 0.5)]
+    first, *rest = (_compare(contrast, key, one.arm, evidence, against=s.arm) for s in ranked)
+    first = first._replace(best=probability, toward=probability > 0.5)
+    return [first, *(part._replace(fits=None) for part in rest)]
 
 
 def wins(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:

@@ -158,6 +158,7 @@ def test_best_of_all(level: float, outcome: str, tmp_path: Path) -> None:
     runner_up = found.parts[0].other
     assert runner_up is not None
     assert runner_up.arm == "third"
+    assert [part.other.label for part in found.parts if part.other] == ["third", "other"]
 
 
 def test_an_arm_of_failures_is_not_the_best(tmp_path: Path) -> None:
@@ -326,4 +327,4 @@ def test_the_studys_own_claims_are_answered_interim_and_whole() -> None:
     found = answers(given, made_up(given, seeds=4, collapsed=()))
     assert all(each.interim for each in found)
     assert [each.outcome for each in found if each.outcome == "not answered"] == []
-    assert [len(each.parts) for each in found] == [1, 1, 1, 2, 16, 9, 1, 6]
+    assert [len(each.parts) for each in found] == [1, 4, 1, 2, 16, 9, 1, 6]
