@@ -47,7 +47,10 @@ def study(
     options = list(launcher or [])
     for option in options:
         if not option.startswith(("hydra/launcher=", "hydra.launcher.")):
-            raise UserError(f"{option}: the arms say what is trained; here stands a launcher alone")
+            raise UserError(
+                f"{option}: the arms say what is trained; only hydra/launcher=NAME and "
+                "hydra.launcher.OPTION=VALUE may stand here"
+            )
     if options:
         compose_overrides(options)
     given = load_study(name)

@@ -7,6 +7,8 @@ claim is. What a claim makes of its parts stands in `answer.py`, the tests in
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -101,11 +103,17 @@ def wins(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
 def beats_gaussian(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
     """Each arm is better than the PCA Gaussian."""
     constant, parts = evidence.gaussian(key), []
+
+    def theta(space: str, arm: str) -> float:
+        return statistics.theta(evidence.side(arm, space).scores(key), [evidence.gaussian(space)])
+
     for arm in contrast.arms:
         one = evidence.side(arm, key)
         found = statistics.against_constant(one.scores(key), improvement(key) * constant)
         part = Part(contrast, key, one, None, found, found.theta > 0.5, constant)
-        parts.append(part._replace(spaces=_gaussian_in_other_spaces(key, arm, evidence)))
+        parts.append(
+            part._replace(spaces=_in_other_spaces(key, arm, evidence, partial(theta, arm=arm)))
+        )
     return parts
 
 
@@ -141,7 +149,15 @@ def _compare(
     found = test(one.scores(key), other.scores(key, scale))
     change = _change(key, one, other, paired)
     part = Part(contrast, key, one, other, found, found.theta > 0.5, paired=paired, change=change)
-    spaces = _in_other_spaces(key, arm, last, evidence, paired, scale)
+
+    def theta(space: str) -> float:
+        one, other = evidence.side(arm, space), evidence.side(last, space)
+        if paired:
+            one, other = in_common(one, other)
+        test = statistics.paired_theta if paired else statistics.theta
+        return test(one.scores(key), other.scores(key, scale))
+
+    spaces = _in_other_spaces(key, arm, evidence, theta)
     return part._replace(spaces=spaces, fits=_fits(contrast, key, one, other, paired))
 
 
@@ -175,39 +191,15 @@ def _fits(contrast: Contrast, key: str, one: Side, other: Side, paired: bool) ->
 
 
 def _in_other_spaces(
-    key: str, arm: str, last: str, evidence: Evidence, paired: bool, scale: float
+    key: str, arm: str, evidence: Evidence, theta: Callable[[str], float]
 ) -> dict[str, float]:
     """The theta by the same distance in every other feature space that all runs have."""
+    spaces = {name for row in evidence.rows(arm) for name in row.metrics if name.startswith(SPACES)}
     found = {}
-    for space in _other_spaces(key, arm, evidence):
-        try:
-            one, other = evidence.side(arm, space), evidence.side(last, space)
-        except Missing:
-            continue
-        if paired:
-            one, other = in_common(one, other)
-        test = statistics.paired_theta if paired else statistics.theta
-        found[space.removeprefix(SPACES)] = test(one.scores(key), other.scores(key, scale))
+    for space in sorted(spaces) if key == FID else ():
+        with suppress(Missing):
+            found[space.removeprefix(SPACES)] = theta(space)
     return found
-
-
-def _gaussian_in_other_spaces(key: str, arm: str, evidence: Evidence) -> dict[str, float]:
-    """The share of runs that are nearer than the PCA Gaussian, in every other feature space."""
-    found = {}
-    for space in _other_spaces(key, arm, evidence):
-        try:
-            one, constant = evidence.side(arm, space), evidence.gaussian(space)
-        except Missing:
-            continue
-        found[space.removeprefix(SPACES)] = statistics.theta(one.scores(key), [constant])
-    return found
-
-
-def _other_spaces(key: str, arm: str, evidence: Evidence) -> list[str]:
-    """The metrics that are the same distance in other features; none of another metric."""
-    if key != FID:
-        return []
-    return sorted({k for row in evidence.rows(arm) for k in row.metrics if k.startswith(SPACES)})
 
 
 def _ranks(side: Side, sides: Sequence[Side], key: str) -> np.ndarray:
