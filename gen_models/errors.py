@@ -14,6 +14,8 @@ NOISE = ("To append to", "See https://", "full_key:", "object_type=", "reference
 # torch's CPU allocator raises a plain RuntimeError; so do sizes beyond any memory.
 ON_CPU = ("can't allocate memory", "Storage size calculation overflowed")
 
+NEEDLESS_WARNING = "ignore:resource_tracker"
+
 # What joblib and submitit raise of a job that left no result.
 KILLED = ("TerminatedWorkerError", "UncompletedJobError", "FailedJobError")
 
@@ -59,9 +61,16 @@ class Reported(Exception):
 
 
 def take_over() -> None:
-    """Leave all errors of a command line to `report`: Hydra's own, and argparse's usage."""
+    """Leave all errors of a command line to `report`: Hydra's own, and argparse's usage.
+
+    Jobs side by side that were stopped leave semaphores, which a process of joblib's removes;
+    its warning of that would follow the last line of a run that was stopped as it should be.
+    """
     os.environ.setdefault(BY_USER, os.environ.get("HYDRA_FULL_ERROR", "0"))
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    warnings_of_user = os.environ.get("PYTHONWARNINGS", "")  # the last that matches wins
+    if NEEDLESS_WARNING not in warnings_of_user:
+        os.environ["PYTHONWARNINGS"] = f"{NEEDLESS_WARNING},{warnings_of_user}".rstrip(",")
     argparse.ArgumentParser.print_usage = lambda *_: None  # type: ignore[method-assign]
 
 

@@ -180,6 +180,7 @@ def test_a_process_started_by_a_training_shows_tracebacks_only_if_the_user_wants
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(argparse.ArgumentParser, "print_usage", None)
+    monkeypatch.setenv("PYTHONWARNINGS", "")
     for wanted in ("0", "1"):
         monkeypatch.setenv("HYDRA_FULL_ERROR", wanted)
         monkeypatch.setenv(BY_USER, "")

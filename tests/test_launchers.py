@@ -70,6 +70,20 @@ def test_ctrl_c_ends_jobs_side_by_side_in_a_line_and_they_go_on(tmp_path: Path) 
     assert [run.read_status()["status"] for run in runs] == ["done", "done"]
 
 
+@pytest.mark.parametrize("by_user", ["", "always"])
+def test_semaphores_that_stopped_jobs_leave_are_removed_without_a_word(by_user: str) -> None:
+    code = """
+from gen_models.errors import take_over
+take_over()
+from joblib.externals.loky.backend import resource_tracker
+resource_tracker.register("/loky-left-by-a-job", "semlock")
+"""
+    environment = {**os.environ, "PYTHONWARNINGS": by_user}
+    command = [sys.executable, "-c", code]
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert ("/loky-left-by-a-job" in said.stderr) == bool(by_user)
+
+
 @pytest.mark.slow
 def test_a_job_of_a_cluster_goes_on_when_it_is_queued_again_or_repeated(tmp_path: Path) -> None:
     """By submitit's executor of this machine, whose jobs are told to end as SLURM's are."""
