@@ -29,7 +29,7 @@ def sentence(answer: Answer) -> str:
     if answer.outcome == "not answered":
         return f"{'. '.join(answer.missing)}."
     if answer.p is None:
-        found = ", ".join(f"{part.best:.3f}" for part in answer.parts if part.best is not None)
+        found = ", ".join(_probability(part.best) for part in answer.parts if part.best is not None)
         return f"The bootstrap probability that it is the best of all is {found}."
     holm = f"p = {number(answer.p)} after Holm's correction over the study's claims"
     count = len(answer.parts)
@@ -190,6 +190,13 @@ def percent(interval: Sequence[float]) -> str:
 def number(p: float) -> str:
     """A probability for a person."""
     return f"{p:.2g}" if p >= 0.001 else f"{p:.1g}"
+
+
+def _probability(found: float) -> str:
+    """Of a bootstrap, which cannot say that it is 0 or 1."""
+    if 0.001 <= found <= 0.999:
+        return f"{found:.3f}"
+    return "under 0.001" if found < 0.5 else "over 0.999"
 
 
 def advantage(key: str, sides: Sequence[Side]) -> list[Side]:

@@ -13,6 +13,7 @@ from gen_models.study.answer import Answer, answers, combine
 from gen_models.study.collect import Row, Table
 from gen_models.study.definition import Study
 from gen_models.study.load import load_study
+from gen_models.study.words import sentence
 
 SEEDS = list(range(10, 18))
 TRAIN = {
@@ -165,6 +166,14 @@ def test_an_arm_of_failures_is_not_the_best(tmp_path: Path) -> None:
     given = study(tmp_path, kind="best", arms="[one, other, third]")
     runs = table(one=fid([1.0, 1.0] + [99.0] * 6), other=fid(near(30.0)), third=fid(near(20.0)))
     assert answer(given, runs).outcome == "contradicted"
+
+
+@pytest.mark.parametrize(("level", "said"), [(1.0, "over 0.999"), (19.0, "under 0.001")])
+def test_a_bootstrap_never_says_0_or_1(level: float, said: str, tmp_path: Path) -> None:
+    given = study(tmp_path, kind="best", arms="[one, other, third]")
+    runs = table(one=fid(near(level, spread=0.01)), other=fid(near(10.0, spread=0.01)),
+                 third=fid(near(15.0, spread=0.01)))  # fmt: skip
+    assert sentence(answer(given, runs)).endswith(f"the best of all is {said}.")
 
 
 def test_images_are_counted_over_runs_of_both(tmp_path: Path) -> None:
