@@ -5,6 +5,7 @@ The one file of the package that knows Hydra; no room imports it.
 
 import hashlib
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -154,7 +155,7 @@ def _suggest_comparison(paths: list[Path]) -> None:
     folder = Path(os.path.commonpath(paths))
     alone = find_runs(folder) == set(paths)
     say("Next:")
-    say(f"  gen-models compare {folder if alone else ' '.join(map(str, paths))}{by}")
+    say(f"  gen-models compare {shlex.join(map(str, [folder] if alone else paths))}{by}")
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:

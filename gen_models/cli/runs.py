@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from gen_models.cli.app import app
@@ -47,7 +48,8 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Delete runs, with their weights, metrics and pictures."""
-    found = [RunDirectory(path, replaced=True) for path in paths]
+    once = {os.path.realpath(path): path for path in paths}
+    found = [RunDirectory(path, replaced=True) for path in once.values()]
     for run in found:
         if os.path.islink(run.path):
             raise UserError(f"{run.path}: is a link: name the run itself, {run.path.resolve()}")
@@ -63,7 +65,7 @@ def remove(
     for run in found:
         with run.lock():
             try:
-                shutil.rmtree(run.path)
+                shutil.rmtree(run.path.absolute())  # "." itself cannot be removed
             except OSError as error:
                 raise UserError(f"{run.path}: cannot be deleted ({error.strerror})") from error
 
@@ -81,10 +83,7 @@ def _table(found: Sequence[Listed]) -> Table:
     for run in found:
         color = COLORS.get(run.state)
         table.add_row(
-            run.data,
-            run.model,
-            run.phase,
-            run.path.resolve().name,
+            *map(escape, (run.data, run.model, run.phase, run.path.resolve().name)),
             f"[{color}]{run.state}[/]" if color else run.state,
             "-" if run.epoch is None else f"{run.epoch}/{run.epochs}",
             "-" if run.left is None else str(timedelta(seconds=round(run.left))),

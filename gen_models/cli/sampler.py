@@ -1,5 +1,6 @@
 """`gen-models fit-sampler`: how the latents of a trained model are drawn."""
 
+import shlex
 from enum import StrEnum
 from typing import Annotated
 
@@ -38,4 +39,4 @@ def fit_sampler(
         typer.echo(f"{run}: draws from its prior")
     else:
         fitting.fit_sampler(run, kind=kind.value, seed=seed, data_root=data_root, say=typer.echo)
-    typer.echo(f"Measure it again: gen-models evaluate {run}")
+    typer.echo(f"Measure it again: gen-models evaluate {shlex.quote(str(run))}")

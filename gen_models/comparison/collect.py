@@ -2,6 +2,7 @@
 
 import math
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -21,6 +22,7 @@ from gen_models.runs.sampler import read_record, sampler_measured_with
 HINT = "name run directories, or a folder of them such as outputs/mnist"
 FINISHED = ("done", "diverged")
 BY_PRIOR = ("val/fid_lenet", "val/coverage", "val/missing_digits")  # whatever the sampler
+DISTANCES = {FID, QUICK + FID}
 COLLAPSED = 5  # digits of ten
 
 
@@ -36,6 +38,11 @@ class Run:
     status: dict[str, Any] = field(repr=False)
     diverged: bool  # a loss stopped being finite
     metrics: dict[str, float] = field(repr=False)  # NaN throughout if the run diverged
+
+    @property
+    def measured(self) -> bool:
+        """Whether its new images were, or it has none because it diverged."""
+        return self.diverged or not DISTANCES.isdisjoint(self.metrics)
 
     @property
     def failed(self) -> bool:
@@ -111,15 +118,11 @@ def find_runs(paths: Sequence[str | Path]) -> Found:
         named = ", ".join(map(str, paths))
         raise UserError(f"{named}: no run to compare here ({notes[0]}): {HINT}")
     _check_comparable(runs)
-    unmeasured = [
-        run for run in runs if not (run.diverged or {FID, QUICK + FID} & run.metrics.keys())
-    ]
+    unmeasured = [run for run in runs if not run.measured]
     if len(unmeasured) == len(runs):
-        path = runs[0].path
-        raise UserError(
-            f"{path}: not evaluated, nor is any other run given: gen-models evaluate {path}"
-        )
-    notes += [f"{run.path}: not evaluated: gen-models evaluate {run.path}" for run in unmeasured]
+        run = runs[0]
+        raise UserError(f"{run.path}: not evaluated, nor is any other run given: {_measure(run)}")
+    notes += [f"{run.path}: not evaluated: {_measure(run)}" for run in unmeasured]
     notes += [line for run in runs if (line := _other_sampler(run))]
     return Found(_with_nan(runs), notes)
 
@@ -149,8 +152,11 @@ def read_run(path: Path) -> Run:
     diverged = status["status"] == "diverged"
     metrics = {} if diverged else read_json(directory.metrics)
     sampler = sampler_measured_with(status)
-    # Runs of one group need not have mixtures of one size: it is chosen for each.
-    settings["sampler"] = sampler.partition("-")[0] if sampler else None
+    # Runs of one group need not have mixtures of one size: it is chosen for each. A run that was
+    # not measured, because it diverged or was stopped, counts by the sampler that was asked for.
+    unmeasured = status.keys().isdisjoint({"evaluation", "quick"})
+    name = config.get("sampler") if unmeasured else sampler
+    settings["sampler"] = name.partition("-")[0] if name else None
     left_out = BY_PRIOR if sampler else ()
     if status.get("quick", {}).get("sampler") != sampler:
         left_out = (*left_out, QUICK)
@@ -206,21 +212,27 @@ def _other_sampler(run: Run) -> str | None:
     """What to say of a run that draws by another sampler than it was measured with."""
     measured = sampler_measured_with(run.status)
     now = read_record(RunDirectory(run.path)).get("name")
-    if measured == now or run.metrics.keys().isdisjoint({FID, QUICK + FID}):
+    if measured == now or DISTANCES.isdisjoint(run.metrics):
         return None
     return (
         f"{run.path}: measured with {measured or 'its prior'}, and draws by {now or 'its prior'} "
-        f"now: gen-models evaluate {run.path}"
+        f"now: {_measure(run)}"
     )
 
 
+def _measure(run: Run) -> str:
+    """What to type."""
+    return f"gen-models evaluate {shlex.quote(str(run.path))}"
+
+
 def _with_nan(runs: Sequence[Run]) -> list[Run]:
-    """Diverged runs with NaN for all that other runs of their model have measured."""
+    """Diverged runs with NaN for all that other runs of their model have measured, or of any."""
     keys: dict[str, set[str]] = {}
     for run in runs:
         keys.setdefault(run.model, set()).update(filter(is_measure, run.metrics))
+    distances = DISTANCES & set().union(*keys.values()) or {FID}
     return [
-        replace(run, metrics=dict.fromkeys(sorted(keys[run.model] or {FID}), math.nan))
+        replace(run, metrics=dict.fromkeys(sorted(keys[run.model] or distances), math.nan))
         if run.diverged
         else run
         for run in runs

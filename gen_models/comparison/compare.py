@@ -3,6 +3,7 @@
 And the result in sentences with numbers, as the report begins.
 """
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ WAYS = {ENCODER: "its encoder", INVERSION: "inversion"}
 class Comparison:
     """What the report tells."""
 
-    paths: tuple[str, ...]
+    command: str  # that made it
     groups: list[Group]
     bounds: dict[str, float]  # floor/..., gaussian/..., noise/..., real/...
     recreations: dict[str, float]  # what recreates images without a model -> squared error
@@ -37,8 +38,13 @@ class Comparison:
 
     @property
     def main(self) -> list[Group]:
-        """The phases themselves, or, where only variants of them were given, every group."""
-        return [group for group in self.groups if group.reference] or self.groups
+        """The phases themselves; all variants of one that was not given without options."""
+        return [
+            group
+            for family in table.families(self.groups)
+            for group in family
+            if group.reference or not any(each.reference for each in family)
+        ]
 
     @property
     def headlines(self) -> list[str]:
@@ -68,13 +74,20 @@ def compare(paths: Sequence[str | Path], by: str | None = None) -> Comparison:
     ]
     keys = [key for key in table.measured(groups) if metric(key).better]
     return Comparison(
-        paths=tuple(map(str, paths)),
+        command=shlex.join(
+            ["gen-models", "compare", *map(str, paths), *(["--by", by] if by else [])]
+        ),
         groups=groups,
         bounds=bounds,
         recreations=table.recreations(groups),
-        notes=[*found.notes, *notes, *fairness.mixed_fingerprints(groups)],
+        notes=[
+            *found.notes,
+            *notes,
+            *fairness.mixed_fingerprints(groups),
+            *fairness.mixed_effort(groups),
+        ],
         verdicts=judge(groups, keys, bounds),
-        sweeps=sweeps(groups, by) if by else [],
+        sweeps=sweeps(groups, by) if by is not None else [],
     )
 
 
@@ -92,7 +105,7 @@ def compared(comparison: Comparison) -> str:
 def result(comparison: Comparison) -> list[str]:
     """The best setting of each sweep, or the best group, failures, recreation and cost."""
     lines = [line for sweep in comparison.sweeps for line in sweep.lines]
-    said = [f"{line.label}: {line.best}." for line in lines if line.best]
+    said = list(dict.fromkeys(f"{line.label}: {line.best}." for line in lines if line.best))
     if not said:
         said = [_best(comparison, key) for key in (FID, QUICK + FID, "coverage")]
         said += map(_failed, comparison.groups)
@@ -118,18 +131,20 @@ def _best(comparison: Comparison, key: str) -> str:
     ]
     where = f", where {' and '.join(references)}" if references else ""
     told = verdict(first, second, key)
-    return (
-        f"{first.label} has the {known.better_word} median of {key}{where}; against the next, "
-        f"{second.label}: {told.text if told else ''}."
-    )
+    assert told is not None
+    same = ranked[0][0] == ranked[1][0]
+    which = "no group alone" if same else first.label
+    next_one = f"{first.label} and {second.label}" if same else f"against the next, {second.label}"
+    return f"{which} has the {known.better_word} median of {key}{where}; {next_one}: {told.text}."
 
 
 def _failed(group: Group) -> str:
     """How many runs failed: what is told of the others is of those that did not."""
-    failed = [run for run in group.runs if run.failed]
+    measured = [run for run in group.runs if run.measured]
+    failed = [run for run in measured if run.failed]
     if not failed:
         return ""
-    return f"{group.label}: {len(failed)} of {len(group.runs)} runs failed ({_seeds(failed)})."
+    return f"{group.label}: {len(failed)} of {len(measured)} runs failed ({_seeds(failed)})."
 
 
 def _seeds(runs: Sequence[Run]) -> str:

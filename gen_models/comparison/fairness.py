@@ -27,6 +27,12 @@ COSTS = (
     "cost/sampling_seconds",
     "cost/peak_memory_mib",
 )
+EFFORT = (
+    "inversion/restarts",
+    "inversion/iterations",
+    "likelihood/importance_samples",
+    "likelihood/images",
+)
 MACHINE = ("device", "threads", "machine")
 PACKAGES = ("python", "torch", "lightning", "gen-models")
 CODE = "code that trained it"
@@ -69,6 +75,20 @@ def mixed_fingerprints(groups: Sequence[Group]) -> list[str]:
         for model, found in first.items()
         if len(found) > 1
     ]
+
+
+def mixed_effort(groups: Sequence[Group]) -> list[str]:
+    """A line for each option of `gen-models evaluate` that runs were not measured with alike."""
+    notes = []
+    for key in EFFORT:
+        first: dict[float, Run] = {}  # value -> the first run of it
+        for run in chain.from_iterable(group.runs for group in groups):
+            if key in run.metrics and not run.diverged:
+                first.setdefault(run.metrics[key], run)
+        if len(first) > 1:
+            values = ", ".join(f"{value:g} ({run.path})" for value, run in first.items())
+            notes.append(f"{key} differs: {values}: gen-models evaluate all alike")
+    return notes
 
 
 def other_settings(group: Group) -> str:

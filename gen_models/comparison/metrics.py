@@ -153,7 +153,7 @@ _KNOWN = [
     Metric("cost/sampling_seconds", "", "s", "drawing 1,000 new images", ".3g"),
 ]
 _BY_KEY = {metric.key: metric for metric in _KNOWN}
-_OTHER_SAMPLES = {QUICK: "2,000 samples", "val/": "against validation images"}
+_OTHER_SAMPLES = {QUICK: "at most 2,000 new images", "val/": "against validation images"}
 
 
 def metric(key: str) -> Metric:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import shlex
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -37,7 +38,7 @@ class Album(NamedTuple):
 def albums(groups: Sequence[Group]) -> tuple[Picture | None, list[Album]]:
     """The real test digits, and the new and recreated images of each group.
 
-    Of its first run that did not diverge, and of the first `FAILED` others that failed.
+    Of its first run that did not fail, and of the first `FAILED` others that did.
 
     Raises:
         UserError: An evaluation.npz is not one of ours.
@@ -45,7 +46,7 @@ def albums(groups: Sequence[Group]) -> tuple[Picture | None, list[Album]]:
     real: Picture | None = None
     found = []
     for group in groups:
-        first = next((run for run in group.runs if not run.diverged), group.runs[0])
+        first = min(group.runs, key=lambda run: (run.failed or not run.measured, run.diverged))
         others = [run for run in group.runs if run.failed and run is not first]
         for run in [first, *others[:FAILED]]:
             arrays = run.arrays()
@@ -57,7 +58,8 @@ def albums(groups: Sequence[Group]) -> tuple[Picture | None, list[Album]]:
                 ),
             }
             drawn = {kind: picture for kind, picture in grids.items() if picture}
-            found.append(Album(group, label, drawn, f"gen-models evaluate {run.path}"))
+            command = f"gen-models evaluate {shlex.quote(str(run.path))}"
+            found.append(Album(group, label, drawn, command))
             test = arrays.get("pictures_test")
             real = real or grid(test, "Real test digits, those recreated below")
     return real, found

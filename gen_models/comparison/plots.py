@@ -50,6 +50,7 @@ TITLE, PAD = 20, 6  # units above the axes, and between them and the title
 BELOW = 44  # units below the axes, without the legend
 HEIGHT = 170  # of the axes of a plot with numbers on its left
 TEXT = 15  # units a line takes
+CHARACTERS = 54  # that fit into the width
 MARKS = ("o", "s", "D", "^")  # told apart without colour too
 SIZES = (7, 6.5, 6, 8)
 DASHES = ((0, (4, 2)), (0, (1.5, 1.5)), (0, (6, 1.5, 1.5, 1.5)), (0, (1, 3)))  # of the bounds
@@ -100,9 +101,12 @@ def runs_plot(rows: Sequence[PlotRow], key: str, bounds: dict[str, float]) -> st
         return ""
     known = {name: bounds[f"{name}/{key}"] for name in BOUNDS if f"{name}/{key}" in bounds}
     near = {name: value for name, value in known.items() if value <= 2.5 * max(values)}
-    axes = _new_axes(TITLE, len(rows) * ROW + 6, 24 + TEXT * len(known), left=8)
+    # Where a label leaves no room for the words at its right, they take a line of their own.
+    extra = [TEXT / ROW * (len(r.label) + len(r.told) >= CHARACTERS) for r in rows]
+    height = len(rows) + sum(extra) + 6 / ROW
+    axes = _new_axes(TITLE, height * ROW, 24 + TEXT * len(known), left=8)
     axes.set_title(metric.title, pad=PAD)
-    axes.set_ylim(len(rows) + 6 / ROW, 0)
+    axes.set_ylim(height, 0)
     axes.yaxis.set_major_locator(NullLocator())
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.spines["bottom"].set_visible(False)
@@ -113,13 +117,15 @@ def runs_plot(rows: Sequence[PlotRow], key: str, bounds: dict[str, float]) -> st
         handles.append(Line2D([], [], label=words, **style))
         if name in near:
             axes.axvline(value, **style)
-    for place, row in enumerate(rows):
+    top = 0.0
+    for row, more in zip(rows, extra, strict=True):
         color = COLORS[row.color % len(COLORS)]
         paper = {"facecolor": PAPER, "edgecolor": "none", "pad": 1}  # over the bounds' lines
         style = {"transform": axes.get_yaxis_transform(), "va": "baseline", "bbox": paper}
-        axes.text(0, place + 0.45, row.label, **style)
-        axes.text(1, place + 0.45, row.told, ha="right", **style)
-        y = place + 0.72
+        axes.text(0, top + 0.45, row.label, **style)
+        axes.text(1, top + more + 0.45, row.told, ha="right", **style)
+        y = top + more + 0.72
+        top += 1 + more
         if row.sound:
             tall: dict[str, Any] = {"marker": "|", "markersize": 15, "markeredgewidth": 2.5}
             axes.plot(median(row.sound), y, "", color=color, **tall)

@@ -8,8 +8,10 @@ from gen_models.comparison import metrics
 from gen_models.comparison.metrics import FID, QUICK
 from gen_models.comparison.settings import describe, short_name, show_value, sortable, varying
 from gen_models.comparison.table import Group, Summary, measured
-from gen_models.comparison.verdicts import against
+from gen_models.comparison.verdicts import LOSS_IS, LOSSES, against
 from gen_models.errors import UserError
+
+RATES = ("lr", "lr_g", "lr_d")  # on a logarithmic axis
 
 
 class Point(NamedTuple):
@@ -41,6 +43,8 @@ class Sweep(NamedTuple):
 def sweeps(groups: Sequence[Group], key: str) -> list[Sweep]:
     """Set every metric that tells quality against a setting.
 
+    A loss is left out where the setting changes what it is (LOSS_IS).
+
     Args:
         groups: Every group of the comparison.
         key: A setting: "lr", "activation", "hidden_dims", "max_epochs", "model.dropout", ...
@@ -51,14 +55,17 @@ def sweeps(groups: Sequence[Group], key: str) -> list[Sweep]:
     setting = _check(groups, key)
     found = []
     for name in metrics.headlines("sweeps", measured(groups)):
+        if name in LOSSES and f"model.{setting}" in LOSS_IS:
+            continue
         lines = _lines(groups, setting, name)
         if any(len(line.points) > 1 for line in lines):
             values = [point.value for line in lines for point in line.points]
-            numeric = setting.startswith("lr") and all(value and value > 0 for value in values)
+            numeric = setting in RATES and all(value and value > 0 for value in values)
             found.append(Sweep(setting, name, numeric, lines))
     if not found:
         raise UserError(
-            f"--by {key}: fewer than two settings are evaluated: gen-models evaluate RUN"
+            f"--by {key}: no two groups that are evaluated differ by it alone: name such runs, or "
+            "measure them by gen-models evaluate RUN"
         )
     sizes = {sweep.metric: sum(len(line.points) for line in sweep.lines) for sweep in found}
     if sizes.get(FID, 0) >= sizes.get(QUICK + FID, 0):  # 2,000 samples tell nothing more
@@ -122,12 +129,15 @@ def _best(points: Sequence[Point], setting: str, key: str) -> tuple[str, str]:
     )
     sound = [points[index] for _, index in ranked]
     if len(sound) < 2:
-        only = f"; only {setting} {sound[0].label} did not" if sound else ""
-        text = f"{len(points) - len(sound)} of {len(points)} settings failed{only}"
-        return text, sound[0].label if sound else ""
-    first, second = sound[:2]
-    _, told = against(metric, first.summary, second.summary)
-    text = f"best {setting} {first.label}; {key} against the runner-up {second.label}: {told}"
+        text = (
+            f"only {setting} {sound[0].label} has runs that did not fail"
+            if sound
+            else "no best setting"
+        )
+    else:
+        first, second = sound[:2]
+        _, told = against(metric, first.summary, second.summary)
+        text = f"best {setting} {first.label}; {key} against the runner-up {second.label}: {told}"
     if failed := [f"{p.label} ({p.summary.failures})" for p in points if p.summary.failures]:
         text += f"; failed: {', '.join(failed)}"
-    return text, first.label
+    return text, sound[0].label if sound else ""

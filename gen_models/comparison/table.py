@@ -64,7 +64,7 @@ class Group:
     phase: str
     settings: dict[str, Any]
     runs: tuple[Run, ...]  # by seed
-    reference: bool  # stands for its model and phase in verdicts
+    reference: bool  # the phase without further options, or the only group of its phase
 
     @cached_property
     def summaries(self) -> dict[str, Summary]:
@@ -82,7 +82,7 @@ class Group:
     def median(self, key: str) -> float | None:
         """Over the runs that did not fail; None if there is none."""
         found = self.summary(key)
-        return found.median if found else None
+        return found.median if found and found.sound else None
 
 
 def group_runs(runs: Iterable[Run]) -> list[Group]:
@@ -98,6 +98,19 @@ def group_runs(runs: Iterable[Run]) -> list[Group]:
     for same in members.values():
         families.setdefault((same[0].model, same[0].phase), []).append(same)
     return [group for _, family in sorted(families.items()) for group in _named(family)]
+
+
+def families(groups: Iterable[Group]) -> list[list[Group]]:
+    """The groups of each model and phase."""
+    found: dict[tuple[str, str], list[Group]] = {}
+    for group in groups:
+        found.setdefault((group.model, group.phase), []).append(group)
+    return list(found.values())
+
+
+def standing_for(family: Sequence[Group]) -> Group:
+    """The group that stands for its model and phase: the reference, or the one of most runs."""
+    return max(family, key=lambda group: (group.reference, len(group.runs)))
 
 
 def _named(family: Sequence[list[Run]]) -> list[Group]:
@@ -156,7 +169,7 @@ def recreations(groups: Sequence[Group]) -> dict[str, float]:
     known: dict[str, float] = {}
     for group in groups:
         for key, name in NAMES.items():
-            error = group.median(f"{key}/mse")
-            if error is not None:
-                known.setdefault(name.format(group.settings.get("model.latent_dim")), error)
+            found = group.summary(f"{key}/mse")
+            if found and found.median is not None:
+                known.setdefault(name.format(group.settings.get("model.latent_dim")), found.median)
     return dict(sorted(known.items(), key=lambda item: item[1]))

@@ -7,10 +7,10 @@ from typing import NamedTuple
 from gen_models.comparison import metrics
 from gen_models.comparison.metrics import HEADLINES, Metric
 from gen_models.comparison.statistics import LEVEL, Superiority, superiority
-from gen_models.comparison.table import Group, Summary, show_median
+from gen_models.comparison.table import Group, Summary, families, show_median, standing_for
 
 LOSS_IS = ("model.likelihood", "model.binarize", "model.beta", "model.iwae_samples")
-LOSSES = ("test/loss", "test/recon", "test/kl", "val/loss")
+LOSSES = ("test/loss", "test/recon", "val/loss", "val/recon")
 RESAMPLES = 1000  # there are many verdicts
 
 
@@ -41,29 +41,28 @@ class Pair(NamedTuple):
 def judge(groups: Sequence[Group], keys: Sequence[str], bounds: dict[str, float]) -> list[Pair]:
     """Every pair that is worth a verdict, with its verdicts.
 
-    Models within a phase, phases within a model, variants against their phase's reference. Losses
-    of other definitions (LOSS_IS) are not set against one another.
+    Models within a phase, phases within a model, variants against the group that stands for their
+    phase. Losses of other definitions (LOSS_IS) are not set against one another.
 
     Args:
         groups: Every group of the comparison.
         keys: The metrics.
         bounds: "real/KEY" says what real images have; only the nearer to it is better.
     """
-    couples = list(itertools.combinations([group for group in groups if group.reference], 2))
+    known = families(groups)
+    couples = list(itertools.combinations(map(standing_for, known), 2))
     pairs = [(later, first) for first, later in couples if first.model == later.model]
     pairs += [(a, b) for a, b in couples if a.phase == b.phase and a.model != b.model]
-    for group in groups:
-        family = [g for g in groups if (g.model, g.phase) == (group.model, group.phase)]
-        against = next((g for g in family if g.reference), family[0])
-        if group is not against:
-            pairs.append((group, against))
+    for family in known:
+        against = standing_for(family)
+        pairs += [(group, against) for group in family if group is not against]
     found = []
     for one, other in pairs:
         same = all(one.settings.get(key) == other.settings.get(key) for key in LOSS_IS)
         fit = [key for key in keys if same or key not in LOSSES]
         told = [verdict(one, other, key, bounds.get(f"real/{key}")) for key in fit]
         found.append(Pair(one, other, [each for each in told if each]))
-    return found
+    return [pair for pair in found if pair.verdicts]
 
 
 def verdict(one: Group, other: Group, key: str, real: float | None = None) -> Verdict | None:

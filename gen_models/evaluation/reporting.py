@@ -1,5 +1,7 @@
 """What an evaluation tells its user on the terminal, and what to type next."""
 
+import shlex
+
 from rich.table import Table
 
 from gen_models.files import read_json
@@ -57,10 +59,13 @@ def show_quick_evaluation(directory: RunDirectory) -> None:
 
 def suggest(directory: RunDirectory) -> None:
     """The last lines on the terminal: what to type next."""
+    run, _, siblings, everything = (
+        shlex.quote(str(path)) for path in (directory.path, *directory.path.parents[:3])
+    )
     say("Next:")
     if "fid_lenet" in read_json(directory.metrics):
-        say(f"  gen-models compare {directory.path.parents[1]}")
+        say(f"  gen-models compare {siblings}")
     else:
-        say(f"  gen-models evaluate {directory.path}")
-    say(f"  gen-models sample {directory.path} --count 64 --output samples.png")
-    say(f"  tensorboard --logdir {directory.path.parents[2]} --samples_per_plugin images=100")
+        say(f"  gen-models evaluate {run}")
+    say(f"  gen-models sample {run} --count 64 --output samples.png")
+    say(f"  tensorboard --logdir {everything} --samples_per_plugin images=100")

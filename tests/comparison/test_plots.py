@@ -4,11 +4,20 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from synthetic import make_run
 
 from gen_models.comparison.compare import compare
-from gen_models.comparison.plots import cost_plot, seeds_plot, sweep_plot
+from gen_models.comparison.plots import (
+    ROW,
+    TEXT,
+    PlotRow,
+    cost_plot,
+    runs_plot,
+    seeds_plot,
+    sweep_plot,
+)
 from gen_models.comparison.table import Group
 
 DOT = (
@@ -51,6 +60,17 @@ def test_every_run_is_a_dot_where_its_value_is(groups: list[Group]) -> None:
     assert [value for _, value in told] == pytest.approx([8, 10, 30, 31, 32], abs=0.2)
     (hollow,) = values(re.findall(HOLLOW, svg))
     assert hollow == ("0", pytest.approx(100, abs=0.2))  # it failed, and is shown
+
+
+def test_a_long_label_has_a_line_of_its_own(groups: list[Group]) -> None:
+    for label, apart in (("GAN", 0), ("GAN" * 20, TEXT)):
+        rows = [PlotRow(label, "9.00 (failed)", 0, [8.0, 10.0], []), PlotRow("next", "", 0, [], [])]
+        svg = runs_plot(rows, "fid_lenet", {})
+        heights = [
+            float(re.findall(rf'y="([\d.]+)"[^>]*>{re.escape(text)}<', svg)[0])
+            for text in (label, "9.00 (failed)", "next")
+        ]
+        assert np.diff(heights) == pytest.approx([apart, ROW], abs=0.01)
 
 
 def test_floor_and_ceilings_are_dashed_and_told_in_words(groups: list[Group]) -> None:

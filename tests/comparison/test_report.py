@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from markupsafe import escape
 from synthetic import edit, make_run, make_study
 from test_cli import call
 
@@ -143,6 +144,78 @@ def test_many_failed_runs_are_told_by_their_ends_and_two_are_shown(tmp_path: Pat
     ]
 
 
+def test_a_model_that_failed_throughout_is_not_the_best(tmp_path: Path) -> None:
+    for seed in range(3):
+        made = (f"seed={seed}",)
+        make_run(tmp_path, "model=gan", *made, fid=5.0, metrics={"missing_digits": 6.0})
+        make_run(tmp_path, "model=vae", *made, fid=20.0, mse=0.03)
+        make_run(tmp_path, "model=vae", "phase=baseline", *made, fid=30.0, mse=0.04)
+    make_run(tmp_path, "model=gan", "seed=3", fid=None)  # nothing is known of it
+    said = " ".join(result(compare([tmp_path])))
+    assert said.startswith("VAE final has the lowest median of fid_lenet, where")
+    assert "no group alone has the highest median of coverage" in said
+    assert "GAN final: 3 of 3 runs failed (seeds 0, 1, 2)." in said
+    assert "squared error of 0.06000 by VAE final (its encoder); without" in said
+
+
+def test_a_sound_run_is_shown_before_those_that_failed(tmp_path: Path) -> None:
+    for seed, fid in enumerate((99.0, 99.0, 99.0, 10.0)):
+        make_run(tmp_path / "runs", "model=gan", f"seed={seed}", fid=fid, pictures=True)
+    _, files = report(tmp_path / "runs", output=tmp_path / "out")
+    shown = re.findall(r'alt="New digits drawn by [^"]*(seed \d)', files["report.html"])
+    assert shown == ["seed 3", "seed 0", "seed 1"]
+
+
+def test_a_schedule_is_no_number(tmp_path: Path) -> None:
+    for schedule in ("constant", "cosine"):
+        make_run(tmp_path, "model=gan", f"lr_schedule={schedule}")
+    (found,) = compare([tmp_path], "lr_schedule").sweeps
+    assert not found.numeric
+    assert [point.label for point in found.lines[0].points] == ["constant", "cosine"]
+
+
+def test_a_sweep_of_which_little_is_left_says_so_once(tmp_path: Path) -> None:
+    for lr, fids in (("2e-3", (99.0, 99.0)), ("5e-4", (99.0, 10.0))):
+        for seed, fid in enumerate(fids):
+            make_run(tmp_path, "model=vae", f"lr={lr}", f"seed={seed}", fid=fid)
+    only = "VAE final: only lr 0.0005 has runs that did not fail; failed: "
+    assert result(compare([tmp_path], "lr")) == [
+        f"{only}0.0005 (1 of 2 failed), 0.002 (2 of 2 failed)."
+    ]
+    edit(RunDirectory(tmp_path / "mnist/vae_final/seed1-lr0.0005").metrics, fid_lenet=99.0)
+    assert result(compare([tmp_path], "lr")) == [
+        "VAE final: no best setting; failed: 0.0005 (2 of 2 failed), 0.002 (2 of 2 failed)."
+    ]
+
+
+def test_runs_measured_with_other_effort_are_marked(tmp_path: Path) -> None:
+    for model, restarts in (("gan", 8.0), ("vae", 1.0)):
+        make_run(tmp_path, f"model={model}", metrics={"inversion/restarts": restarts})
+    (note,) = compare([tmp_path]).notes
+    assert note.startswith("inversion/restarts differs: 8 (")
+    assert note.endswith(": gen-models evaluate all alike")
+
+
+def test_commands_are_quoted_and_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "runs & more"
+    for lr in ("1e-3", "2e-3"):
+        make_run(folder, "model=vae", f"lr={lr}", pictures=True)
+    make_run(folder, "model=gan", fid=None)
+    text, files = report(folder, "--by", "lr", output=tmp_path / "out")
+    assert f"gen-models evaluate '{folder}/mnist/gan_final/seed0'" in text
+    made = f"gen-models compare '{folder}' --by lr"
+    assert f"<code>{escape(made)}</code>" in files["report.html"]
+
+
+def test_groups_without_a_metric_in_common_have_no_verdicts(tmp_path: Path) -> None:
+    make_run(tmp_path / "runs", "model=gan")
+    make_run(tmp_path / "runs", "model=gan", "phase=baseline", fid=None,
+             metrics={"quick/fid_lenet": 9.0})  # fmt: skip
+    _, files = report(tmp_path / "runs", output=tmp_path / "out")
+    assert json.loads(files["results.json"])["verdicts"] == []
+    assert "## Verdicts" not in files["report.md"]
+
+
 def test_quick_numbers_are_a_column_of_their_own(tmp_path: Path) -> None:
     sweep(tmp_path)
     make_run(tmp_path, "model=gan", "lr=1e-5", fid=33.0)
@@ -167,7 +240,8 @@ def test_by_any_setting(key: str, values: dict[str, str], tmp_path: Path) -> Non
         for seed in (0, 1):
             make_run(tmp_path, "model=vae", f"{key}={value}", f"seed={seed}")
     found = compare([tmp_path], key).sweeps
-    assert [each.metric for each in found] == ["fid_lenet", "test/loss"]
+    # beta is part of the loss: the smaller, the lower
+    assert [each.metric for each in found] == ["fid_lenet", "test/loss"][: 2 - ("beta" in key)]
     assert [point.label for point in found[0].lines[0].points] == list(values.values())
 
 

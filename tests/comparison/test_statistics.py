@@ -195,7 +195,7 @@ def test_metrics_are_shown_with_their_unit_and_sample_size() -> None:
     assert metric("test/loss").unit == "nats"
     quick = metric("quick/fid_lenet")
     assert quick.better == "lower"
-    assert "2,000 samples" in quick.meaning
+    assert "2,000 new images" in quick.meaning
     assert metric("cost/training_flops").show(1.234e13) == "12.3 T"
     assert metric("fid_lenet").show(math.nan) == "diverged"
     assert metric("fid_lenet").show(None) == "-"

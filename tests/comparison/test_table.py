@@ -53,6 +53,30 @@ def test_without_the_phase_itself_all_that_varies_is_named(tmp_path: Path) -> No
     assert labels(tmp_path) == ["GAN final, lr 0.0001", "GAN final, lr 0.0005"]
 
 
+def test_a_group_stands_for_a_phase_that_was_not_given_itself(tmp_path: Path) -> None:
+    for lr, seeds in (("5e-4", 1), ("1e-4", 3), ("5e-5", 2)):
+        for seed in range(seeds):
+            make_run(tmp_path, "model=gan", f"lr={lr}", f"seed={seed}")
+    for seed in range(2):
+        make_run(tmp_path, "model=vae", f"seed={seed}")
+    found = compare([tmp_path])
+    assert [(pair.one.label, pair.other.label) for pair in found.verdicts] == [
+        ("GAN final, lr 0.0001", "VAE final"),
+        ("GAN final, lr 5e-05", "GAN final, lr 0.0001"),
+        ("GAN final, lr 0.0005", "GAN final, lr 0.0001"),
+    ]
+    assert found.main == found.groups
+
+
+def test_a_run_that_diverged_stays_in_its_group(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path, "model=vae", "sampler=gmm", f"seed={seed}") for seed in (0, 1)]
+    for run in runs:
+        run.write_status(evaluation={"sampler": "gmm-30"})
+    make_run(tmp_path, "model=vae", "sampler=gmm", "seed=2", status="diverged")
+    (group,) = compare([tmp_path]).groups
+    assert [run.failed for run in group.runs] == [False, False, True]
+
+
 def test_a_network_written_out_is_the_same_network(tmp_path: Path) -> None:
     make_run(tmp_path, "model=gan")
     out = ("model.discriminator_dims=[1024,512,256]", "model.lr_d=2e-4")

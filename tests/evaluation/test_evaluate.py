@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from conftest import Trained, read_metrics
 from safetensors.torch import load_file, save_file
+from synthetic import make_run
 from test_cli import call
 
 from gen_models.data.module import MNISTDataModule
@@ -18,6 +20,7 @@ from gen_models.evaluation.bounds import measure_bounds
 from gen_models.evaluation.evaluate import evaluate_run
 from gen_models.evaluation.measure import Effort, measure, measure_encoder, measure_generation
 from gen_models.evaluation.reference import Reference, reference
+from gen_models.evaluation.reporting import suggest
 from gen_models.metrics.classifier import Classifier, classifier_path, load_classifier
 from gen_models.metrics.latent import measure_latent_space
 from gen_models.models.interface import draw_fixed, encode_means
@@ -223,6 +226,18 @@ def test_a_dropped_digit_is_missed(real: Reference) -> None:
     whole, without = real.train[:300], real.train[labels != 4][:300]
     for images, missing in ((whole, 0), (without, 1)):
         assert measure_generation(images, real)[0]["missing_digits"] == missing
+
+
+def test_what_to_type_next_can_be_pasted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path / "a & b", "model=vae")
+    suggest(run)
+    title, *commands = capsys.readouterr().out.splitlines()
+    assert title == "Next:"
+    compare, sample, _ = map(shlex.split, commands)
+    assert compare == ["gen-models", "compare", str(tmp_path / "a & b/mnist")]
+    assert sample[:3] == ["gen-models", "sample", str(run.path)]
 
 
 def test_a_model_is_left_as_it_was(trained: Trained, real: Reference) -> None:

@@ -171,6 +171,25 @@ def test_remove_asks_first(tmp_path: Path, answer: str, options: list[str], left
     assert [path.exists() for path in made] == [left == 3, left == 3, True]
 
 
+def test_a_run_is_removed_once_and_from_within(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path, "model=gan", "phase=final")
+    monkeypatch.chdir(run.path)
+    code, text = call("remove", ".", run.path, "--yes")
+    assert code == 0
+    assert text.count("MiB") == 1
+    assert not run.path.exists()
+
+
+def test_a_name_is_shown_as_it_is(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "model=gan", "phase=final")
+    run.path.rename(run.path.with_name("seed0[red]"))
+    code, text = call("runs", tmp_path)
+    assert code == 0
+    assert "seed0[red]" in text
+
+
 def test_a_run_that_is_trained_is_not_removed(tmp_path: Path, held: RunDirectory) -> None:
     other = make_run(tmp_path, "model=vae", "phase=final")
     code, text = call("remove", other.path, held.path, "--yes")
