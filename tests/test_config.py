@@ -111,6 +111,16 @@ def test_burda_is_the_papers_setting() -> None:
     assert composed("experiment=burda", "max_epochs=3280")["trainer"]["max_epochs"] == 3280
 
 
+def test_an_explicit_choice_wins_over_an_experiment() -> None:
+    config = composed("experiment=burda", "activation=relu", "learning_rate=r5e-5")
+    assert (config["model"]["activation"], config["model"]["lr"]) == ("relu", 5e-5)
+
+
+def test_epochs_that_a_smoke_run_would_ignore_are_refused() -> None:
+    with pytest.raises(UserError, match=r"max_epochs=7: trainer.max_epochs is 2: set that"):
+        train("data=digits", "trainer=smoke", "max_epochs=7")
+
+
 def test_smoke_beats_the_phases_epochs() -> None:
     assert composed("trainer=smoke")["trainer"]["max_epochs"] == 2
 
@@ -216,6 +226,12 @@ def test_an_unknown_option_is_refused_with_the_known(group: str) -> None:
         ("trainer.devices=0", "trainer"),
         ("trainer.limit_train_batches=0", "trainer.limit_train_batches must be"),
         ("trainer.limit_train_batches=-2", "trainer.limit_train_batches must be"),
+        ("trainer.limit_train_batches=1", "say 1.0 for all batches"),
+        ("trainer.limit_train_batches=0.001", "none of the 40 batches"),
+        ("trainer.limit_val_batches=0.001", "none of the 7 batches"),
+        ("trainer.devices=2", "needs trainer=ddp"),
+        ("max_steps=23", "max_epochs=2 has only 8 batches: set max_epochs=6 too"),
+        ("data.seed=5", "set seed"),
     ],
 )  # fmt: skip
 def test_a_bad_value_is_one_line_that_names_its_key(

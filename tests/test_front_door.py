@@ -118,7 +118,7 @@ COMMANDS = [
     ("callbacks.sample_grid.every_n_epochs=-1", "every_n_epochs must be"),
     ("trainer.accelerator=toaster", "trainer"),
     ("trainer.devices=-3", "trainer"),
-    ("trainer.devices=1000", "trainer.devices=1000: this machine has"),
+    ("trainer=ddp trainer.devices=1000", "trainer.devices=1000: this machine has"),
     ("trainer.accelerator=gpu trainer.devices=99", "trainer"),
     ("trainer.strategy=nonsense", "trainer"),
     ("precision=64", "precision must be"),

@@ -8,6 +8,7 @@ them compares with a published one.
 
 import copy
 import hashlib
+import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -216,9 +217,11 @@ def save_classifier(classifier: Classifier, path: Path) -> None:
     weights = copy.deepcopy(classifier.network).half().state_dict().items()
     content = to_bytes({name: tensor.contiguous() for name, tensor in weights})
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".safetensors").write_bytes(content)
     record = classifier.record | {"sha256": hashlib.sha256(content).hexdigest()}
-    write_json(path.with_suffix(".json"), record)
+    write_json(path.with_suffix(".json"), record)  # first: who finds the weights needs it
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_bytes(content)
+    os.replace(temporary, path.with_suffix(".safetensors"))
 
 
 def load_classifier(path: Path) -> Classifier:
@@ -228,7 +231,7 @@ def load_classifier(path: Path) -> Classifier:
         UserError: A file is missing, not one of ours, or they do not belong together.
     """
     weights = path.with_suffix(".safetensors")
-    remedy = "train it again"
+    remedy = "train it again (gen-models train-classifier --data NAME)"
     for file in (weights, path.with_suffix(".json")):
         if not file.is_file():
             raise UserError(f"{file}: the classifier's file is missing: {remedy}")

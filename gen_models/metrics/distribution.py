@@ -95,7 +95,7 @@ def kernel_distance(real: Tensor, fake: Tensor) -> float:
     _check(real, fake, least=2)
     real, fake = real.float(), fake.float()
     n, m = len(real), len(fake)
-    within = _kernel_sum(real, real) / (n * (n - 1)) + _kernel_sum(fake, fake) / (m * (m - 1))
+    within = _kernel_sum(real) / (n * (n - 1)) + _kernel_sum(fake) / (m * (m - 1))
     return within - 2 * _kernel_sum(real, fake) / (n * m)
 
 
@@ -206,12 +206,13 @@ def mean_confidence(logits: Tensor) -> float:
     return logits.double().softmax(1).amax(1).mean().item()
 
 
-def _kernel_sum(x: Tensor, y: Tensor) -> float:
-    """Sum of the kernel over all pairs of rows; where x is y, without those of a row and itself."""
+def _kernel_sum(x: Tensor, y: Tensor | None = None) -> float:
+    """Sum of the kernel over all pairs of a row of x and one of y; or of two other rows of x."""
+    others = x if y is None else y
     total = torch.zeros((), dtype=torch.float64, device=x.device)
-    for start, rows in _chunks(x / x.shape[1], y):
-        kernel = torch.mm(rows, y.T).add_(1).pow_(3)  # (c, m)
-        if x is y:
+    for start, rows in _chunks(x / x.shape[1], others):
+        kernel = torch.mm(rows, others.T).add_(1).pow_(3)  # (c, m)
+        if y is None:
             kernel.diagonal(start).zero_()
         total += kernel.sum(dtype=torch.float64)
     return total.item()

@@ -192,6 +192,7 @@ def encode_means(model: Encoder, images: Tensor, labels: Tensor | None = None) -
 
 @torch.no_grad()
 def reconstruct(model: Encoder, images: Tensor, labels: Tensor | None = None) -> Tensor:
-    """Decode the encoder's means of (n, 1, 28, 28) images; the same shape."""
-    means = encode_means(model, images, labels)
-    return torch.cat([model.decode(chunk) for chunk in means.split(CHUNK)])
+    """Decode the encoder's means of (n, 1, 28, 28) images, in eval mode; the same shape."""
+    with eval_mode(model):
+        means = encode_means(model, images, labels)
+        return torch.cat([model.decode(chunk) for chunk in means.split(CHUNK)])

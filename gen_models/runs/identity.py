@@ -5,6 +5,10 @@ from pathlib import Path
 from typing import Any
 
 LONGEST_NAME = 100  # characters; most file systems allow 255
+TOLD_APART = (  # of Lightning's trainer: told below, or without influence on the figures
+    "max_epochs", "precision", "limit_train_batches", "limit_val_batches", "accelerator", "devices",
+    "strategy", "num_nodes", "log_every_n_steps", "check_val_every_n_epoch",
+)  # fmt: skip
 
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:
@@ -24,6 +28,7 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
         "limit_train_batches": trainer["limit_train_batches"],
         "limit_val_batches": trainer["limit_val_batches"],
         "precision": trainer["precision"],
+        **{f"trainer.{key}": value for key, value in trainer.items() if key not in TOLD_APART},
     }
 
 
@@ -52,8 +57,8 @@ def run_path(config: dict[str, Any], defaults: dict[str, Any]) -> Path:
 
 def _label(key: str, value: Any) -> str:
     name = key.rpartition(".")[2]
-    if isinstance(value, list):
+    if isinstance(value, list) and not any(isinstance(part, str) for part in value):
         return name + "x".join(f"{part:g}" for part in value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"{name}{value:g}"
-    return f"{name}_{str(value).lower()}"
+    return f"{name}_{str(value).lower()}".replace("/", "_")

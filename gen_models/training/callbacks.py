@@ -36,6 +36,7 @@ class RunLog(Callback):
         self.seconds = 0.0  # of training and validation, over all resumptions
         self._since = 0.0
         self._finite: Tensor | None = None
+        self._unlogged: dict[str, Tensor] = {}  # what the last step returned
 
     def state_dict(self) -> dict[str, Any]:
         """Keep the clock over resumptions."""
@@ -64,17 +65,10 @@ class RunLog(Callback):
         for name, value in outputs.items():
             if name.endswith("loss"):
                 self._finite &= value.isfinite()
-        step = trainer.global_step
+        self._unlogged = outputs
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if step % every == 0 or trainer.is_last_batch:
-            metrics = {f"train/{name}": value.item() for name, value in outputs.items()}
-            if not self._finite.item():
-                shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-                raise DivergedError(
-                    f"diverged: a loss was not finite at or before step {step} "
-                    f"({shown}): try a smaller lr"
-                )
-            self._write(trainer, metrics, step)
+        if trainer.global_step % every == 0 or trainer.is_last_batch:
+            self._log_step(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the means over the validation images."""
@@ -87,7 +81,8 @@ class RunLog(Callback):
         log.info("epoch %d, batch %d: %s", trainer.current_epoch + 1, trainer.global_step, shown)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Note in the status how far the run has come."""
+        """Note how far the run has come, and log a step that `max_steps` made the last."""
+        self._log_step(trainer)
         self._write_status(trainer, trainer.current_epoch + 1)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -103,6 +98,20 @@ class RunLog(Callback):
     def elapsed(self) -> float:
         """Seconds of training and validation so far."""
         return self.seconds + (time.monotonic() - self._since if self._since else 0.0)
+
+    def _log_step(self, trainer: pl.Trainer) -> None:
+        """Write what the last step returned, once."""
+        step = trainer.global_step
+        metrics = {f"train/{name}": value.item() for name, value in self._unlogged.items()}
+        self._unlogged = {}
+        if self._finite is not None and not self._finite.item():
+            shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+            raise DivergedError(
+                f"diverged: a loss was not finite at or before step {step} "
+                f"({shown}): try a smaller lr"
+            )
+        if metrics:
+            self._write(trainer, metrics, step)
 
     def _write(self, trainer: pl.Trainer, metrics: dict[str, float], step: int) -> None:
         self.latest |= metrics

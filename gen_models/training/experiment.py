@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,6 +90,32 @@ def assemble(
     return Experiment(model, datamodule, trainer, directory, checkpoint, origin)
 
 
+def check_length(config: dict[str, Any], datamodule: MNISTDataModule) -> None:
+    """Refuse a training of no batch, or of more than its epochs have.
+
+    Args:
+        config: The resolved configuration.
+        datamodule: Set up.
+
+    Raises:
+        UserError: The line names the option.
+    """
+    loaders = {"train": datamodule.train_dataloader(), "val": datamodule.val_dataloader()}
+    batches = {}
+    for name, loader in loaders.items():
+        key = f"limit_{name}_batches"
+        limit, available = config["trainer"][key], len(loader)
+        batches[name] = min(limit, available) if isinstance(limit, int) else int(limit * available)
+        if batches[name] == 0:
+            raise UserError(f"trainer.{key}={limit}: that is none of the {available} batches")
+    epochs, steps = config["trainer"]["max_epochs"], config["max_steps"]
+    if steps > epochs * batches["train"]:
+        raise UserError(
+            f"max_steps={steps}: max_epochs={epochs} has only {epochs * batches['train']} batches: "
+            f"set max_epochs={ceil(steps / batches['train'])} too"
+        )
+
+
 def _shorter_run(config: dict[str, Any], model_class: type) -> RunDirectory:
     """The run that `extend` names: finished, and this one but for fewer epochs.
 
@@ -140,6 +167,8 @@ def _check(config: dict[str, Any], defaults: dict[str, Any]) -> None:
             check_whole(f"trainer.{key}", trainer[key], 1)
         for key in ("limit_train_batches", "limit_val_batches"):
             check_number(f"trainer.{key}", trainer[key], 0, 1e9, open_low=True)
+            if trainer[key] == 1 and isinstance(trainer[key], int):
+                raise ValueError(f"trainer.{key}=1: say 1.0 for all batches, or 2 or more of them")
         for key in ("overwrite", "keep", "debug"):
             check_bool(key, config[key])
         if not isinstance(config["output_dir"], str) or not config["output_dir"]:
@@ -150,6 +179,15 @@ def _check(config: dict[str, Any], defaults: dict[str, Any]) -> None:
             check_whole("max_steps", config["max_steps"], 1)
     except ValueError as error:
         raise UserError(str(error)) from error
+    if config["data"].get("seed", config["seed"]) != config["seed"]:
+        raise UserError("data.seed: is that of the run: set seed")
+    if config["max_epochs"] not in (defaults["max_epochs"], trainer["max_epochs"]):
+        raise UserError(
+            f"max_epochs={config['max_epochs']}: trainer.max_epochs is {trainer['max_epochs']}: "
+            "set that (trainer=smoke has its own)"
+        )
+    if trainer["devices"] not in (1, "auto") and trainer["strategy"] == "auto":
+        raise UserError(f"trainer.devices={trainer['devices']}: needs trainer=ddp")
     if config["evaluate"] not in EVALUATIONS:
         raise UserError(
             f"evaluate must be one of {', '.join(EVALUATIONS)}, got {config['evaluate']!r}"

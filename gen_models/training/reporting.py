@@ -26,11 +26,11 @@ from gen_models.training.gallery import write_gallery
 
 PACKAGES = ["gen-models", "torchvision", "lightning", "hydra-core", "numpy"]
 MEANING = {
-    "loss": "recon + beta x kl, nats per image",
+    "loss": "nats per image; recon + beta x kl, or a bound",
     "recon": "one posterior sample, nats per image",
     "kl": "posterior to prior, nats per image",
-    "d_loss": "nats; real and fake",
-    "g_loss": "nats; neither loss tells quality",
+    "d_loss": "of real and new images",
+    "g_loss": "neither loss tells quality",
     "d_real": "mean D(x) of test images, 1: sure of real",
     "d_fake": "mean D(x) of new images, 0: sure of fake",
 }
@@ -91,10 +91,12 @@ def announce(config: dict[str, Any], experiment: Experiment) -> None:
     images = len(datamodule.splits["train"].images)
     extends = experiment.origin is not experiment.directory
     verb = "Resuming" if experiment.checkpoint and not extends else "Training"
+    steps = config["max_steps"]
+    length = f"{config['trainer']['max_epochs']} epochs" if steps == -1 else f"{steps:,} batches"
     say(
         f"{verb} {run_title(config)} on "
         f"{datamodule.name}: {count:,} parameters, {images:,} images in batches of "
-        f"{datamodule.batch_size}, {config['trainer']['max_epochs']} epochs"
+        f"{datamodule.batch_size}, {length}"
     )
     say(f"  in {experiment.directory.path}")
     if extends:
@@ -139,8 +141,9 @@ def write_figures(experiment: Experiment, *, title: str) -> None:
     written = {
         "data": figures.picture(figures.tile(real, 10), title=f"{datamodule.name}: test images"),
         "samples": figures.picture(figures.tile(new, 10), title=f"{title}: new images"),
-        "curves": figures.curves(read_curves(directory.path), title=title),
     }
+    if curves := read_curves(directory.path):  # there are none without a logger
+        written["curves"] = figures.curves(curves, title=title)
     if isinstance(model, Encoder):
         made = as_bytes(reconstruct(model, test[:40].float() / 255, labels[:40])).numpy()
         written["reconstructions"] = figures.picture(

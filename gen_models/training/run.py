@@ -8,9 +8,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 
-from gen_models.errors import DivergedError, StoppedEarly, UserError, raise_if_out_of_memory
+from gen_models.errors import (
+    DivergedError,
+    StoppedEarly,
+    UserError,
+    first_line,
+    raise_if_out_of_memory,
+)
 from gen_models.files import write_json
 from gen_models.runs.checkpoints import prepare_folder
 from gen_models.runs.directory import RunDirectory
@@ -20,7 +27,7 @@ from gen_models.runs.weights import save_model
 from gen_models.terminal import say
 from gen_models.training import reporting
 from gen_models.training.callbacks import RunLog
-from gen_models.training.experiment import Build, Experiment, assemble
+from gen_models.training.experiment import Build, Experiment, assemble, check_length
 from gen_models.training.stopping import exit_if_stopped
 from gen_models.training.validation import OBJECTIVE
 
@@ -55,6 +62,7 @@ def train(
     experiment = assemble(config, defaults=defaults, build=build, watchers=watchers)
     experiment.datamodule.prepare_data()
     experiment.datamodule.setup()
+    check_length(config, experiment.datamodule)
     if experiment.trainer.global_rank != 0:  # rank 0 alone decides, writes and reports
         _fit_and_measure(experiment)
         return None
@@ -92,8 +100,8 @@ def _stands(directory: RunDirectory, config: dict[str, Any], model_class: type) 
     if moved:
         key = moved[0]
         raise UserError(
-            f"{directory.path}: was trained with {key}={before.get(key)}, now the default is "
-            f"{now[key]}: set {key} yourself, or overwrite=true trains it again"
+            f"{directory.path}: was trained with {key}={before.get(key)}, now it is "
+            f"{now[key]}: set {key} as it was, or overwrite=true trains it again"
         )
     if status["status"] == "done":
         say(
@@ -157,6 +165,8 @@ def _fit_and_measure(experiment: Experiment) -> dict[str, float]:
     batch_size = datamodule.batch_size
     try:
         trainer.fit(model, datamodule, ckpt_path=checkpoint)
+    except MisconfigurationException as error:  # an option of Lightning's that does not fit
+        raise UserError(f"trainer: {first_line(error)}") from error
     except (RuntimeError, MemoryError) as error:
         remedy = f"try {max(1, batch_size // 2)}, or smaller hidden_dims"
         raise_if_out_of_memory(error, f"with data.batch_size={batch_size}: {remedy}")

@@ -5,6 +5,7 @@ The same noise is decoded each time, so that the points of a curve differ by the
 """
 
 import logging
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +32,8 @@ log = logging.getLogger(__name__)
 
 OBJECTIVE = "val/fid_lenet"
 KEYS = (OBJECTIVE, "val/coverage", "val/missing_digits")
-SATURATED = 0.99  # mean D(x) of real images above it, of new ones below 1 - it
+JUDGED = ("d_real", "d_fake")
+SATURATED = 0.99  # mean D(x) of real images above it, of new ones below 1 - it, or so small a loss
 
 
 class ValidationDistance(Callback):
@@ -71,7 +73,10 @@ class ValidationDistance(Callback):
             trainer.callback_metrics.pop(key, None)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Measure in every nth epoch, in the last one, and outside of training."""
+        """Measure in every nth epoch, in the last one, and outside of training.
+
+        Of the epochs that have a validation: trainer.check_val_every_n_epoch can leave some out.
+        """
         epoch = trainer.current_epoch + 1
         last = epoch == trainer.max_epochs or trainer.should_stop
         fitting = trainer.state.fn == TrainerFn.FITTING
@@ -106,9 +111,8 @@ class ValidationDistance(Callback):
         missing = int(metrics["val/missing_digits"])
         signs = {
             f"digits missing from the new images: {missing} of 10": missing > 0,
-            "the discriminator is sure of every image, so the generator hardly learns": (
-                metrics.get("val/d_real", torch.tensor(0.5)) > SATURATED
-                and metrics.get("val/d_fake", torch.tensor(0.5)) < 1 - SATURATED
+            "the discriminator is sure of every image, so the generator hardly learns": _saturated(
+                *(float(metrics.get(f"val/{key}", math.nan)) for key in ("d_loss", *JUDGED))
             ),
         }
         for (text, shown), name in zip(signs.items(), ("missing", "saturated"), strict=True):
@@ -116,6 +120,12 @@ class ValidationDistance(Callback):
             self._seen[name] = before + 1 if shown or before >= 2 else 0
             if self._seen[name] == 2:
                 log.warning("epoch %d: %s", trainer.current_epoch + 1, text)
+
+
+def _saturated(loss: float, real: float, fake: float) -> bool:
+    """Whether D is sure, by its loss and its mean answers; a negative loss is no measure of it."""
+    sure = real > SATURATED and fake < 1 - SATURATED
+    return real > fake and not loss < 0 and (sure or loss < -2 * math.log(SATURATED))
 
 
 class Reporter(Callback):

@@ -172,6 +172,23 @@ def test_saved_and_loaded_it_reads_the_same(
     assert not loaded.network.training
 
 
+def test_half_a_file_is_never_found(
+    trained: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise SystemExit(137)
+
+    path = tmp_path / "digits"
+    for where in ("gen_models.metrics.classifier.write_json", "os.replace"):
+        with monkeypatch.context() as patched:
+            patched.setattr(where, killed)
+            with pytest.raises(SystemExit):
+                save_classifier(trained, path)
+        assert not path.with_suffix(".safetensors").exists()
+    save_classifier(trained, path)
+    load_classifier(path)
+
+
 @pytest.mark.parametrize("ending", [".json", ".safetensors"])
 def test_a_missing_file_is_named(trained: Classifier, tmp_path: Path, ending: str) -> None:
     save_classifier(trained, tmp_path / "digits")

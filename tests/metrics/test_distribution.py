@@ -170,6 +170,7 @@ def test_kernel_distance_is_the_sum_over_pairs() -> None:
 
     cross = sum(kernel(a, b) for a in x for b in y) / 35
     assert kernel_distance(x, y) == pytest.approx(within(x) + within(y) - 2 * cross, rel=1e-4)
+    assert kernel_distance(x, x) == kernel_distance(x, x.clone())
 
 
 def test_kernel_distance_is_torchmetrics() -> None:

@@ -55,8 +55,15 @@ def test_what_does_not_change_the_figures_does_not_change_the_name() -> None:
 
 def test_what_changes_the_figures_changes_the_name() -> None:
     changes = ["model.latent_dim=7", "model.d_steps=2", "model.betas=[0,0.9]", "data.batch_size=64",
-               "max_steps=10", "trainer=smoke", "model.ema_decay=0.9"]  # fmt: skip
+               "max_steps=10", "trainer=smoke", "model.ema_decay=0.9",
+               "+trainer.gradient_clip_val=1.0", "+trainer.profiler=a/b"]  # fmt: skip
     assert len({path_of(), *(path_of(change) for change in changes)}) == len(changes) + 1
+
+
+def test_an_option_of_lightnings_own_is_part_of_the_name() -> None:
+    path = Path(path_of("+trainer.gradient_clip_val=0.5", "+trainer.plugins=[a/b]"))
+    assert path.name == "seed0-gradient_clip_val0.5-plugins_['a_b']"
+    assert path.parent.name == "gan_final"
 
 
 def test_long_names_are_cut_and_stay_apart() -> None:
@@ -157,7 +164,7 @@ def test_a_moved_default_is_named(trained: Trained, tmp_path: Path) -> None:
     config = run.read_config()
     config["model"]["beta"] = 3.0
     run.write_config(config)
-    with pytest.raises(UserError, match=r"model\.beta=3\.0, now the default is 1\.0"):
+    with pytest.raises(UserError, match=r"model\.beta=3\.0, now it is 1\.0"):
         train(*small(tmp_path, "model=vae"))
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import ROOT, small
+from torch import nn
 from toy import Toy
 
 from gen_models.data.loader import InMemoryLoader
 from gen_models.errors import UserError
 from gen_models.export.programs import FORMATS, parts_of, write_part
-from gen_models.models.interface import Encoder, GenerativeModel, Likelihood
+from gen_models.models.interface import Encoder, GenerativeModel, Likelihood, reconstruct
 
 HERE = Path(__file__).parent
 ENVIRONMENT = {
@@ -92,6 +93,15 @@ def test_an_option_that_it_does_not_take_is_refused(tmp_path: Path) -> None:
         assert "takes no" in refused.stderr
         assert len(refused.stderr.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_looking_at_pictures_changes_no_weight() -> None:
+    model = Toy()
+    model.encoder = nn.Sequential(model.encoder, nn.BatchNorm1d(8))  # type: ignore[assignment]
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    reconstruct(model, torch.rand(4, 1, 28, 28), torch.arange(4))
+    assert model.encoder.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
 def test_a_batch_without_labels_is_refused_in_one_line() -> None:

@@ -15,7 +15,7 @@ from conftest import ROOT, assert_same, directory_of, small, train
 from safetensors.torch import load_file
 
 from gen_models.data import datasets
-from gen_models.errors import UserError
+from gen_models.errors import DivergedError, UserError
 from gen_models.models.gan import GAN
 from gen_models.training import reporting
 
@@ -63,6 +63,18 @@ def test_a_signal_behind_training_is_an_interruption(
     assert not run.metrics.exists() or place == "pictures"
     train(*overrides)
     assert run.read_status()["status"] == "done"
+
+
+def test_the_last_step_of_max_steps_is_logged_and_checked(tmp_path: Path) -> None:
+    options = small(
+        tmp_path, "model=vae", "max_steps=30", "~callbacks.validation_distance", batches=1.0
+    )
+    options = [text for text in options if "log_every" not in text]  # 50, as usual
+    train(*options)
+    steps, _ = reporting.read_curves(directory_of(options).path)["train/loss"]
+    assert steps == [30]
+    with pytest.raises(DivergedError, match="at or before step 30"):
+        train(*options, "lr=1.0", "model.betas=[0.0,0.0]", "overwrite=true")
 
 
 def test_a_signal_before_the_first_status_leaves_no_directory(
@@ -143,7 +155,9 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 @pytest.mark.slow
 def test_a_processs_own_limit_of_memory_is_one_line(tmp_path: Path) -> None:
-    options = small(tmp_path, "model=vae", "hidden_dims=[20000]", "data.batch_size=1297", batches=1)
+    options = small(
+        tmp_path, "model=vae", "hidden_dims=[20000]", "data.batch_size=1297", batches=1.0
+    )
     ran = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(ROOT / "train.py"), *options],
         cwd=tmp_path, capture_output=True, text=True, check=False,

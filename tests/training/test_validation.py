@@ -1,6 +1,7 @@
 """The objective while training: measured when it should be, followed by best.ckpt, warned of."""
 
 import logging
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ from gen_models.models.gan import GAN
 from gen_models.runs import load_model
 from gen_models.seeding import generator
 from gen_models.training.reporting import read_curves
-from gen_models.training.validation import OBJECTIVE, ValidationDistance
+from gen_models.training.validation import OBJECTIVE, ValidationDistance, _saturated
 
 EVERY = "callbacks.validation_distance.every_n_epochs"
 
@@ -94,6 +95,25 @@ def test_a_collapse_is_warned_of_once(
         assert all(message.startswith("epoch 10: ") for message in caplog.messages)
         assert all(word in message for message in caplog.messages)
     assert warned == [0, 0, 0, 1, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("loss", "real", "fake", "sure"),
+    [
+        (0.002, 0.999, 0.001, True),
+        (0.33, 0.995, 0.005, True),  # with smoothed labels
+        (0.001, 0.73, 0.5, True),  # lsgan: scores of 1 and 0
+        (0.3, 0.7, 0.5, False),
+        (0.001, 0.5, 0.5, False),  # wgan_gp that tells nothing apart
+        (-9.0, 1.0, 0.0, False),  # and one that does
+        (math.nan, 0.999, 0.001, True),  # no such loss
+        (math.nan, math.nan, math.nan, False),
+    ],
+)
+def test_by_any_loss_it_is_known_when_d_is_sure(
+    loss: float, real: float, fake: float, sure: bool
+) -> None:
+    assert _saturated(loss, real, fake) == sure
 
 
 def test_every_n_epochs_is_checked() -> None:
