@@ -29,8 +29,7 @@ def sentence(answer: Answer) -> str:
     if answer.outcome == "not answered":
         return f"{'. '.join(answer.missing)}."
     if answer.p is None:
-        found = ", ".join(_probability(part.best) for part in answer.parts if part.best is not None)
-        return f"The bootstrap probability that it is the best of all is {found}."
+        return " ".join(_best(part) for part in answer.parts if part.best is not None)
     holm = f"p = {number(answer.p)} after Holm's correction over the study's claims"
     count = len(answer.parts)
     if count == 1:
@@ -192,11 +191,17 @@ def number(p: float) -> str:
     return f"{p:.2g}" if p >= 0.001 else f"{p:.1g}"
 
 
-def _probability(found: float) -> str:
-    """Of a bootstrap, which cannot say that it is 0 or 1."""
-    if 0.001 <= found <= 0.999:
-        return f"{found:.3f}"
-    return "under 0.001" if found < 0.5 else "over 0.999"
+def _best(each: Part) -> str:
+    """How likely the first arm is the best, and how it does against the best of the others."""
+    assert each.best is not None
+    assert each.other is not None
+    probability = f"{each.best:.3f}"
+    if not 0.001 <= each.best <= 0.999:  # a bootstrap cannot say that it is 0 or 1
+        probability = "under 0.001" if each.best < 0.5 else "over 0.999"
+    return (
+        f"The bootstrap probability that it is the best of all is {probability}; it is better in "
+        f"{_share(each)} than the best other, {each.other.label}."
+    )
 
 
 def advantage(key: str, sides: Sequence[Side]) -> list[Side]:

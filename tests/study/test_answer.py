@@ -173,7 +173,8 @@ def test_a_bootstrap_never_says_0_or_1(level: float, said: str, tmp_path: Path) 
     given = study(tmp_path, kind="best", arms="[one, other, third]")
     runs = table(one=fid(near(level, spread=0.01)), other=fid(near(10.0, spread=0.01)),
                  third=fid(near(15.0, spread=0.01)))  # fmt: skip
-    assert sentence(answer(given, runs)).endswith(f"the best of all is {said}.")
+    assert f"the best of all is {said}; it is better in " in sentence(answer(given, runs))
+    assert sentence(answer(given, runs)).endswith("than the best other, other.")
 
 
 def test_images_are_counted_over_runs_of_both(tmp_path: Path) -> None:
