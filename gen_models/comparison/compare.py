@@ -133,7 +133,7 @@ def _best(comparison: Comparison, key: str) -> str:
     told = verdict(first, second, key)
     assert told is not None
     same = ranked[0][0] == ranked[1][0]
-    which = "no group alone" if same else first.label
+    which = "No group alone" if same else first.label
     next_one = f"{first.label} and {second.label}" if same else f"against the next, {second.label}"
     return f"{which} has the {known.better_word} median of {key}{where}; {next_one}: {told.text}."
 

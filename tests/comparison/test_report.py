@@ -153,7 +153,7 @@ def test_a_model_that_failed_throughout_is_not_the_best(tmp_path: Path) -> None:
     make_run(tmp_path, "model=gan", "seed=3", fid=None)  # nothing is known of it
     said = " ".join(result(compare([tmp_path])))
     assert said.startswith("VAE final has the lowest median of fid_lenet, where")
-    assert "no group alone has the highest median of coverage" in said
+    assert "No group alone has the highest median of coverage" in said
     assert "GAN final: 3 of 3 runs failed (seeds 0, 1, 2)." in said
     assert "squared error of 0.06000 by VAE final (its encoder); without" in said
 
