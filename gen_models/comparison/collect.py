@@ -45,6 +45,11 @@ class Run:
         return self.diverged or not DISTANCES.isdisjoint(self.metrics)
 
     @property
+    def evaluate_command(self) -> str:
+        """What to type to measure it."""
+        return f"gen-models evaluate {shlex.quote(str(self.path))}"
+
+    @property
     def failed(self) -> bool:
         """As `has_failed` says; of a run measured with 2,000 images, by those."""
         prefix = "" if FID in self.metrics else QUICK
@@ -121,8 +126,10 @@ def find_runs(paths: Sequence[str | Path]) -> Found:
     unmeasured = [run for run in runs if not run.measured]
     if len(unmeasured) == len(runs):
         run = runs[0]
-        raise UserError(f"{run.path}: not evaluated, nor is any other run given: {_measure(run)}")
-    notes += [f"{run.path}: not evaluated: {_measure(run)}" for run in unmeasured]
+        raise UserError(
+            f"{run.path}: not evaluated, nor is any other run given: {run.evaluate_command}"
+        )
+    notes += [f"{run.path}: not evaluated: {run.evaluate_command}" for run in unmeasured]
     notes += [line for run in runs if (line := _other_sampler(run))]
     return Found(_with_nan(runs), notes)
 
@@ -216,13 +223,8 @@ def _other_sampler(run: Run) -> str | None:
         return None
     return (
         f"{run.path}: measured with {measured or 'its prior'}, and draws by {now or 'its prior'} "
-        f"now: {_measure(run)}"
+        f"now: {run.evaluate_command}"
     )
-
-
-def _measure(run: Run) -> str:
-    """What to type."""
-    return f"gen-models evaluate {shlex.quote(str(run.path))}"
 
 
 def _with_nan(runs: Sequence[Run]) -> list[Run]:

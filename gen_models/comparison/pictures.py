@@ -2,7 +2,6 @@
 
 import base64
 import io
-import shlex
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -58,8 +57,7 @@ def albums(groups: Sequence[Group]) -> tuple[Picture | None, list[Album]]:
                 ),
             }
             drawn = {kind: picture for kind, picture in grids.items() if picture}
-            command = f"gen-models evaluate {shlex.quote(str(run.path))}"
-            found.append(Album(group, label, drawn, command))
+            found.append(Album(group, label, drawn, run.evaluate_command))
             test = arrays.get("pictures_test")
             real = real or grid(test, "Real test digits, those recreated below")
     return real, found

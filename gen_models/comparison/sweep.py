@@ -129,11 +129,9 @@ def _best(points: Sequence[Point], setting: str, key: str) -> tuple[str, str]:
     )
     sound = [points[index] for _, index in ranked]
     if len(sound) < 2:
-        text = (
-            f"only {setting} {sound[0].label} has runs that did not fail"
-            if sound
-            else "no best setting"
-        )
+        text = "no best setting"
+        if sound:
+            text = f"only {setting} {sound[0].label} has runs that did not fail"
     else:
         first, second = sound[:2]
         _, told = against(metric, first.summary, second.summary)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -101,11 +102,8 @@ def group_runs(runs: Iterable[Run]) -> list[Group]:
 
 
 def families(groups: Iterable[Group]) -> list[list[Group]]:
-    """The groups of each model and phase."""
-    found: dict[tuple[str, str], list[Group]] = {}
-    for group in groups:
-        found.setdefault((group.model, group.phase), []).append(group)
-    return list(found.values())
+    """The groups of each model and phase, which `group_runs` puts side by side."""
+    return [list(family) for _, family in groupby(groups, lambda each: (each.model, each.phase))]
 
 
 def standing_for(family: Sequence[Group]) -> Group:

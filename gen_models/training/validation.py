@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 
 OBJECTIVE = "val/fid_lenet"
 KEYS = (OBJECTIVE, "val/coverage", "val/missing_digits")
-JUDGED = ("d_real", "d_fake")
 SATURATED = 0.99  # mean D(x) of real images above it, of new ones below 1 - it, or so small a loss
 
 
@@ -112,7 +111,10 @@ class ValidationDistance(Callback):
         signs = {
             f"digits missing from the new images: {missing} of 10": missing > 0,
             "the discriminator is sure of every image, so the generator hardly learns": _saturated(
-                *(float(metrics.get(f"val/{key}", math.nan)) for key in ("d_loss", *JUDGED))
+                *(
+                    float(metrics.get(f"val/{key}", math.nan))
+                    for key in ("d_loss", "d_real", "d_fake")
+                )
             ),
         }
         for (text, shown), name in zip(signs.items(), ("missing", "saturated"), strict=True):
