@@ -4,6 +4,7 @@ Without torch; matplotlib, which takes a second to import, is imported by what d
 """
 
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ DPI = 300
 HEADING = 0.25  # inches
 MARGIN = 0.45  # inches
 INCHES_A_PIXEL = 4 / DPI
+PANELS = 4  # curves in a row
 GREY = 128  # between the images of a grid
 COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7"]  # Okabe & Ito: told apart by all
 # Ten that are told apart by most: Tol's "muted", his pale grey darkened.
@@ -84,10 +86,14 @@ def curves(series: dict[str, tuple[list[int], list[float]]], *, title: str) -> "
     panels: dict[str, list[str]] = {}
     for key in series:
         panels.setdefault(key.partition("/")[2], []).append(key)
-    figure = Figure(figsize=(3.2 * len(panels), 2.6), layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False)
+    columns = min(len(panels), PANELS)
+    rows = ceil(len(panels) / columns)
+    figure = Figure(figsize=(3.2 * columns, 2.6 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
     figure.suptitle(title, fontsize=9)
-    for axis, (name, keys) in zip(axes[0], panels.items(), strict=True):
+    for axis in axes[len(panels) :]:
+        axis.remove()
+    for axis, (name, keys) in zip(axes[: len(panels)], panels.items(), strict=True):
         for key in sorted(keys):
             batches, values = series[key]
             stage = key.partition("/")[0]
