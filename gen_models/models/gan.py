@@ -235,20 +235,23 @@ class GAN(pl.LightningModule):
         """D's gradient penalties by name: their weights, and means over the batch, in float32."""
         penalties: dict[str, tuple[float, Tensor]] = {}
 
+        columns = real[:, PIXELS:].float()  # the labels of both, by which no slope is taken
+        real, fake = real[:, :PIXELS].float(), fake[:, :PIXELS].float()
+
         def judge(x: Tensor) -> Tensor:
-            logits: Tensor = self.discriminator(x.view_as(x))  # torch counts no FLOPs of a leaf
+            logits: Tensor = self.discriminator(torch.cat([x, columns], 1))
             return logits
 
         with torch.autocast(self.device.type, enabled=False):
             for name, weight, images in (("r1", self.r1, real), ("r2", self.r2, fake)):
                 if weight > 0:
-                    x = images.float().requires_grad_(True)
+                    x = images.clone().requires_grad_(True)
                     value = squared_gradients(judge(x), x).mean()
                     penalties[name] = (weight / 2, value)
             if self.loss == "wgan_gp" and self.gradient_penalty > 0:
                 world, rank = self.trainer.world_size, self.global_rank
                 share = torch.rand(len(real) * world, 1, device=self.device)[rank::world]
-                x = torch.lerp(fake.float(), real.float(), share).requires_grad_(True)
+                x = torch.lerp(fake, real, share).requires_grad_(True)
                 value = slope_penalty(judge(x), x)
                 penalties["gradient_penalty"] = (self.gradient_penalty, value)
         return penalties

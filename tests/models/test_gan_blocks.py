@@ -146,6 +146,25 @@ def test_penalties_are_taken_in_float32_under_autocast() -> None:
         assert model._penalties(x, x)["r1"][1].equal(exact)
 
 
+@pytest.mark.parametrize("network", [{"generator_dims": [8]}, CONV])
+def test_penalties_of_a_conditional_discriminator_are_by_the_pixels_alone(
+    network: dict[str, Any],
+) -> None:
+    """The mean squared slope, of which the labels have a part that is left out."""
+    model = GAN(**network, conditional=True, dropout=0.0, loss="wgan_gp", r1=1.0, r2=1.0)
+    model.trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    columns = one_hot(torch.tensor([3, 0, 3, 9]), torch.empty(0))
+    x = torch.cat([torch.randn(4, 784), columns], 1).requires_grad_(True)
+    (slope,) = torch.autograd.grad(model.discriminator(x).sum(), x)
+    assert slope[:, 784:].square().sum() > 0
+    squared = slope[:, :784].square().sum(1)
+    found = model._penalties(x.detach(), x.detach())
+    for name, expected in (
+        ("r1", squared), ("r2", squared), ("gradient_penalty", (squared.sqrt() - 1) ** 2),
+    ):  # fmt: skip
+        torch.testing.assert_close(found[name][1], expected.mean(), msg=name)
+
+
 def test_convolutions_have_the_shapes_that_they_say() -> None:
     down = conv_down(3, width=8, activation="relu", classes=10)
     assert down(torch.randn(5, 794)).shape == (5, 3)
