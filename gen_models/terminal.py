@@ -12,8 +12,6 @@ NEEDLESS = (
     # Every epoch's last batch is logged too, so that no data set is too small for the interval.
     "The number of training batches .* is smaller than",
     "Checkpoint directory .* exists and is not empty",
-    # A run that extends another begins its own record of the best epoch.
-    "The dirpath has changed from",
     # The cost of a step is counted by a trainer that does nothing else.
     "GPU available but not used",
     "The .*dataloader.* does not have many workers",

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from gen_models.errors import (
     raise_if_out_of_memory,
 )
 from gen_models.files import write_json
-from gen_models.runs.checkpoints import prepare_folder
+from gen_models.runs.checkpoints import BEST, prepare_folder
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.fingerprint import fingerprint
 from gen_models.runs.identity import identity
@@ -120,6 +121,9 @@ def _train(config: dict[str, Any], experiment: Experiment) -> None:
     prepare_folder(directory.checkpoints)
     if origin is not directory or checkpoint is None:
         directory.clear()
+    if origin is not directory and (best := origin.checkpoints / BEST).exists():
+        directory.checkpoints.mkdir()
+        shutil.copyfile(best, directory.checkpoints / BEST)
     if checkpoint is not None and status["threads"] != torch.get_num_threads():
         torch.set_num_threads(status["threads"])  # other threads round otherwise
     directory.write_config(config)

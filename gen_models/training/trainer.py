@@ -96,8 +96,8 @@ def build_trainer(
 ) -> pl.Trainer:
     """The trainer of a run, with the callbacks that every run has, and the `watchers`."""
     savers: list[Callback] = [SaveOnStop(directory.checkpoints / LATEST)]
-    savers.append(_checkpoint(_WhereMeasured, directory, BEST, monitor=OBJECTIVE))
-    savers.append(_checkpoint(ModelCheckpoint, directory, LATEST))
+    savers.append(_checkpoint(directory, BEST, monitor=OBJECTIVE))
+    savers.append(_checkpoint(directory, LATEST))
     if config["lr_schedule"] != "constant":
         watchers = [*watchers, RateSchedule(config["lr_schedule"], config["max_steps"])]
     if config["max_steps"] != -1:
@@ -129,20 +129,32 @@ def build_trainer(
         raise UserError(f"trainer: {first_line(error)}") from error
 
 
-class _WhereMeasured(ModelCheckpoint):
-    """ModelCheckpoint that passes over the epochs in which it was not measured."""
+class _Checkpoint(ModelCheckpoint):
+    """ModelCheckpoint that passes over epochs without its metric, and outlives a move."""
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save if this epoch is the best."""
-        if self.monitor in trainer.callback_metrics:
+        """Save: each epoch, or the best."""
+        if self.monitor is None or self.monitor in trainer.callback_metrics:
             super().on_train_epoch_end(trainer, pl_module)
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the best so far: of a run that was moved, or that this one extends, too."""
 
-def _checkpoint(
-    kind: type[ModelCheckpoint], directory: RunDirectory, file: str, **options: Any
-) -> ModelCheckpoint:
+        def here(path: str) -> str:
+            return str(Path(self.dirpath or "") / Path(path).name) if path else ""
+
+        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        best_k = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict(
+            state_dict
+            | {key: here(state_dict[key]) for key in paths}
+            | {"dirpath": self.dirpath, "best_k_models": best_k}
+        )
+
+
+def _checkpoint(directory: RunDirectory, file: str, **options: Any) -> ModelCheckpoint:
     """At each epoch's end, after its validation (Lightning would skip that on resuming)."""
-    return kind(
+    return _Checkpoint(
         dirpath=directory.checkpoints,
         filename=file.removesuffix(".ckpt"),
         **options,

@@ -1,5 +1,6 @@
 """`extend=RUN`: a longer run that begins where a shorter one ended."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ from conftest import assert_same, directory_of, read_metrics, small, train
 from safetensors.torch import load_file
 
 from gen_models.errors import UserError
+from gen_models.runs.checkpoints import BEST
+from gen_models.training import validation
 
 OPTIONS = {
     "gan": ["model=gan", "model.ema_decay=0.9", "callbacks.validation_distance.every_n_epochs=2"],
@@ -45,6 +48,30 @@ def test_an_extension_that_was_stopped_goes_on(tmp_path: Path) -> None:
     train(*whole)
     found, expected = (load_file(directory_of(run).weights) for run in (extending, whole))
     assert_same(found, expected)
+
+
+def test_the_best_checkpoint_so_far_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a run that extends another, and by one whose folder was moved while it was stopped."""
+    every = "callbacks.validation_distance.every_n_epochs=1"
+    distances = itertools.cycle([1.0, 2.0, 3.0])  # the first epoch's is the best
+    monkeypatch.setattr(validation, "frechet_distance", lambda *_: next(distances))
+    short, long = (small(tmp_path, "model=vae", every, epochs=epochs) for epochs in (1, 3))
+    train(*short)
+    best = directory_of(short).checkpoints / BEST
+    train(*long, f"extend={directory_of(short).path}")
+    assert (directory_of(long).checkpoints / BEST).read_bytes() == best.read_bytes()
+
+    first, moved = (small(tmp_path / name, "model=vae", every, epochs=3) for name in ("a", "b"))
+    stop = ["+callbacks.stop._target_=test_resume.StopAt", "+callbacks.stop.place='batch end'"]
+    distances = itertools.cycle([1.0, 2.0, 3.0])
+    with pytest.raises(SystemExit):
+        train(*first, *stop, "+callbacks.stop.step=6", "+callbacks.stop.how=SIGTERM")
+    before = (directory_of(first).checkpoints / BEST).read_bytes()
+    (tmp_path / "a").rename(tmp_path / "b")
+    train(*moved)
+    assert (directory_of(moved).checkpoints / BEST).read_bytes() == before
 
 
 def test_what_cannot_be_extended(tmp_path: Path) -> None:
