@@ -66,15 +66,15 @@ class MNISTDataModule(pl.LightningDataModule):
         if self.splits:
             return
         splits = datasets.load(self.name, self.root)
+        if self.train_on_validation:
+            kept, held_out = splits["train"], splits["validation"]
+            both = (torch.cat(parts) for parts in zip(kept, held_out, strict=True))
+            splits = {**splits, "train": Split(*both)}
         if self.batch_size > len(splits["train"].images):
             raise UserError(
                 f"data.batch_size={self.batch_size} is larger than {self.name}'s "
                 f"{len(splits['train'].images):,} training images: choose a smaller one"
             )
-        if self.train_on_validation:
-            kept, held_out = splits["train"], splits["validation"]
-            both = (torch.cat(parts) for parts in zip(kept, held_out, strict=True))
-            splits = {**splits, "train": Split(*both)}
         self.splits = splits
 
     def train_dataloader(self) -> InMemoryLoader:

@@ -9,6 +9,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gen_models.checks import check_choice
 from gen_models.data.loader import IMAGE_SIZE
 
 PIXELS = IMAGE_SIZE * IMAGE_SIZE
@@ -26,9 +27,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 def check_activation(name: str) -> str:
     """Return `name`; raise ValueError, listing the known, if it is not in `ACTIVATIONS`."""
-    if name not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {name!r}")
-    return name
+    return check_choice("activation", name, list(ACTIVATIONS))
 
 
 class Activation(nn.Module):

@@ -320,9 +320,17 @@ def test_batch_sizes_that_are_none(size: Any) -> None:
         MNISTDataModule(batch_size=size)
 
 
-def test_a_batch_larger_than_the_data() -> None:
-    with pytest.raises(UserError, match=r"data\.batch_size=1298 is larger than .* 1,297"):
-        MNISTDataModule(name="digits", batch_size=1298).setup()
+@pytest.mark.parametrize(("with_validation", "images"), [(False, "1,297"), (True, "1,497")])
+def test_a_batch_larger_than_the_data(with_validation: bool, images: str) -> None:
+    def module(batch_size: int) -> MNISTDataModule:
+        return MNISTDataModule(
+            name="digits", batch_size=batch_size, train_on_validation=with_validation
+        )
+
+    size = int(images.replace(",", ""))
+    with pytest.raises(UserError, match=rf"data\.batch_size={size + 1} is larger .* {images}"):
+        module(size + 1).setup()
+    module(size).setup()
 
 
 def test_an_unknown_data_set() -> None:

@@ -309,6 +309,7 @@ def test_it_learns(model: Any, figure: str | None, digits: MNISTDataModule) -> N
         (GAN, {"lr": True}, "lr"),
         (GAN, {"lr_d": 0.0}, "lr_d"),
         (GAN, {"activation": "swish"}, "activation"),
+        (GAN, {"activation": ["relu"]}, "activation"),
         (GAN, {"generator_dims": []}, "generator_dims"),
         (GAN, {"generator_dims": [0]}, "generator_dims"),
         (GAN, {"discriminator_dims": [1.5]}, "discriminator_dims"),
