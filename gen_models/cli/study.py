@@ -38,7 +38,7 @@ def study(
     """Say what is there of a study, train the rest with --train, and answer its claims."""
     from gen_models.composition import compose_overrides
     from gen_models.study import terminal
-    from gen_models.study.collect import RUNS, collect, missing, of_one_code, read_table
+    from gen_models.study.collect import RUNS, collect, missing, of_one_code, of_study, read_table
     from gen_models.study.load import load_study
     from gen_models.study.page import write_page
     from gen_models.study.plan import plan
@@ -67,7 +67,7 @@ def study(
     failed: list[str] = []
     try:
         if train:
-            waiting, failed = of_one_code(waiting, known)
+            waiting, failed = of_one_code(waiting, of_study(given, known))
             failed += train_missing(
                 waiting,
                 jobs=jobs,
@@ -80,9 +80,11 @@ def study(
     except KeyboardInterrupt:
         typer.echo("stopped; the same command goes on from here", err=True)
         raise typer.Exit(130) from None
-    if table.rows:
-        terminal.show_answers(write_page(given, table, folder))
-    for line in failed:
-        typer.echo(f"failed: {line}", err=True)
+    try:
+        if of_study(given, table).rows:
+            terminal.show_answers(write_page(given, table, folder))
+    finally:
+        for line in failed:
+            typer.echo(f"failed: {line}", err=True)
     if failed:
         raise typer.Exit(1)

@@ -7,6 +7,7 @@ words of an error or a message.
 import ast
 import hashlib
 import importlib
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -39,6 +40,21 @@ def hash_code(files: Iterable[Path]) -> str:
         tree = _Essence().visit(ast.parse(file.read_text()))
         digest.update(ast.dump(tree).encode())
     return digest.hexdigest()[:16]
+
+
+def commit() -> str:
+    """The commit of the code at work, with "+" if it was changed; "" outside of its repository."""
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(PACKAGE), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", __file__)
+        changed = git("diff", "HEAD", "--stat")
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 class _Essence(ast.NodeTransformer):

@@ -13,7 +13,7 @@ from gen_models.errors import UserError
 from gen_models.study.collect import Table, of_study
 from gen_models.study.definition import Claim, Study
 from gen_models.study.evidence import Evidence, Missing
-from gen_models.study.kinds import LIKELY, RULES, UNLIKELY, Part
+from gen_models.study.kinds import RULES, Part
 
 Outcome = Literal["supported", "contradicted", "not decided", "not answered"]
 
@@ -23,7 +23,7 @@ class Answer(NamedTuple):
 
     claim: Claim
     outcome: Outcome
-    p: float | None  # after Holm; None where no test decides
+    p: float | None  # after Holm; None where runs are missing
     parts: list[Part]  # that decide
     others: list[Part]  # that are only told
     missing: list[str]  # what is not there, a line each
@@ -83,9 +83,6 @@ def _gather(claim: Claim, evidence: Evidence) -> Answer:
     missing = list(dict.fromkeys(missing))
     if not complete:
         return Answer(claim, "not answered", None, deciding, others, missing)
-    probabilities = [part.best for part in deciding if part.best is not None]
-    if probabilities:
-        return Answer(claim, _by_probability(probabilities), None, deciding, others, missing)
     outcome, p = combine([(part.found.p, part.toward) for part in deciding])
     return Answer(claim, outcome, p, deciding, others, missing)
 
@@ -100,12 +97,6 @@ def combine(parts: Sequence[tuple[float, bool]]) -> tuple[Outcome, float]:
         return "supported", max(p for p, _ in parts)
     against = min(p for p, toward in parts if not toward)
     return "contradicted", min(1.0, against * len(parts))
-
-
-def _by_probability(probabilities: Sequence[float]) -> Outcome:
-    if min(probabilities) >= LIKELY:
-        return "supported"
-    return "contradicted" if min(probabilities) <= UNLIKELY else "not decided"
 
 
 def _check(evidence: Evidence) -> None:

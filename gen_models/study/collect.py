@@ -9,7 +9,6 @@ import csv
 import math
 import os
 import shlex
-import subprocess
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -94,13 +93,18 @@ def collect(study: Study, runs: Iterable[PlannedRun], folder: Path) -> Table:
 
 def of_study(study: Study, table: Table) -> Table:
     """The table with the runs alone that the study plans: of its arms, their options and seeds."""
-    planned = {name: (shlex.join(study.overrides(name)), arm) for name, arm in study.arms.items()}
-    rows = []
-    for row in table.rows:
-        train, arm = planned.get(row.run[0], ("", None))
-        if arm and row.run[1] in arm.seeds and row.made["train"] == train:
-            rows.append(row)
+    rows = [row for row in _of_arms(study, table) if row.run[1] in study.arms[row.run[0]].seeds]
     return table._replace(rows=rows)
+
+
+def of_other_seeds(study: Study, table: Table) -> list[Row]:
+    """The runs of the study's arms and their options, but of seeds that it does not name."""
+    return [row for row in _of_arms(study, table) if row.run[1] not in study.arms[row.run[0]].seeds]
+
+
+def _of_arms(study: Study, table: Table) -> list[Row]:
+    trained = {name: shlex.join(study.overrides(name)) for name in study.arms}
+    return [row for row in table.rows if row.made["train"] == trained.get(row.run[0])]
 
 
 def missing(runs: Sequence[PlannedRun], table: Table) -> list[PlannedRun]:
@@ -203,31 +207,13 @@ def _row(planned: PlannedRun, run: Run, before: Row | None) -> Row:
         "seconds": status.get("seconds", ""),
     }
     same = before is not None and before.made["finished"] == made["finished"]
-    made["commit"] = before.made["commit"] if before and same else _commit()
+    made["commit"] = status.get("commit", before.made["commit"] if before and same else "")
     numbers = {
         key: float(f"{value:.{DIGITS}g}")
         for key, value in run.metrics.items()
         if not key.endswith(ENDS) and key != "cost/seconds"
     }
     return Row({key: str(made[key]) for key in MADE}, numbers)
-
-
-def _commit() -> str:
-    """The commit of the code that is at work, with "+" if it was changed; "" without git."""
-    here = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        done = subprocess.run(
-            ["git", "-C", str(here), *words], capture_output=True, text=True, check=True
-        )
-        return done.stdout.strip()
-
-    try:
-        return git("rev-parse", "--short=12", "HEAD") + (
-            "+" if git("diff", "HEAD", "--stat") else ""
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return ""
 
 
 def _collect_images(

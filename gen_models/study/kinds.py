@@ -6,7 +6,7 @@ claim is. What a claim makes of its parts stands in `answer.py`, the tests in
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
@@ -27,7 +27,6 @@ from gen_models.study.evidence import (
     in_common,
 )
 
-LIKELY, UNLIKELY = 0.95, 0.05  # probability of being the best: supported, contradicted
 INSIDE = 0.90  # confidence of the interval that has to lie within `at_most`
 
 
@@ -45,7 +44,11 @@ class Part(NamedTuple):
     change: Interval | None = None  # how much better, a share of the other, without failed runs
     fits: bool | None = None  # whether it is as much as the claim's word says; None: no word
     spaces: dict[str, float] = {}  # other feature spaces -> theta
-    best: float | None = None  # probability of being the best, where that decides
+
+    @property
+    def tied(self) -> bool:
+        """Whether neither is better, as where all runs of both failed."""
+        return math.isclose(self.found.theta, 0.5)
 
     @property
     def depends(self) -> list[str]:
@@ -75,15 +78,13 @@ def not_better(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
 
 
 def best(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
-    """The first arm has the best mean rank of all; a part against each other arm, the best first.
+    """The first arm is better than each other one; the part against the best of these is first.
 
-    The claim's word is of the first of these alone.
+    The claim's word is of that part alone.
     """
-    one, *others = (evidence.side(arm, key) for arm in contrast.arms)
-    probability = statistics.probability_best([side.scores(key) for side in (one, *others)])
-    ranked = sorted(others, key=lambda side: float(np.mean(_ranks(side, (one, *others), key))))
-    first, *rest = (_compare(contrast, key, one.arm, evidence, against=s.arm) for s in ranked)
-    first = first._replace(best=probability, toward=probability > 0.5)
+    one, *others = contrast.arms
+    parts = [_compare(contrast, key, one, evidence, against=other) for other in others]
+    first, *rest = sorted(parts, key=lambda part: (part.found.theta, _rival(part)))
     return [first, *(part._replace(fits=None) for part in rest)]
 
 
@@ -131,6 +132,12 @@ RULES: dict[str, Rule] = {
     "beats_gaussian": beats_gaussian,
     "not_beats_gaussian": not_beats_gaussian,
 }
+
+
+def _rival(part: Part) -> float:
+    """The median that an arm is compared with, of which the lower is the better."""
+    assert part.other is not None
+    return improvement(part.metric) * part.other.median if part.other.values else math.inf
 
 
 def _compare(
@@ -182,7 +189,9 @@ def _fits(contrast: Contrast, key: str, one: Side, other: Side, paired: bool) ->
     if not contrast.word:
         return None
     if contrast.at_least:  # by medians
-        if not other.median > 0:
+        if not (one.values and other.values):
+            return None
+        if other.median <= 0:
             return False
         change = improvement(key) * (1 - one.median / other.median)
         return change >= contrast.at_least
@@ -200,9 +209,3 @@ def _in_other_spaces(
         with suppress(Missing):
             found[space.removeprefix(SPACES)] = theta(space)
     return found
-
-
-def _ranks(side: Side, sides: Sequence[Side], key: str) -> np.ndarray:
-    every = np.sort(np.concatenate([each.scores(key) for each in sides]))
-    own = side.scores(key)
-    return (np.searchsorted(every, own, "left") + np.searchsorted(every, own, "right")) / 2

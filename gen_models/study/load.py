@@ -42,6 +42,8 @@ def load_study(name_or_file: str | Path) -> Study:
         file = FOLDER / f"{file}.yaml"
     content = _read(file)
     arms, claims = content.pop("arms", None), content.pop("claims", None)
+    if not all(isinstance(stage, list) for stage in content.get("stages") or []):
+        raise UserError(f"{file}: stages: must be {IN_WORDS[list[list[str]]]}")
     study = _checked(Study, {**content, "file": str(file), "arms": {}, "claims": []}, str(file))
     _check_seeds(study.seeds, f"{file}: seeds")
     if not isinstance(arms, dict) or not arms:
@@ -129,9 +131,6 @@ def _claim(study: Study, number: int, given: Any) -> Claim:
         _check_contrast(contrast, study, place)
     if not any(contrast.decides for contrast in claim.contrasts):
         raise UserError(f"{place}.decides: no part decides the claim: leave it out of one")
-    kinds = {contrast.kind for contrast in claim.contrasts if contrast.decides}
-    if "best" in kinds and len(kinds) > 1:
-        raise UserError(f"{place}.kind: best is decided by no p, so no other kind stands beside it")
     return claim
 
 
@@ -174,6 +173,11 @@ def _check_contrast(contrast: Contrast, study: Study, place: str) -> None:
             raise UserError(
                 f"{place}.metrics: {name}: unknown, or neither lower nor higher is better; known "
                 f"are {', '.join(HEADLINES)} and others of gen_models/comparison/metrics.py"
+            )
+        if contrast.other_metric and metric(name).better != metric(contrast.other_metric).better:
+            raise UserError(
+                f"{place}.other_metric: {contrast.other_metric} and {name}: of one lower is "
+                "better, of the other higher"
             )
 
 

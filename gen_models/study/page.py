@@ -19,7 +19,7 @@ from gen_models.comparison.report import render, write_files
 from gen_models.comparison.statistics import superiority
 from gen_models.study import words
 from gen_models.study.answer import Answer, answers
-from gen_models.study.collect import Table, of_study
+from gen_models.study.collect import Table, of_other_seeds, of_study
 from gen_models.study.definition import Study
 from gen_models.study.evidence import Evidence, Missing, Side, agreement
 
@@ -75,6 +75,7 @@ def write_page(study: Study, table: Table, folder: Path) -> Written:
 def page(study: Study, table: Table) -> dict[str, Any]:
     """Everything that the templates show."""
     found = answers(study, table)
+    unplanned = len(of_other_seeds(study, table))
     table = of_study(study, table)
     evidence = Evidence(study, table)
     shown = study.shown or list(dict.fromkeys(a for c in found for a in c.claim.contrasts[0].arms))
@@ -98,6 +99,7 @@ def page(study: Study, table: Table) -> dict[str, Any]:
         "bounds": {name: _bound(table, f"{name}/{FID}") for name in BOUNDS},
         "metric": metric(FID),
         "agreement": ", ".join(f"{k} {rank:.2f}" for k, rank in agreement(evidence).items()),
+        "unplanned": unplanned,
         "made": [_made(table, column) for column in ENVIRONMENT],
         "counts": [(arm, *_counts(evidence, name)) for name, arm in study.arms.items()],
         "slug": _slug,

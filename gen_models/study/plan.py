@@ -49,8 +49,8 @@ class PlannedRun:
         """The arguments of train.py that train it, or finish it."""
         words = [*self.overrides, f"seed={self.seed}", "evaluate=full"]
         if self._begun:
-            words.append(f"extend='{self._begun.path}'")
-        return [*words, f"output_dir='{self.output_dir}'"]
+            words.append(f"extend={_quoted(self._begun.path)}")
+        return [*words, f"output_dir={_quoted(self.output_dir)}"]
 
     @property
     def state(self) -> State:
@@ -127,6 +127,11 @@ def plan(study: Study, compose: Compose, output_dir: Path) -> list[PlannedRun]:
     for name, seed in study.order():
         add(name, seed)
     return list(made.values())
+
+
+def _quoted(path: Path) -> str:
+    """As Hydra reads it."""
+    return "'" + str(path).replace("'", r"\'") + "'"
 
 
 @functools.cache

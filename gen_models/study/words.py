@@ -15,8 +15,8 @@ def verdict(answer: Answer) -> str:
     """The outcome of a claim in a few words: "supported, but not far"."""
     words: str = answer.outcome
     if answer.outcome == "supported" and answer.fits is not None:
-        word = answer.parts[0].contrast.word
-        words += f', and "{word}"' if answer.fits else f', but not "{word}"'
+        told = next(part for part in answer.parts if part.fits is answer.fits)
+        words += f', {"and" if answer.fits else "but not"} "{told.contrast.word}"'
     if any(part.depends for part in answer.parts):
         words += ", depends on the features"
     if answer.interim:
@@ -28,20 +28,27 @@ def sentence(answer: Answer) -> str:
     """Why the outcome is what it is."""
     if answer.outcome == "not answered":
         return f"{'. '.join(answer.missing)}."
-    if answer.p is None:
-        return " ".join(_best(part) for part in answer.parts if part.best is not None)
+    assert answer.p is not None
     holm = f"p = {number(answer.p)} after Holm's correction over the study's claims"
     count = len(answer.parts)
     if count == 1:
         return f"{_who(answer.parts[0])} better in {_share(answer.parts[0])}; {holm}."
-    against = [part for part in answer.parts if not part.toward]
+    tied = [part for part in answer.parts if part.tied]
+    against = [part for part in answer.parts if not part.toward and not part.tied]
     if against:
         clearest = min(against, key=lambda part: part.found.p)
+        best = clearest.contrast.kind == "best" and clearest.other
         return (
-            f"{len(against)} of its {count} parts go the other way, most clearly {clearest.metric} "
-            f"of {clearest.one.label}; its p times {count}: {holm}."
+            f"{_go(against, count)} the other way, most clearly {clearest.metric} of "
+            f"{(best or clearest.one).label}; its p times {count}: {holm}."
         )
+    if tied:
+        return f"{_go(tied, count)} neither way; {holm}."
     return f"All of its {count} parts go its way; the largest p of these: {holm}."
+
+
+def _go(parts: Sequence[Part], count: int) -> str:
+    return f"{len(parts)} of its {count} parts {'goes' if len(parts) == 1 else 'go'}"
 
 
 class Line(NamedTuple):
@@ -59,10 +66,12 @@ class Line(NamedTuple):
 
 def line(each: Part, decides: bool = True) -> Line:
     """A part of a claim, in the words of its table; `decides`: whether it does."""
-    if decides:
-        says = "for the claim" if each.toward else "against the claim"
-    else:
+    if not decides:
         says = f"does not decide: {_better(each)}"
+    elif each.tied:
+        says = "neither"
+    else:
+        says = "for the claim" if each.toward else "against the claim"
     return Line(
         _compared(each),
         each.metric,
@@ -91,7 +100,10 @@ def _better(each: Part) -> str:
     """Which one is, of a part that only stands beside the claim."""
     if each.found.p >= LEVEL:
         return "not told apart"
-    return f"{each.one.label} is {'better' if each.found.theta > 0.5 else 'worse'}"
+    better = each.found.theta > 0.5
+    if not each.contrast.margin:
+        return f"{each.one.label} is {'better' if better else 'worse'}"
+    return f"{each.one.label} is {'' if better else 'not '}better{_margin(each)}"
 
 
 def _who(each: Part) -> str:
@@ -103,14 +115,17 @@ def _who(each: Part) -> str:
 
 def _share(each: Part) -> str:
     """How often the first is better."""
-    margin = f", by {100 * each.contrast.margin:g} % or more" if each.contrast.margin else ""
     if each.contrast.kind == "wins":
         counted = "triples of an image and a run of each"
     elif each.other is None:
         counted = "runs"
     else:
         counted = "pairs of the same run" if each.paired else "pairs of runs"
-    return f"{percent(each.found)} of {counted}{margin}"
+    return f"{percent(each.found)} of {counted}{_margin(each)}"
+
+
+def _margin(each: Part) -> str:
+    return f", by {100 * each.contrast.margin:g} % or more" if each.contrast.margin else ""
 
 
 def _by_how_much(each: Part) -> str:
@@ -189,19 +204,6 @@ def percent(interval: Sequence[float]) -> str:
 def number(p: float) -> str:
     """A probability for a person."""
     return f"{p:.2g}" if p >= 0.001 else f"{p:.1g}"
-
-
-def _best(each: Part) -> str:
-    """How likely the first arm is the best, and how it does against the best of the others."""
-    assert each.best is not None
-    assert each.other is not None
-    probability = f"{each.best:.3f}"
-    if not 0.001 <= each.best <= 0.999:  # a bootstrap cannot say that it is 0 or 1
-        probability = "under 0.001" if each.best < 0.5 else "over 0.999"
-    return (
-        f"The bootstrap probability that it is the best of all is {probability}; it is better in "
-        f"{_share(each)} than the best other, {each.other.label}."
-    )
 
 
 def advantage(key: str, sides: Sequence[Side]) -> list[Side]:

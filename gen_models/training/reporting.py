@@ -18,6 +18,7 @@ from gen_models import figures
 from gen_models.metrics.pixels import as_bytes
 from gen_models.models.interface import Encoder, GenerativeModel, draw_fixed, reconstruct
 from gen_models.runs.directory import RunDirectory
+from gen_models.runs.fingerprint import commit
 from gen_models.runs.identity import identity, model_name
 from gen_models.terminal import say, show
 from gen_models.training.callbacks import SampleGrid
@@ -56,10 +57,11 @@ def processor() -> str:
 
 
 def environment(trainer: pl.Trainer) -> dict[str, Any]:
-    """What the metrics of a run may depend on: `machine`, and the devices that train."""
+    """What the metrics of a run may depend on: `machine`, the devices that train, the commit."""
     device = trainer.strategy.root_device
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
-    return machine() | {"device": gpu or device.type, "devices": trainer.world_size}
+    devices = {"device": gpu or device.type, "devices": trainer.world_size}
+    return machine() | devices | {"commit": commit()}
 
 
 def peak_memory() -> dict[str, float]:

@@ -152,16 +152,6 @@ def test_pairs_are_drawn_together() -> None:
     assert apart.high - apart.low > 0.3
 
 
-def test_the_best_of_several_is_found_as_often_as_it_is() -> None:
-    rng = RNG(8)
-    arms = [rng.normal(9, 0.1, 20), rng.normal(10, 0.1, 6), rng.normal(11, 0.1, 6)]
-    assert statistics.probability_best(arms) == 1
-    assert statistics.probability_best(arms[::-1]) == 0
-    same = [rng.normal(10, 1, 200) for _ in range(2)]
-    first = statistics.probability_best(same)
-    assert statistics.probability_best(same[::-1]) == pytest.approx(1 - first, abs=0.03)
-
-
 def test_triples_of_an_image_and_two_runs_are_counted() -> None:
     one, other = np.array([[1.0, 5.0], [2.0, 2.0]]), np.array([[3.0, 4.0], [INF, INF]])
     wins = [a[i] < b[i] for a in one for b in other for i in range(2)]

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from test_checkpoints import Payload
 
 from gen_models.errors import UserError
 from gen_models.models.interface import draw_fixed
+from gen_models.runs import fingerprint as fingerprints
 from gen_models.runs import load_model
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.fingerprint import fingerprint
@@ -95,6 +97,7 @@ def test_files_of_a_finished_run(trained: Trained) -> None:
     assert status["objective"] == metrics["val/fid_lenet"]
     assert 100 < status["peak_memory_mib"] < 10_000
     assert status["steps"] == 8
+    assert status["commit"] == "" or len(status["commit"].rstrip("+")) == 12
     assert status["threads"] == torch.get_num_threads()
     assert status["versions"]["torch"] == torch.__version__
     assert "enc1" in run.architecture.read_text()
@@ -173,6 +176,30 @@ def test_a_diverged_run_is_not_repeated(trained: Trained, tmp_path: Path) -> Non
     run.write_status(status="diverged", error="diverged at step 3")
     with pytest.raises(UserError, match=r"diverged at step 3 .*overwrite=true"):
         train(*small(tmp_path, "model=vae"))
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="needs git")
+def test_the_commit_is_that_of_the_code_at_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*words: str) -> str:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+        return subprocess.check_output(["git", "-C", tmp_path, *who, *words], text=True).strip()
+
+    code, installed = tmp_path / "code.py", tmp_path / "site-packages.py"
+    code.write_text("")
+    installed.write_text("")
+    monkeypatch.setattr(fingerprints, "PACKAGE", tmp_path)
+    monkeypatch.setattr(fingerprints, "__file__", str(code))
+    assert fingerprints.commit() == ""
+    git("init", "-q")
+    git("add", "code.py")
+    git("commit", "-qm", "first")
+    assert fingerprints.commit() == git("rev-parse", "HEAD")[:12]
+    code.write_text("changed")
+    assert fingerprints.commit() == git("rev-parse", "HEAD")[:12] + "+"
+    monkeypatch.setattr(fingerprints, "__file__", str(installed))  # in somebody's repository
+    assert fingerprints.commit() == ""
 
 
 def test_fingerprints_change_with_what_changes_figures_alone(

@@ -121,7 +121,12 @@ def test_what_decides_needs_no_torch() -> None:
             "kind: beats_gaussian\n    word: far\n    at_least: 0.5",
             "at_least: beats_gaussian takes none",
         ),
-        ("kind: better", "parts: [{kind: best}, {kind: better}]", "no other kind stands beside it"),
+        (
+            "kind: better",
+            "kind: better\n    other_metric: coverage",
+            "other_metric: coverage and fid_lenet: of one lower is better, of the other higher",
+        ),
+        ("claims:", "stages: [with, without]\nclaims:", "stages: must be lists of arms"),
         ("kind: better", "kind: better\n    epochs: 3", "epochs: unknown; known are kind"),
         ("claims:", "claims: C1\nnote: |", "claims: must be a list"),
         ("question:", "title:", "title"),

@@ -1,6 +1,7 @@
 """Every figure of a study's page, computed again from its runs.csv, without the study's code."""
 
 import csv
+import itertools
 import math
 import re
 import warnings
@@ -289,6 +290,27 @@ def test_arms_without_runs_are_said_first(tmp_path: Path) -> None:
     interim = "Interim: too few runs of GAN final, so the rest is of the others alone."
     assert text.index(interim) < text.index("Recreating given images")
     assert "nearest to real ones" not in text
+
+
+def test_runs_of_seeds_that_were_taken_out_are_told(tmp_path: Path) -> None:
+    """Cutting a study's seeds after a look at its runs does not stay hidden."""
+    study = load_study("wanare")
+    table = made_up(study)
+    study.arms["vae_longer"].seeds = study.arms["vae_longer"].seeds[:4]
+    write_page(study, table, tmp_path)
+    text = (tmp_path / "study.md").read_text()
+    assert "Left out: 2 runs of these arms with seeds that the study does not name." in text
+
+
+def test_a_bar_in_a_label_makes_no_column(tmp_path: Path) -> None:
+    study = load_study("wanare")
+    study.arms["gan_final"].label = "GAN | final"
+    study.claims[0].says = "Three | beat two."
+    write_page(study, made_up(study), tmp_path)
+    lines = (tmp_path / "study.md").read_text().splitlines()
+    cells = [len(re.findall(r"(?<!\\)\|", line)) for line in lines]
+    for above, below in itertools.pairwise(cells):
+        assert above == below or not (above and below)
 
 
 def test_no_figure_leaves_its_range(made: Path) -> None:

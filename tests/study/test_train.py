@@ -16,10 +16,11 @@ from synthetic import configured, edit, make_run
 from typer.testing import CliRunner
 
 from gen_models.cli import app
+from gen_models.composition import compose_overrides
 from gen_models.errors import UserError
 from gen_models.runs.directory import RunDirectory
 from gen_models.study import train
-from gen_models.study.collect import Table, collect, missing, of_one_code, read_table
+from gen_models.study.collect import Table, collect, missing, of_one_code, of_study, read_table
 from gen_models.study.definition import Study
 from gen_models.study.load import load_study
 from gen_models.study.plan import PlannedRun, plan
@@ -233,6 +234,31 @@ def test_an_arm_whose_runs_are_of_other_code_is_not_trained_and_the_others_are(
     assert [run.name for run in kept] == ["two seed 2"]
     refused = "arms.two: 1 not trained: runs of one in runs.csv are of other code"
     assert any(line.startswith(refused) for line in lines)
+
+
+def test_rows_of_other_options_stand_in_no_ones_way(tmp_path: Path) -> None:
+    """As after an arm was changed: its old runs stay in the table and take no part."""
+    study, out = small(tmp_path), tmp_path / "out"
+    for seed in (1, 2):
+        make(out / "runs", seed, 2)
+    collect(study, plan(study, composed, out / "runs"), out)
+    changed = SMALL.replace("phase=baseline", "phase=baseline lr=2e-3")
+    (tmp_path / "small.yaml").write_text(changed)
+    given = load_study(tmp_path / "small.yaml")
+    known = read_table(out)
+    runs = missing(plan(given, compose_overrides, out / "runs"), known)
+    assert len(runs) == 4
+    assert of_one_code(runs, of_study(given, known)) == (runs, [])
+    words = ["study", str(tmp_path / "small.yaml"), "--output", str(out)]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    assert not (out / "study.md").exists()
+
+
+def test_a_folder_with_a_quote_in_its_name_is_hydras_text(tmp_path: Path) -> None:
+    study = small(tmp_path)
+    run = plan(study, composed, tmp_path / "o'x")[0]
+    assert compose_overrides(run.words)["output_dir"] == str(tmp_path / "o'x")
 
 
 def test_errors_by_image_that_were_not_kept_are_collected(tmp_path: Path) -> None:
