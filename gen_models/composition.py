@@ -74,7 +74,7 @@ def compose_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     try:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             return _plain(hydra.compose("config", list(overrides)))
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise UserError(f"{' '.join(overrides)}: {one_line(error)}") from error
 
 

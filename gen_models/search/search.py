@@ -2,6 +2,7 @@
 
 import io
 import shlex
+import time
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -12,6 +13,7 @@ from optuna.trial import Trial, TrialState
 
 from gen_models.errors import BusyError, DivergedError, StoppedEarly, UserError
 from gen_models.files import read_json
+from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import identity
 from gen_models.search.space import Space
 from gen_models.search.storage import open_study, report, take_trial
@@ -21,7 +23,9 @@ from gen_models.training.run import train
 from gen_models.training.validation import OBJECTIVE, Reporter
 
 ENDING = "ending"  # in words, of a trial that did not simply come to its end
-EVERY_EPOCH = "callbacks.validation_distance.every_n_epochs=1"  # pruning needs it
+MEASURES = "validation_distance"  # the callback
+EVERY_EPOCH = f"callbacks.{MEASURES}.every_n_epochs=1"  # pruning needs it
+PAUSE = 2.0  # seconds until a run that another process trains is asked for again
 
 Compose = Callable[[Sequence[str]], tuple[dict[str, Any], dict[str, Any]]]
 
@@ -54,11 +58,16 @@ class Search(NamedTuple):
         """See that every value of the space can be trained; returns what all trials share.
 
         Raises:
-            UserError: A key does not exist, or a value is out of its range.
+            UserError: A key does not exist, is fixed too, or a value is out of its range.
         """
+        fixed = {text.partition("=")[0].lstrip("+~") for text in self.common}
+        if both := sorted(fixed & self.space.options):
+            raise UserError(f"{both[0]}: {self.space.file} searches it: take it out of one")
         settings = []
         for corner in self.space.corners():
             config, defaults = self.composed(corner)
+            if MEASURES not in config["callbacks"]:
+                raise UserError(f"callbacks.{MEASURES}: a search judges by it: leave it in")
             assemble(config, defaults=defaults, build=self.build)
             folder = str(Path(config["output_dir"]).resolve())  # with the locks of all workers
             settings.append(identity(config) | {"output_dir": folder})
@@ -102,10 +111,7 @@ def _train(search: Search, trial: Trial, count: int) -> None:
     study = trial.study
     try:
         with redirect_stdout(io.StringIO()):  # a run's own words; train.log has them
-            run = train(
-                config, defaults=defaults, build=search.build, watchers=[Reporter(measured)]
-            )
-        assert run is not None
+            run = _trained(search, config, defaults, Reporter(measured))
         value, ending = float(run.read_status()["objective"]), None
         missing = int(read_json(run.metrics)["val/missing_digits"])
         if missing:
@@ -113,8 +119,6 @@ def _train(search: Search, trial: Trial, count: int) -> None:
             trial.set_user_attr(ENDING, ending)
         study.tell(trial, value)
         said = f"{OBJECTIVE} {value:.4g}" + (f" ({ending})" if ending else "")
-    except BusyError:  # trained by hand at the same time: the trial is taken up again later
-        raise
     except (StoppedEarly, DivergedError) as error:
         said = str(error)
         trial.set_user_attr(ENDING, said)
@@ -125,6 +129,20 @@ def _train(search: Search, trial: Trial, count: int) -> None:
         study.tell(trial, state=TrialState.FAIL)
         raise
     say(f"  {said}{_best(study)}")
+
+
+def _trained(
+    search: Search, config: dict[str, Any], defaults: dict[str, Any], watcher: Reporter
+) -> RunDirectory:
+    """The run, trained here; or by another process that was given the same settings."""
+    while True:
+        try:
+            run = train(config, defaults=defaults, build=search.build, watchers=[watcher])
+        except BusyError:
+            time.sleep(PAUSE)
+        else:
+            assert run is not None
+            return run
 
 
 def _best(study: optuna.Study) -> str:

@@ -5,6 +5,7 @@ ends are. Layers, `hidden_dims: {width: ..., depth: ..., growth: ...}`, have the
 width * growth, and so on, depth times; each of the three is a choice or a range of whole numbers.
 """
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,6 +38,11 @@ class Space(NamedTuple):
 
     file: Path
     distributions: dict[str, BaseDistribution]
+
+    @property
+    def options(self) -> set[str]:
+        """The options of train.py that it sets."""
+        return {text.partition("=")[0] for text in self.overrides(self.corners()[0])}
 
     def draw(self, trial: BaseTrial) -> dict[str, Any]:
         """The trial's value of each parameter: those that it has, and new ones."""
@@ -98,7 +104,7 @@ def read_space(file: Path) -> Space:
     if not isinstance(content, dict) or not content:
         raise UserError(f"{file}: the space is empty: give options of train.py, e.g. lr: {HOW}")
     kinds: dict[str, BaseDistribution] = {}
-    for option, given in content.items():
+    for option, given in ((str(key), given) for key, given in content.items()):
         place = f"{file}: {option}"
         if isinstance(given, dict) and LAYERS & set(given):
             if not {"width", "depth"} <= set(given) <= LAYERS:
@@ -119,8 +125,8 @@ def _distribution(place: str, given: Any) -> BaseDistribution:
     if not isinstance(given, dict) or not {"low", "high"} <= set(given) <= RANGE:
         raise UserError(f"{place}: must be {HOW}, got {given!r}")
     ends = given["low"], given["high"]
-    if not all(isinstance(end, int | float) and not isinstance(end, bool) for end in ends):
-        raise UserError(f"{place}: low and high must be numbers, got {given!r}")
+    if not all(type(end) in (int, float) and math.isfinite(end) for end in ends):
+        raise UserError(f"{place}: low and high must be finite numbers, got {given!r}")
     whole = all(isinstance(end, int) for end in ends)
     kind: Callable[..., BaseDistribution] = IntDistribution if whole else FloatDistribution
     try:

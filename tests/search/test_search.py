@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from gen_models.cli import app
 from gen_models.composition import compose_job, instantiate
-from gen_models.errors import DivergedError
+from gen_models.errors import BusyError, DivergedError
 from gen_models.files import write_json
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import run_path
@@ -126,6 +126,25 @@ def test_a_trial_is_told_as_what_it_is(
     assert "val/fid_lenet 200 (3 digits missing); best so far 0, trial 1" in capsys.readouterr().out
 
 
+def test_a_run_that_another_process_trains_is_waited_for(
+    searching: Searching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where two workers draw the same settings out of few."""
+    monkeypatch.setattr(engine, "PAUSE", 0.01)
+    asked: list[float] = []
+
+    def train(config: dict[str, Any], tell: Any) -> float:
+        asked.append(config["lr"])
+        if len(asked) < 4:
+            raise BusyError("another process is at work on this run")
+        return value(config)
+
+    study = searching("busy", train, count=2)
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2
+    assert asked[:4] == [asked[0]] * 4
+    assert len(asked) == 5
+
+
 def test_a_trial_of_another_worker_is_left_to_it(searching: Searching, tmp_path: Path) -> None:
     def stopped(config: dict[str, Any], tell: Any) -> float:
         raise SystemExit
@@ -215,7 +234,21 @@ def test_killed_in_a_trial_it_goes_on_from_its_checkpoint(tmp_path: Path) -> Non
         ("", [], "the space is empty"),
         ("lr: 1", [], "lr: must be a list of values, or {low: ..., high: ...}"),
         ("lr: {low: 1e-2, high: 1e-3}", [], "lr:"),
-        ("lr: {low: a, high: 1e-3}", [], "lr: low and high must be numbers"),
+        ("lr: {low: a, high: 1e-3}", [], "lr: low and high must be finite numbers"),
+        ("lr: {low: 1e-4, high: .inf, log: true}", [], "lr: low and high must be finite numbers"),
+        ("1: [2]", [], "1=2"),
+        ("network: [null, conv]", [], "network=null"),
+        ("lr: [1e-3]", ["lr=1e-4"], "lr: space.yaml searches it: take it out of one"),
+        (
+            "hidden_dims: {width: [8], depth: [1]}",
+            ["hidden_dims=[4]"],
+            "hidden_dims: space.yaml searches it",
+        ),
+        (
+            "lr: [1e-3]",
+            ["~callbacks.validation_distance"],
+            "callbacks.validation_distance: a search judges by it",
+        ),
         ("hidden_dims: {width: [8]}", [], "hidden_dims: layers need width and depth"),
         (
             "hidden_dims: {width: [8], depth: [2], growth: [1, 1.5]}",
