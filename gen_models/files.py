@@ -1,7 +1,9 @@
-"""JSON files, written whole or not at all, and read with errors of one line."""
+"""Files that are written whole or not at all, and JSON that is read with errors of one line."""
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,21 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """A file beside `path` to be written, which then takes its place: whole, or not at all."""
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")  # with the same ending
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write JSON whole or not at all, beside other processes that write the same file."""
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(temporary, path)
+    with replaced(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def other_version(file: Path, which: str = "") -> UserError:

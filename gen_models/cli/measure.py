@@ -16,7 +16,8 @@ def evaluate(
     restarts: Annotated[int, typer.Option(help="Of the inversion of a test image.")] = 8,
     iterations: Annotated[int, typer.Option(help="Of each restart.")] = 250,
     importance_samples: Annotated[
-        int, typer.Option(help="Of the likelihood's bound, an image; studies: 5000.")
+        int,
+        typer.Option(help="Of the likelihood's bound, with binarize=true; studies: 5000."),
     ] = 1000,
     likelihood_images: Annotated[
         int, typer.Option(help="Test images of which it is; studies: 10000.")

@@ -61,11 +61,15 @@ class Run:
         Raises:
             UserError: The file is not one of ours.
         """
-        return read_arrays(self.path / "evaluation.npz")
+        return read_arrays(self.path / "evaluation.npz", f": gen-models evaluate {self.path}")
 
 
-def read_arrays(file: Path) -> dict[str, np.ndarray]:
+def read_arrays(file: Path, remedy: str = "") -> dict[str, np.ndarray]:
     """The arrays of an .npz; empty if it is not there.
+
+    Args:
+        file: It.
+        remedy: The end of the error's line.
 
     Raises:
         UserError: The file is not one of ours.
@@ -76,7 +80,7 @@ def read_arrays(file: Path) -> dict[str, np.ndarray]:
         with np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
     except Exception as error:  # of the file system, NumPy, zipfile or zlib
-        raise UserError(f"{file}: cannot be read ({first_line(error)})") from error
+        raise UserError(f"{file}: cannot be read ({first_line(error)}){remedy}") from error
 
 
 def has_failed(metrics: dict[str, float], prefix: str = "") -> bool:

@@ -21,7 +21,7 @@ from gen_models.evaluation.cost import measure_cost
 from gen_models.evaluation.fit_sampler import fit_sampler
 from gen_models.evaluation.measure import Effort, Evaluation, measure, measure_quick, prefixed
 from gen_models.evaluation.reference import QUICK_SAMPLES, Reference, reference, with_other_eyes
-from gen_models.files import read_json, write_json
+from gen_models.files import read_json, replaced, write_json
 from gen_models.metrics.pixels import as_bytes
 from gen_models.models.interface import Encoder, GenerativeModel, draw_fixed
 from gen_models.models.sampler import WithSampler
@@ -109,14 +109,17 @@ def _evaluate(
     except ValueError as error:  # a feature is not finite
         raise _unmeasurable(directory, error) from error
     say("counting its cost")
-    train = (part[: datamodule.batch_size] for part in datamodule.splits["train"])
-    cost = measure_cost(model, Split(*train), directory.read_status())
+    train = datamodule.splits["train"]
+    size = directory.read_config()["data"]["batch_size"]
+    # repeated where a batch takes validation images too
+    batch = Split(*(part[torch.arange(size) % len(part)] for part in train))
+    cost = measure_cost(model, batch, directory.read_status())
     evaluation = Evaluation(
         evaluation.metrics | bounds | cost,
         evaluation.arrays | {"pictures_samples": as_bytes(draw_fixed(model, 100))},
     )
     arrays = {name: array.numpy() for name, array in evaluation.arrays.items()}
-    np.savez(directory.path / "evaluation.npz", **arrays)  # type: ignore[arg-type]
+    _write_arrays(directory.path / "evaluation.npz", arrays)
     pictures.write_figures(directory)
     if isinstance(model, Encoder):
         pictures.write_projector(directory, model, real.test, real.labels)
@@ -153,9 +156,7 @@ def _real_images(
 ) -> tuple[MNISTDataModule, Reference]:
     """The run's data, and the images that it is measured against."""
     data = directory.read_config()["data"]
-    datamodule = MNISTDataModule(
-        name=data["name"], root=data_root or data["root"], batch_size=data["batch_size"]
-    )
+    datamodule = MNISTDataModule(name=data["name"], root=data_root or data["root"])
     datamodule.prepare_data()
     datamodule.setup()
     real = reference(datamodule.splits, find_classifier(datamodule, say), **options)
@@ -165,6 +166,14 @@ def _real_images(
 def _by_sampler(model: GenerativeModel) -> dict[str, str]:
     """What a record says of the way in which new images were drawn."""
     return {"sampler": model.name} if isinstance(model, WithSampler) else {}
+
+
+def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    try:
+        with replaced(path) as temporary:
+            np.savez(temporary, **arrays)  # type: ignore[arg-type]
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def _add(directory: RunDirectory, metrics: dict[str, float]) -> None:

@@ -70,7 +70,7 @@ class Effort:
             if there are fewer; metric "likelihood/images". 10,000 for studies.
 
     Raises:
-        ValueError: One is not a whole number of at least 1, or is too large; the message names it.
+        ValueError: One is not a whole number, or too small or too large; the message names it.
     """
 
     restarts: int = RESTARTS
@@ -81,7 +81,8 @@ class Effort:
     def __post_init__(self) -> None:
         """Check the ranges."""
         for option in fields(self):
-            check_whole(option.name, getattr(self, option.name), 1)
+            least = 2 if option.name == "likelihood_images" else 1  # its interval needs two
+            check_whole(option.name, getattr(self, option.name), least)
         check_number("restarts", self.restarts, 1, CANDIDATES // CLASSES, open_low=False)
 
 

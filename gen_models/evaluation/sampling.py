@@ -13,6 +13,7 @@ from torch import Tensor
 from gen_models import figures
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
+from gen_models.files import replaced
 from gen_models.metrics.pixels import as_bytes
 from gen_models.models.interface import (
     Encoder,
@@ -69,16 +70,16 @@ def write_images(images: Tensor, path: Path, *, in_turn: bool = False) -> None:
         in_turn: They show the digits 0 to 9 in turn: the grid has a row for each.
     """
     pixels = as_bytes(images).numpy()
-    with _writing(path):
+    with _writing(path) as temporary:
         if path.suffix == ".npy":
-            np.save(path, pixels)
+            np.save(temporary, pixels)
         else:
             grid = (
                 _rows_by_digit(pixels)
                 if in_turn
                 else figures.tile(pixels, ceil(len(pixels) ** 0.5))
             )
-            Image.fromarray(grid.repeat(ZOOM, 0).repeat(ZOOM, 1)).save(path)
+            Image.fromarray(grid.repeat(ZOOM, 0).repeat(ZOOM, 1)).save(temporary)
 
 
 def _rows_by_digit(pixels: np.ndarray) -> np.ndarray:
@@ -102,14 +103,16 @@ def write_pairs(
     made = as_bytes(reconstruct(model, images.float() / 255, labels)).numpy()
     pairs = figures.tile_pairs(images.squeeze(1).numpy(), made, min(len(images), 20))
     figure = figures.picture(pairs, title="test images above, their reconstructions below")
-    with _writing(path):
-        figures.save(figure, path)
+    with _writing(path) as temporary:
+        figures.save(figure, temporary)
     return len(images)
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def _writing(path: Path) -> Iterator[Path]:
     try:
-        yield
-    except OSError as error:
-        raise UserError(f"--output {path}: cannot be written ({error.strerror})") from error
+        with replaced(path) as temporary:
+            yield temporary
+    except OSError as error:  # NumPy's has no strerror
+        reason = error.strerror or error
+        raise UserError(f"--output {path}: cannot be written ({reason})") from error

@@ -1,7 +1,6 @@
 """From one or two runs to one HTML file that needs no network."""
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
 from gen_models.explorer.content import Run, page_content
+from gen_models.files import replaced
 from gen_models.metrics.classifier import Classifier, classifier_path, load_classifier
 from gen_models.models.interface import Encoder, is_conditional
 from gen_models.runs.directory import RunDirectory
@@ -99,7 +99,13 @@ def _read_runs(paths: Sequence[Path]) -> list[Run]:
             f"({runs[-1].path}): a page is of one"
         )
     if len(runs) == 2 and runs[0].title == runs[1].title:
-        return [run._replace(title=f"{run.title}, {run.path.resolve().name}") for run in runs]
+        names = [run.path.resolve().name for run in runs]
+        if names[0] == names[1]:
+            names = [str(run.path) for run in runs]
+        return [
+            run._replace(title=f"{run.title}, {name}")
+            for run, name in zip(runs, names, strict=True)
+        ]
     return runs
 
 
@@ -150,9 +156,8 @@ def _render(content: dict[str, Any], facts: dict[str, Any]) -> str:
 
 
 def _write(text: str, output: Path) -> None:
-    temporary = output.with_suffix(".tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, output)
+        with replaced(output) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"--output {output}: cannot be written ({error.strerror})") from error

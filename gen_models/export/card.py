@@ -3,7 +3,6 @@
 YAML between two lines of ---: license, tags, datasets, metrics, model-index.
 """
 
-import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +12,9 @@ import yaml
 from torch import nn
 
 from gen_models.comparison.metrics import BOUNDS, QUICK, metric
+from gen_models.errors import UserError
 from gen_models.evaluation.measure import INVERTED
+from gen_models.explorer.directions import Prior, prior_of
 from gen_models.export.programs import Exported
 from gen_models.files import read_json
 from gen_models.models.interface import GenerativeModel
@@ -157,10 +158,12 @@ def _settings(config: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in identity(config).items() if value not in (None, -1)}
 
 
-def _prior(model: GenerativeModel) -> str:
-    """How z is drawn, in the words of the model: "z ~ U(-1, 1), (n, latent_dim)"."""
-    said = (inspect.getdoc(type(model).prior) or "").partition("\n")[0]
-    return said.partition(";")[0].removeprefix("Draw ").rstrip(".") or "as its class draws them"
+def _prior(model: GenerativeModel) -> Prior | None:
+    """How z is drawn; None if by something that no file of the export holds."""
+    try:
+        return prior_of(model)
+    except UserError:
+        return None
 
 
 def _network(model: GenerativeModel) -> nn.Module:

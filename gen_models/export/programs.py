@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gen_models.errors import UserError, first_line
 from gen_models.metrics.classifier import CLASSES, Classifier
-from gen_models.models.interface import Encoder, GenerativeModel
+from gen_models.models.interface import Encoder, GenerativeModel, is_conditional
 from gen_models.seeding import generator
 
 CHECKED = 64  # inputs that are compared
@@ -78,7 +78,7 @@ def parts_of(model: GenerativeModel, classifier: Classifier | None) -> list[Part
     parts = [Part(name, _Method(model, "decode"), {"z": z}, ("images",))]
     if isinstance(model, Encoder):
         inputs = {"images": images}
-        if _needs_labels(model, images):
+        if is_conditional(model):
             inputs["labels"] = torch.arange(CHECKED) % CLASSES
         parts.append(Part("encoder", _Method(model, "encode"), inputs, ("mean", "logvar")))
     if classifier is not None:
@@ -140,15 +140,6 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(logging.NOTSET)
-
-
-def _needs_labels(model: Encoder, images: Tensor) -> bool:
-    """Whether the model is conditional: it says so when it gets none."""
-    try:
-        model.encode(images)
-    except UserError:
-        return True
-    return False
 
 
 @torch.enable_grad()

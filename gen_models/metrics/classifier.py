@@ -8,7 +8,6 @@ them compares with a published one.
 
 import copy
 import hashlib
-import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from torch import Tensor, nn
 
 from gen_models.data.datasets import Split
 from gen_models.errors import UserError
-from gen_models.files import read_json, write_json
+from gen_models.files import read_json, replaced, write_json
 from gen_models.seeding import derive_seed, generator
 
 WEIGHTS = Path(__file__).parent / "weights"  # those that come with the package
@@ -219,9 +218,8 @@ def save_classifier(classifier: Classifier, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     record = classifier.record | {"sha256": hashlib.sha256(content).hexdigest()}
     write_json(path.with_suffix(".json"), record)  # first: who finds the weights needs it
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path.with_suffix(".safetensors"))
+    with replaced(path.with_suffix(".safetensors")) as temporary:
+        temporary.write_bytes(content)
 
 
 def load_classifier(path: Path) -> Classifier:

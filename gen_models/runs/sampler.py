@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from gen_models.errors import UserError, first_line
+from gen_models.files import replaced
 from gen_models.runs.directory import RunDirectory
 
 TENSORS = ("weights", "means", "factors")
@@ -40,13 +40,18 @@ def write_sampler(run: RunDirectory, tensors: dict[str, Any], record: dict[str, 
         run: A finished run.
         tensors: "weights", "means" and "factors", as `WithSampler` takes them.
         record: "name", and how it was fitted.
+
+    Raises:
+        UserError: It cannot be written.
     """
     from safetensors.torch import save
 
     record = record | {"weights_sha256": hash_file(run.weights)}
-    temporary = run.sampler.with_suffix(".tmp")
-    temporary.write_bytes(save(tensors, {RECORD: json.dumps(record)}))
-    os.replace(temporary, run.sampler)
+    try:
+        with replaced(run.sampler) as temporary:
+            temporary.write_bytes(save(tensors, {RECORD: json.dumps(record)}))
+    except OSError as error:
+        raise UserError(f"{run.sampler}: cannot be written ({error.strerror})") from error
 
 
 def read_sampler(run: RunDirectory, latent_dim: int) -> tuple[str, dict[str, Any]]:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 
 from gen_models.errors import UserError, first_line
-from gen_models.files import read_json, write_json
+from gen_models.files import read_json, replaced, write_json
 from gen_models.models.interface import Encoder, GenerativeModel
 from gen_models.models.sampler import WithSampler
 from gen_models.runs.checkpoints import BEST
@@ -31,9 +31,8 @@ OLD_MODULES = {"gen_models.gan": "gen_models.models.gan", "gen_models.vae": "gen
 def save_model(run: RunDirectory, model: pl.LightningModule) -> None:
     """Keep the weights and what is needed to rebuild the model around them."""
     weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
-    temporary = run.weights.with_suffix(".tmp")
-    temporary.write_bytes(to_bytes(weights))
-    os.replace(temporary, run.weights)
+    with replaced(run.weights) as temporary:
+        temporary.write_bytes(to_bytes(weights))
     name = f"{type(model).__module__}.{type(model).__qualname__}"
     write_json(run.model, {"class": name, "arguments": dict(model.hparams)})
 

@@ -7,7 +7,6 @@ pictures.npz  new and recreated digits of a few runs, uint8 (n, 28, 28)
 
 import csv
 import math
-import os
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -19,6 +18,7 @@ import numpy as np
 from gen_models.comparison.collect import FINISHED, Run, has_failed, read_arrays, read_run
 from gen_models.comparison.metrics import FID, order
 from gen_models.errors import UserError, first_line
+from gen_models.files import replaced
 from gen_models.study.definition import Study
 from gen_models.study.plan import PlannedRun
 
@@ -171,21 +171,19 @@ def write_table(table: Table, folder: Path) -> None:
     keys = sorted({key for row in table.rows for key in row.metrics}, key=order)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f".{RUNS}.tmp"
-        with temporary.open("w", newline="") as file:
+        for name, arrays in ((IMAGES, table.images), (PICTURES, table.pictures)):
+            with replaced(folder / name) as temporary:
+                np.savez_compressed(temporary, **dict(sorted(arrays.items())))  # type: ignore[arg-type]
+        # last: a row that is there has all of its arrays
+        with replaced(folder / RUNS) as temporary, temporary.open("w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow([*MADE, *keys])
             for row in table.rows:
                 numbers = (_number(row.metrics.get(key)) for key in keys)
                 writer.writerow([*(row.made[key] for key in MADE), *numbers])
-        for name, arrays in ((IMAGES, table.images), (PICTURES, table.pictures)):
-            archive = folder / f".tmp-{name}"
-            np.savez_compressed(archive, **dict(sorted(arrays.items())))  # type: ignore[arg-type]
-            os.replace(archive, folder / name)
-        os.replace(temporary, folder / RUNS)  # last: a row that is there has all of its arrays
     except OSError as error:
         raise UserError(
-            f"{folder}: cannot be written ({error.strerror}): choose another --output"
+            f"{folder}: cannot be written ({error.strerror or error}): choose another --output"
         ) from error
 
 

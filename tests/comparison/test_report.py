@@ -272,4 +272,5 @@ def test_errors_of_the_output_are_one_line(tmp_path: Path) -> None:
     code, text = call("compare", run.path, "--output", tmp_path / "out")
     assert code == 1
     assert "evaluation.npz: cannot be read" in text
+    assert f": gen-models evaluate {run.path}" in text
     assert text.splitlines()[-1].startswith(str(run.path))

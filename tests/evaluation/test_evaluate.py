@@ -167,6 +167,36 @@ def test_the_effort_is_chosen_and_recorded(trained: Trained) -> None:
         assert arrays["iwae"].mean() == pytest.approx(-metrics["likelihood/iwae"])
 
 
+def test_an_evaluation_that_cannot_be_written_leaves_the_earlier_one(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained("model=gan")
+    options = ["--restarts", 1, "--iterations", 2]
+    assert call("evaluate", run.path, *options)[0] == 0
+    file = run.path / "evaluation.npz"
+    before, status = file.read_bytes(), run.read_status()
+
+    def fill_the_disk(path: Path, **arrays: np.ndarray) -> None:
+        Path(path).write_bytes(b"a half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", fill_the_disk)
+    code, text = call("evaluate", run.path, *options)
+    assert code == 1
+    assert text.endswith(f"{file}: cannot be written (No space left on device)\n")
+    assert file.read_bytes() == before
+    assert run.read_status() == status
+    assert not list(run.path.glob(".tmp*"))
+
+
+def test_a_batch_that_takes_validation_images_too_is_measured(trained: Trained) -> None:
+    """It is larger than the training images that a run is measured against."""
+    run = trained("model=gan", "data.train_on_validation=true", "data.batch_size=1400", batches=1.0)
+    code, text = call("evaluate", run.path, "--restarts", 1, "--iterations", 2)
+    assert code == 0, text
+    assert read_metrics(run)["cost/step_flops"] > 0
+
+
 def test_a_likelihood_needs_binarised_training(trained: Trained, real: Reference) -> None:
     model = load_model(trained("model=vae", "model.binarize=true").path)
     metrics = measure(model, real, effort=LITTLE).metrics
@@ -267,6 +297,7 @@ def test_a_classifier_is_made_on_demand(tmp_path: Path, monkeypatch: pytest.Monk
         (["evaluate", "x", "--restarts", "0"], "--restarts must be a whole number of at least 1"),
         (["evaluate", "x", "--restarts", "1001"], "--restarts must be a number in [1, 1000], got"),
         (["evaluate", "x", "--importance-samples", "-1"], "--importance-samples must be a whole"),
+        (["evaluate", "x", "--likelihood-images", "1"], "must be a whole number of at least 2"),
     ],
 )
 def test_errors_are_one_line(arguments: list[str], says: str, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ import base64
 import io
 import json
 import math
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,17 @@ def test_what_cannot_be_shown_is_refused_in_one_line(
     for bad in ("page.txt", "nowhere/page.html"):
         with pytest.raises(UserError, match=r"must end in .html|there is no folder"):
             explore([vae], tmp_path / bad, say=lambda line: None)
+
+
+def test_runs_of_one_name_are_told_apart(runs: dict[str, Path], tmp_path: Path) -> None:
+    """As the same command before and after a change of the code."""
+    twins = [tmp_path / folder / runs["vae"].name for folder in ("before", "after")]
+    for twin in twins:
+        shutil.copytree(runs["vae"], twin)
+    output = tmp_path / "page.html"
+    explore(twins, output, say=lambda line: None)
+    (heading,) = re.findall("<h1>(.*?)</h1>", output.read_text(), re.DOTALL)
+    assert all(str(twin) in heading for twin in twins)
 
 
 class Unknown(GAN):

@@ -19,6 +19,7 @@ from gen_models.export import programs
 from gen_models.export.card import DATA
 from gen_models.metrics.classifier import classifier_path, load_classifier
 from gen_models.models.gan import GAN
+from gen_models.models.networks import LinearVAE
 from gen_models.models.vae import VAE
 from gen_models.runs import load_model
 from gen_models.runs.directory import RunDirectory
@@ -131,10 +132,47 @@ def test_hubs_read_the_card(tmp_path: Path) -> None:
     assert {result.dataset_type for result in results.values()} == {"digits"}
     assert "| 12.25 | 300 | real images 0.20, PCA Gaussian 59.40 |" in card.text
     assert "CC BY 4.0" in card.text
-    assert "z ~ N(0, I)" in card.text
+    assert "`z` ~ N(0, I), (n, 4)." in card.text
     assert "60 s and 429 batches on cpu, 1 thread" in card.text
     record = json.loads((folder / "export.json").read_text())
     assert [entry["file"] for entry in record["files"]][0] == "decoder.pt2"
+
+
+@pytest.mark.parametrize(
+    ("model", "says", "silent"),
+    [
+        (
+            VAE(latent_dim=4, conditional=True),
+            ["z` ~ N(0, I), (n, 4), followed by the digit", "`labels` are the digits"],
+            ".prior(n)",
+        ),
+        (
+            GAN(latent_dim=5, generator_dims=(16,), conditional=True),
+            ["~ U(-1, 1), (n, 5), "],
+            "mean",
+        ),
+        (
+            VAE(latent_dim=4, prior="vamp", vamp_components=3),
+            [".prior(n)` draws from it"],
+            "N(0, I)",
+        ),
+    ],
+)
+def test_the_card_says_how_z_is_drawn(
+    model: GAN | VAE, says: list[str], silent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model's z that ends with the digit; one whose prior was learnt, and stands in no file."""
+    if isinstance(model, VAE) and isinstance(model.network, LinearVAE):
+        model.network.get_parameter("enc1.weight").data *= 20  # as apart as after a training
+    monkeypatch.setitem(MODELS, "vae", model)
+    run = saved(tmp_path / "runs", "vae")
+    folder = tmp_path / "export"
+    code, text = call(run.path, "--format", "torch", "--output", folder)
+    assert code == 0, text
+    card = (folder / "README.md").read_text()
+    for words in says:
+        assert words in card
+    assert silent not in card.partition("## Data")[0]
 
 
 def test_a_run_that_was_not_measured_says_so(tmp_path: Path) -> None:
