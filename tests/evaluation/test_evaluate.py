@@ -194,7 +194,7 @@ def test_a_batch_that_takes_validation_images_too_is_measured(trained: Trained) 
     run = trained("model=gan", "data.train_on_validation=true", "data.batch_size=1400", batches=1.0)
     code, text = call("evaluate", run.path, "--restarts", 1, "--iterations", 2)
     assert code == 0, text
-    assert read_metrics(run)["cost/step_flops"] > 0
+    assert read_metrics(run)["cost/flops_per_step"] > 0
 
 
 def test_a_likelihood_needs_binarised_training(trained: Trained, real: Reference) -> None:
