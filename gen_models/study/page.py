@@ -37,6 +37,7 @@ class ArmRow(NamedTuple):
     dots: Markup  # every run, tiny
     failed: str
     recreated: list[str]  # median by encoder, by inversion
+    precision: str  # of the training
 
 
 class Told(NamedTuple):
@@ -123,7 +124,7 @@ def _awaited(study: Study, arms: Sequence[str], sides: Sequence[Side]) -> str:
     awaited = [study.arms[arm].label for arm in arms if arm not in there]
     if not awaited:
         return ""
-    return f"Interim: too few runs of {', '.join(awaited)}, so the rest is of the others alone."
+    return f"Interim: too few runs of {'; '.join(awaited)}, so the rest is of the others alone."
 
 
 def _new(evidence: Evidence, sides: Sequence[Side]) -> str:
@@ -184,7 +185,8 @@ def _rows(evidence: Evidence, sides: Sequence[Side]) -> list[ArmRow]:
             recreated.append(words.median(found[0], key) if found else "-")
         drawn = _dots(side.sound, values[side.arm], most, evidence.color(side.arm))
         failed = f"{len(side.failed)} of {len(side.seeds)}"
-        rows.append(ArmRow(side, words.median(side, FID), drawn, failed, recreated))
+        precision = evidence.rows(side.arm)[0].made["training_precision"]
+        rows.append(ArmRow(side, words.median(side, FID), drawn, failed, recreated, precision))
     return rows
 
 

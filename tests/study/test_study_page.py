@@ -287,7 +287,8 @@ def test_arms_without_runs_are_said_first(tmp_path: Path) -> None:
     rows = [row for row in table.rows if not row.made["arm"].startswith("gan_final")]
     write_page(study, Table(rows, table.images, {}), tmp_path)
     text = (tmp_path / "study.md").read_text()
-    interim = "Interim: too few runs of GAN final, so the rest is of the others alone."
+    lacking = "GAN final; GAN final, epoch 30; GAN final, epoch 30, float32"
+    interim = f"Interim: too few runs of {lacking}, so the rest is of the others alone."
     assert text.index(interim) < text.index("Recreating given images")
     assert "nearest to real ones" not in text
 
@@ -311,6 +312,9 @@ def test_a_bar_in_a_label_makes_no_column(tmp_path: Path) -> None:
     cells = [len(re.findall(r"(?<!\\)\|", line)) for line in lines]
     for above, below in itertools.pairwise(cells):
         assert above == below or not (above and below)
+    rows = itertools.groupby(lines, lambda line: line.startswith("|"))
+    tables = [len(list(group)) for row, group in rows if row]
+    assert min(tables) > 2  # a head, its line, rows: no row is torn off
 
 
 def test_no_figure_leaves_its_range(made: Path) -> None:
