@@ -64,8 +64,9 @@ class InMemoryLoader:
 
     def __len__(self) -> int:
         """Batches an epoch."""
-        n = len(self.images)
-        return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
+        full, rest = divmod(len(self.images), self.batch_size)
+        # A rest that would leave a process without an image is part of the batch before it.
+        return full if self.drop_last or rest < self.world_size else full + 1
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the permutation of the next iteration."""
@@ -85,8 +86,10 @@ class InMemoryLoader:
         order = self._order()
         for index in range(start, len(self)):
             self.position = index + 1
-            begin = index * self.batch_size
-            chosen = slice(begin + self.rank, begin + self.batch_size, self.world_size)
+            begin, end = index * self.batch_size, (index + 1) * self.batch_size
+            if index == len(self) - 1 and not self.drop_last:
+                end = len(self.images)
+            chosen = slice(begin + self.rank, end, self.world_size)
             rows = chosen if order is None else order[chosen]
             images = self.images[rows].to(torch.float32).div_(255)
             yield Batch(images, None if self.labels is None else self.labels[rows])

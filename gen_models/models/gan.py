@@ -41,6 +41,8 @@ class GAN(pl.LightningModule):
         generator_dims: Of "mlp": hidden widths of the generator, input to output.
         discriminator_dims: Hidden widths of the discriminator; None mirrors `generator_dims`.
         activation: Hidden layers of both networks; a key of `layers.ACTIVATIONS`.
+        init: First weights of "mlp": "torch" or "he" (`layers.linear_layers`); with torch's, G's
+            first images hardly depend on z, and D is soon sure of every one of them.
         dropout: Share of the discriminator's hidden units dropped, [0, 0.95]; with "conv", of the
             inputs of its last layer.
         spectral_norm: Spectral normalisation of the discriminator (Miyato et al. 2018).
@@ -59,6 +61,7 @@ class GAN(pl.LightningModule):
         d_steps: Each batch is one update of D; G is updated every `d_steps`-th batch.
         label_smoothing: Real images have the target 1 - label_smoothing, in the loss
             "nonsaturating".
+        fresh_noise: G's update draws images of its own, not those that D has just seen.
         ema_decay: Samples come from an exponential moving average of G's weights with this decay
             per update of G; 0 turns it off.
 
@@ -75,6 +78,7 @@ class GAN(pl.LightningModule):
         generator_dims: Sequence[int] | None = (256, 512, 1024),
         discriminator_dims: Sequence[int] | None = None,
         activation: str = "leaky_relu",
+        init: str = "torch",
         dropout: float = 0.3,
         spectral_norm: bool = False,
         conditional: bool = False,
@@ -89,6 +93,7 @@ class GAN(pl.LightningModule):
         betas: Sequence[float] = (0.5, 0.999),
         d_steps: int = 1,
         label_smoothing: float = 0.0,
+        fresh_noise: bool = False,
         ema_decay: float = 0.0,
     ) -> None:
         super().__init__()
@@ -98,7 +103,7 @@ class GAN(pl.LightningModule):
         self.conditional = conditional
         self.noise_dim = check_whole("latent_dim", latent_dim, 1)
         self.latent_dim = latent_dim + classes
-        networks.check_network(network, width)
+        networks.check_network(network, width, init)
         generator_dims, discriminator_dims = networks.check_mirrored(
             ("generator_dims", "discriminator_dims"), network, generator_dims, discriminator_dims
         )
@@ -123,6 +128,7 @@ class GAN(pl.LightningModule):
         )
         if label_smoothing > 0 and loss != "nonsaturating":
             raise ValueError(f"label_smoothing must be 0 with loss={loss}, got {label_smoothing}")
+        self.fresh_noise = check_bool("fresh_noise", fresh_noise)
         self.ema_decay = check_number("ema_decay", ema_decay, 0.0, 0.99999, open_low=False)
 
         if network == "conv":
@@ -132,10 +138,11 @@ class GAN(pl.LightningModule):
                 spectral=spectral_norm,
             )  # fmt: skip
         else:
-            body = mlp([self.latent_dim, *generator_dims, PIXELS], activation=activation)
+            widths = [self.latent_dim, *generator_dims, PIXELS]
+            body = mlp(widths, activation=activation, init=init)
             self.discriminator = networks.mlp_discriminator(
                 discriminator_dims, activation=activation, classes=classes, dropout=dropout,
-                spectral=spectral_norm,
+                spectral=spectral_norm, init=init,
             )  # fmt: skip
         self.generator = nn.Sequential(*body, nn.Tanh())
         self.generator_ema = (
@@ -174,13 +181,10 @@ class GAN(pl.LightningModule):
         """One update of D and, every `d_steps`-th batch, one of G; returns what is logged."""
         optimizer_g, optimizer_d = cast(list[LightningOptimizer], self.optimizers())
         update_g = (self.global_step + 1) % self.d_steps == 0
-        world, rank = self.trainer.world_size, self.global_rank
         real = 2 * batch.images.flatten(1) - 1  # (b, 784) in [-1, 1], as G's tanh
         columns = self._label_columns(batch, real)
-        with torch.set_grad_enabled(update_g):
-            noise = 2 * torch.rand(len(real) * world, self.noise_dim, device=self.device) - 1
-            z = torch.cat([noise[rank::world], columns], 1)  # one stream for all ranks
-            fake = torch.cat([self.generator(z), columns], 1)  # (b, 784)
+        with torch.set_grad_enabled(update_g and not self.fresh_noise):
+            fake = self._generate(columns)
         real = torch.cat([real, columns], 1)
 
         both = torch.cat([real, fake.detach()])
@@ -201,7 +205,9 @@ class GAN(pl.LightningModule):
         logged["d_fake"] = fake_logits.detach().sigmoid().mean()
         if update_g:
             self.discriminator.requires_grad_(False)  # spares D's weight gradients
-            g_loss = self._generator_loss(real, fake)
+            g_loss = self._generator_loss(
+                real, self._generate(columns) if self.fresh_noise else fake
+            )
             self.discriminator.requires_grad_(True)
             optimizer_g.zero_grad()
             self.manual_backward(g_loss)
@@ -230,6 +236,13 @@ class GAN(pl.LightningModule):
     def _label_columns(self, batch: Batch, like: Tensor) -> Tensor:
         """The labels of a batch as columns, (b, 10), or (b, 0) of a model without."""
         return networks.one_hot(labels_of(batch), like) if self.conditional else like[:, :0]
+
+    def _generate(self, columns: Tensor) -> Tensor:
+        """Images of new noise and the columns of their labels: (b, 784 + c) in [-1, 1]."""
+        world, rank = self.trainer.world_size, self.global_rank
+        noise = 2 * torch.rand(len(columns) * world, self.noise_dim, device=self.device) - 1
+        z = torch.cat([noise[rank::world], columns], 1)  # one stream for all ranks
+        return torch.cat([self.generator(z), columns], 1)
 
     def _penalties(self, real: Tensor, fake: Tensor) -> dict[str, tuple[float, Tensor]]:
         """D's gradient penalties by name: their weights, and means over the batch, in float32."""

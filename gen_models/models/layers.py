@@ -13,10 +13,12 @@ from gen_models.checks import check_choice
 from gen_models.data.loader import IMAGE_SIZE
 
 PIXELS = IMAGE_SIZE * IMAGE_SIZE
+SLOPE = 0.2  # of leaky ReLU below 0
+INITS = ("torch", "he")
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
-    "leaky_relu": partial(F.leaky_relu, negative_slope=0.2),
+    "leaky_relu": partial(F.leaky_relu, negative_slope=SLOPE),
     "elu": F.elu,
     "gelu": F.gelu,
     "silu": F.silu,
@@ -49,21 +51,21 @@ class Activation(nn.Module):
 class Dropout(nn.Module):
     """Sets a share of the units to 0 while training, and scales the others up (Hinton et al. 2012).
 
-    A unit takes one byte of a 64-bit draw where torch's own dropout takes a draw of 32 bits and a
-    branch, which costs a processor ten times as much. So the share is a multiple of 1/256, and the
+    A unit takes 16 bits of a 64-bit draw where torch's own dropout takes a draw of 32 bits and a
+    branch, which costs a processor twice as much. So the share is a multiple of 1/65536, and the
     scale is the exact one of that share.
 
     Masks are a function of the global generator's state. Processes that train together, each on
     every n-th image of a batch, draw the whole batch's mask and take their rows of it.
 
     Args:
-        share: Wanted share of units, [0, 1); `share` holds the nearest that a byte can say.
+        share: Share of units, [0, 1); the attribute `share` is the nearest multiple of 1/65536.
     """
 
     def __init__(self, share: float) -> None:
         super().__init__()
-        self.dropped = round(256 * share)  # of the 256 values of a byte
-        self.share = self.dropped / 256
+        self.dropped = round(65536 * share)  # of the 65536 values of 16 bits
+        self.share = self.dropped / 65536
 
     def forward(self, x: Tensor) -> Tensor:
         """Drop units of x, (n, width)."""
@@ -71,28 +73,44 @@ class Dropout(nn.Module):
             return x
         rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         n, width = len(x) * world, x.shape[1]
-        draws = torch.empty(-(-n * width // 8), dtype=torch.int64, device=x.device)
-        units = draws.random_(-(2**63), None).view(torch.uint8)[: n * width].view(n, width)
-        # 1 where the byte is at least `dropped`, else 0: arithmetic is faster than comparisons
-        mask = units[rank::world].to(x.dtype).sub_(self.dropped - 1).clamp_(0, 1)
-        return x * mask / (1 - self.share)
+        draws = torch.empty(-(-n * width // 4), dtype=torch.int64, device=x.device)
+        units = draws.random_(-(2**63), None).view(torch.int16)[: n * width].view(n, width)
+        kept = units[rank::world] >= self.dropped - 32768  # int16 begins at -32768
+        return x * kept.to(x.dtype).div_(1 - self.share)
 
     def extra_repr(self) -> str:
         """The share, shown when the network is printed."""
         return f"{self.share:g}"
 
 
-def linear_layers(dims: Sequence[int]) -> list[nn.Linear]:
-    """The linear layers of a perceptron of widths `dims`, input to output."""
-    return [nn.Linear(width_in, width_out) for width_in, width_out in pairwise(dims)]
+def linear_layers(dims: Sequence[int], *, activation: str, init: str = "torch") -> list[nn.Linear]:
+    """The linear layers of a perceptron of widths `dims`, input to output.
+
+    Args:
+        dims: Widths.
+        activation: Of the hidden layers; a key of `ACTIVATIONS`.
+        init: First weights. "torch": those of `nn.Linear`, whose variance 1 / (3 fan_in) shrinks
+            the signal in every layer. "he": N(0, 2 / ((1 + slope^2) fan_in)) with biases of 0
+            (He et al. 2015, "Delving Deep into Rectifiers", section 2.2), which keeps it; the slope
+            is that of leaky ReLU, 0 for any other activation.
+    """
+    layers = [nn.Linear(width_in, width_out) for width_in, width_out in pairwise(dims)]
+    if init == "he":
+        slope = SLOPE if activation == "leaky_relu" else 0.0
+        for layer in layers:
+            nn.init.kaiming_normal_(layer.weight, a=slope, nonlinearity="leaky_relu")
+            nn.init.zeros_(layer.bias)
+    return layers
 
 
-def mlp(dims: Sequence[int], *, activation: str, dropout: float = 0.0) -> nn.Sequential:
+def mlp(
+    dims: Sequence[int], *, activation: str, dropout: float = 0.0, init: str = "torch"
+) -> nn.Sequential:
     """Linear layers of widths `dims`, input to output; activation and dropout after hidden ones.
 
-    Maps (n, dims[0]) to (n, dims[-1]).
+    Maps (n, dims[0]) to (n, dims[-1]). `init`: see `linear_layers`.
     """
-    *hidden, output = linear_layers(dims)
+    *hidden, output = linear_layers(dims, activation=activation, init=init)
     layers: list[nn.Module] = []
     for layer in hidden:
         layers += [layer, Activation(activation)]

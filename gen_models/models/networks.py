@@ -19,6 +19,7 @@ from gen_models.checks import check_choice, check_dims, check_whole
 from gen_models.data.loader import IMAGE_SIZE
 from gen_models.models.layers import (
     ACTIVATIONS,
+    INITS,
     PIXELS,
     Activation,
     Dropout,
@@ -33,11 +34,15 @@ DENSE = 16  # units of the linear layer between, for each channel of `width`
 SMALL = IMAGE_SIZE // 4  # side of the smallest feature map
 
 
-def check_network(network: str, width: int) -> None:
-    """Raise ValueError unless both are of a network that there is."""
+def check_network(network: str, width: int, init: str) -> None:
+    """Raise ValueError unless all are of a network that there is."""
     check_choice("network", network, NETWORKS)
     if check_whole("width", width, 1) % GROUPS:
         raise ValueError(f"width must be a multiple of {GROUPS}, got {width}")
+    if check_choice("init", init, INITS) != "torch" and network == "conv":
+        raise ValueError(
+            f"init must be torch with network=conv, got {init}: only mlp takes another"
+        )
 
 
 def check_mirrored(
@@ -128,10 +133,16 @@ def conv_up(inputs: int, *, width: int, activation: str) -> nn.Sequential:
 
 
 def mlp_discriminator(
-    dims: Sequence[int], *, activation: str, dropout: float, classes: int = 0, spectral: bool
+    dims: Sequence[int],
+    *,
+    activation: str,
+    dropout: float,
+    classes: int = 0,
+    spectral: bool,
+    init: str = "torch",
 ) -> nn.Sequential:
     """A perceptron of hidden widths `dims` from (n, 784 + classes) to a logit, (n, 1)."""
-    network = mlp([PIXELS + classes, *dims, 1], activation=activation, dropout=dropout)
+    network = mlp([PIXELS + classes, *dims, 1], activation=activation, dropout=dropout, init=init)
     if spectral:
         for layer in network:
             if isinstance(layer, nn.Linear):
@@ -152,12 +163,14 @@ class LinearVAE(nn.Module):
         decoder_dims: Sequence[int],
         activation: str,
         classes: int = 0,
+        init: str = "torch",
     ) -> None:
         super().__init__()
         encoder_widths = [PIXELS + classes, *encoder_dims, 2 * latent_dim]  # mean, log-variance
         decoder_widths = [latent_dim + classes, *decoder_dims, PIXELS]
         for name, widths in (("enc", encoder_widths), ("dec", decoder_widths)):
-            for i, layer in enumerate(linear_layers(widths), start=1):
+            layers = linear_layers(widths, activation=activation, init=init)
+            for i, layer in enumerate(layers, start=1):
                 self.add_module(f"{name}{i}", layer)
         self.depths = {"enc": len(encoder_dims) + 1, "dec": len(decoder_dims) + 1}
         self.activation = ACTIVATIONS[activation]

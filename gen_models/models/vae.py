@@ -45,6 +45,7 @@ class VAE(pl.LightningModule):
         encoder_dims: Of "mlp": hidden widths of the encoder, input to output.
         decoder_dims: Hidden widths of the decoder; None mirrors `encoder_dims`.
         activation: Hidden layers of both networks; a key of `layers.ACTIVATIONS`.
+        init: First weights of "mlp": "torch" or "he" (`layers.linear_layers`).
         conditional: Both networks are given the label: images of a wanted digit can be drawn.
         likelihood: Of the pixels; one of `losses.VAE_LIKELIHOODS`.
         prior: "standard", N(0, I), or "vamp" (`pseudo_inputs.py`), whose KL is by the sample.
@@ -76,6 +77,7 @@ class VAE(pl.LightningModule):
         encoder_dims: Sequence[int] | None = (256,),
         decoder_dims: Sequence[int] | None = None,
         activation: str = "relu",
+        init: str = "torch",
         conditional: bool = False,
         likelihood: str = "bernoulli",
         prior: str = "standard",
@@ -96,7 +98,7 @@ class VAE(pl.LightningModule):
         self.conditional = conditional
         self.noise_dim = check_whole("latent_dim", latent_dim, 1)
         self.latent_dim = latent_dim + classes
-        networks.check_network(network, width)
+        networks.check_network(network, width, init)
         encoder_dims, decoder_dims = networks.check_mirrored(
             ("encoder_dims", "decoder_dims"), network, encoder_dims, decoder_dims
         )
@@ -129,7 +131,7 @@ class VAE(pl.LightningModule):
             self.network = networks.ConvVAE(latent_dim, width, activation, classes)
         else:
             self.network = networks.LinearVAE(
-                latent_dim, encoder_dims, decoder_dims, activation, classes
+                latent_dim, encoder_dims, decoder_dims, activation, classes, init
             )
         self.pixel_logvar: nn.Parameter | None = None  # of "gaussian", one for all pixels
         if likelihood == "gaussian":

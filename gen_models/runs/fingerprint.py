@@ -1,14 +1,17 @@
 """Hashes of code that tell whether figures were made by the same code.
 
-What cannot change a figure is left out: layout, comments, docstrings, annotations, imports, the
-words of an error or a message.
+What cannot change a figure is left out: comments, docstrings, imports, the words of an error or a
+message, blank lines.
 """
 
 import ast
 import hashlib
 import importlib
+import io
 import subprocess
+import tokenize
 from collections.abc import Iterable
+from itertools import accumulate
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent
@@ -34,12 +37,41 @@ def fingerprint(model_class: type) -> str:
 
 
 def hash_code(files: Iterable[Path]) -> str:
-    """Hash of what Python files do; 16 hexadecimal digits."""
+    """Hash of what Python files do, the same in every Python; 16 hexadecimal digits."""
     digest = hashlib.sha256()
     for file in files:
-        tree = _Essence().visit(ast.parse(file.read_text()))
-        digest.update(ast.dump(tree).encode())
+        digest.update(essence(file.read_text(encoding="utf-8")).encode())
     return digest.hexdigest()[:16]
+
+
+def essence(source: str) -> str:
+    """The source without what cannot change a figure, and without its layout.
+
+    The text is cut, not printed anew from its syntax tree, which each Python prints otherwise.
+    """
+    text = source.encode()
+    lines = text.splitlines(keepends=True)
+    starts = list(accumulate(map(len, lines), initial=0))
+    cut = bytearray(len(text))  # 1 where a byte is left out
+
+    def leave_out(first: tuple[int, int], last: tuple[int, int]) -> None:
+        begin, end = (starts[line - 1] + column for line, column in (first, last))
+        cut[begin:end] = b"\1" * (end - begin)
+
+    for node in ast.walk(ast.parse(source)):
+        if _changes_nothing(node):
+            leave_out(
+                (node.lineno, node.col_offset),  # type: ignore[attr-defined]
+                (node.end_lineno, node.end_col_offset),  # type: ignore[attr-defined]
+            )
+    for token in tokenize.tokenize(io.BytesIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            line, column = token.start
+            before = lines[line - 1].decode()[:column]
+            column = len(before.encode())  # ast counts bytes, tokenize characters
+            leave_out((line, column), (line, column + len(token.string.encode())))
+    kept = bytes(byte for byte, left_out in zip(text, cut, strict=True) if not left_out)
+    return " ".join(line.rstrip() for line in kept.decode().splitlines() if line.strip())
 
 
 def commit() -> str:
@@ -57,35 +89,12 @@ def commit() -> str:
         return ""
 
 
-class _Essence(ast.NodeTransformer):
-    """Takes out of a syntax tree what changes no figure."""
-
-    def visit_Import(self, node: ast.Import) -> None:
-        """Drop it: what is imported shows where it is used."""
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        """Drop it."""
-
-    def visit_Raise(self, node: ast.Raise) -> ast.Raise:
-        """Drop what it raises: a run that goes on has not been here."""
-        return ast.Raise(exc=None, cause=None)
-
-    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        """Drop docstrings, and calls that only tell."""
-        if isinstance(node.value, ast.Constant):
-            return None
-        if isinstance(node.value, ast.Call):
-            called = node.value.func
-            name = getattr(called, "attr", None) or getattr(called, "id", None)
-            if name in MESSAGES:
-                return None
-        return self.generic_visit(node)
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        """Drop the annotation of what it returns."""
-        node.returns = None
-        return self.generic_visit(node)
-
-    def visit_arg(self, node: ast.arg) -> ast.arg:
-        """Drop its annotation."""
-        return ast.arg(arg=node.arg, annotation=None)
+def _changes_nothing(node: ast.AST) -> bool:
+    """Docstrings, imports, errors (a run that goes on has not met one), calls that only tell."""
+    if isinstance(node, ast.Raise | ast.Import | ast.ImportFrom):
+        return True
+    if not isinstance(node, ast.Expr):
+        return False
+    called = node.value.func if isinstance(node.value, ast.Call) else None
+    name = getattr(called, "attr", None) or getattr(called, "id", None)
+    return isinstance(node.value, ast.Constant) or name in MESSAGES

@@ -98,6 +98,15 @@ def test_ranks_share_each_batch() -> None:
         assert torch.equal(together, whole.images)
 
 
+def test_no_rank_is_left_without_an_image() -> None:
+    """50 images in batches of 12 leave 2, too few for three processes: the mean would be NaN."""
+    ranks = [InMemoryLoader(numbered(50), batch_size=12, rank=r, world_size=3) for r in range(3)]
+    assert [[len(batch.images) for batch in loader] for loader in ranks] == [
+        [4, 4, 4, 5], [4, 4, 4, 5], [4, 4, 4, 4]
+    ]  # fmt: skip
+    assert sorted(sum(map(order, ranks), [])) == list(range(50))
+
+
 # The data sets.
 
 

@@ -12,13 +12,13 @@ def dropped(n: int, width: int, share: float = 0.3) -> torch.Tensor:
     return (Dropout(share)(torch.ones(n, width)) == 0).double()
 
 
-@pytest.mark.parametrize(("share", "bytes_dropped"), [(0.3, 77), (0.5, 128), (0.95, 243)])
-def test_share_and_scale(share: float, bytes_dropped: int) -> None:
+@pytest.mark.parametrize("share", [0.001, 0.3, 0.5, 0.95])
+def test_share_and_scale(share: float) -> None:
     torch.manual_seed(0)
     layer = Dropout(share)
     made = layer(torch.ones(1000, 1001))
-    exact = bytes_dropped / 256
-    assert layer.share == exact
+    exact = layer.share
+    assert exact == pytest.approx(share, abs=1e-5)
     assert torch.unique(made).tolist() == pytest.approx([0, 1 / (1 - exact)])
     n = made.numel()  # five standard deviations of a binomial share
     assert abs((made == 0).double().mean() - exact) < 5 * (exact * (1 - exact) / n) ** 0.5

@@ -131,6 +131,48 @@ def test_activations_are_torchs(name: str) -> None:
     torch.testing.assert_close(ACTIVATIONS[name](x), reference[name](x))
 
 
+def test_he_keeps_the_signal_where_torchs_init_shrinks_it() -> None:
+    """The variances of both, and what they make of z: the spread of G's first images."""
+    spread = {}
+    for init, variance, bias in (("he", 2 / (1 + 0.2**2), 0.0), ("torch", 1 / 3, 1 / 3)):
+        torch.manual_seed(0)
+        model = GAN(init=init)
+        for network in (model.generator, model.discriminator):
+            for layer in network:
+                if isinstance(layer, nn.Linear) and layer.out_features > 1:
+                    fan_in = layer.in_features
+                    assert layer.weight.var().item() * fan_in == pytest.approx(variance, rel=0.03)
+                    assert layer.bias.square().mean().item() * fan_in == pytest.approx(
+                        bias, rel=0.2
+                    )
+        images = model.sample(500, generator("spread"))
+        spread[init] = images.std(0).mean().item()  # of one pixel, over z
+    assert spread["he"] > 5 * spread["torch"]
+
+
+def test_he_is_of_the_activations_slope_and_of_perceptrons_alone() -> None:
+    network = VAE(init="he", activation="relu", encoder_dims=[512]).network
+    assert network.enc1.weight.var().item() * 784 == pytest.approx(2, rel=0.03)
+    assert not network.dec2.bias.any()
+    for model_class in MODELS:
+        dims = "generator_dims" if model_class is GAN else "encoder_dims"
+        with pytest.raises(ValueError, match="init must be torch with network=conv"):
+            model_class(init="he", network="conv", **{dims: None})
+        with pytest.raises(ValueError, match="init must be one of torch, he"):
+            model_class(init="foo")
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_fresh_noise_judges_other_images_in_gs_update(fresh: bool, digits: MNISTDataModule) -> None:
+    model = GAN(fresh_noise=fresh)
+    judged: list[Tensor] = []
+    model.discriminator.register_forward_pre_hook(lambda _, x: judged.append(x[0].detach()))
+    fit(model, digits, steps=1, limit_val_batches=0)
+    by_d, by_g = judged[0].chunk(2)[1], judged[1]
+    assert torch.equal(by_d, by_g) is not fresh
+    assert by_d.shape == by_g.shape
+
+
 def snapshot(network: nn.Module) -> list[Tensor]:
     return [parameter.detach().clone() for parameter in network.parameters()]
 

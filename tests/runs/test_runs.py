@@ -19,7 +19,7 @@ from gen_models.models.interface import draw_fixed
 from gen_models.runs import fingerprint as fingerprints
 from gen_models.runs import load_model
 from gen_models.runs.directory import RunDirectory
-from gen_models.runs.fingerprint import fingerprint
+from gen_models.runs.fingerprint import essence, fingerprint
 from gen_models.runs.identity import LONGEST_NAME, run_path
 
 
@@ -226,16 +226,28 @@ def test_fingerprints_change_with_what_changes_figures_alone(
 import math  # a comment
 class M:
     """Other."""
-    def step(self, x: float) -> float:
-        """Step."""
-        if x < 0:
-            raise ValueError(f"x must not be negative, got {x}")
+    def step(self, x):
+        """Schritt für Schritt."""
+
+        if x < 0:  # größer
+            raise ValueError(
+                f"x must not be negative, got {x}"  # noqa
+            )
         return 2 * x
 '''
     first = hashed(plain)
     assert hashed(same) == first
     assert hashed(plain.replace("2 * x", "3 * x")) != first
     assert hashed(plain.replace("x < 0", "x < 1")) != first
+
+
+def test_a_fingerprint_is_of_the_text_and_so_the_same_in_every_python() -> None:
+    """A printed syntax tree, by `ast.dump` or `ast.unparse`, differs between versions of Python."""
+    source = (
+        '"""Doc."""\nimport os\n\n\ndef f(x):\n    "doc"\n    log.info(f"{x!r:>{3}}")\n'
+        "    # why\n    return f'ä{{{x}}}', '#'  # ä\n"
+    )
+    assert essence(source) == "def f(x):     return f'ä{{{x}}}', '#'"
 
 
 def test_two_processes_cannot_share_a_run(trained: Trained, tmp_path: Path) -> None:
