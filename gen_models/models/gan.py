@@ -5,7 +5,7 @@ Goodfellow et al. 2014, "Generative Adversarial Nets". The objectives stand in `
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import lcm
 from typing import cast
 
@@ -18,6 +18,7 @@ from torch.optim import Adam, Optimizer
 from gen_models.checks import check_betas, check_bool, check_choice, check_number, check_whole
 from gen_models.data.loader import IMAGE_SIZE, Batch
 from gen_models.models import networks
+from gen_models.models.cuda_graphs import GraphedSteps
 from gen_models.models.interface import labels_of
 from gen_models.models.layers import PIXELS, check_activation, mlp
 from gen_models.models.losses import (
@@ -65,9 +66,14 @@ class GAN(pl.LightningModule):
         ema_decay: Samples come from an exponential moving average of G's weights with this decay
             per update of G; 0 turns it off.
 
+    Attributes:
+        cuda_graphs: Whether a step on one GPU may be launched as CUDA graphs.
+
     Raises:
         ValueError: An argument is out of its range; the message names it.
     """
+
+    cuda_graphs = True
 
     def __init__(
         self,
@@ -145,6 +151,7 @@ class GAN(pl.LightningModule):
                 spectral=spectral_norm, init=init,
             )  # fmt: skip
         self.generator = nn.Sequential(*body, nn.Tanh())
+        self._graphed_steps: GraphedSteps | None = None
         self.generator_ema = (
             copy.deepcopy(self.generator).requires_grad_(False) if self.ema_decay > 0 else None
         )
@@ -177,44 +184,28 @@ class GAN(pl.LightningModule):
         """Draw n new images, (n, 1, 28, 28) in [0, 1]."""
         return self.decode(self.prior(n, generator, labels))
 
+    def on_train_start(self) -> None:
+        """On one GPU, record the steps if all of them are alike."""
+        one_gpu = self.device.type == "cuda" and self.trainer.world_size == 1
+        if self.cuda_graphs and one_gpu and self.period == 1:
+            self._graphed_steps = GraphedSteps(self._gradients, parts=2)
+
+    def on_train_end(self) -> None:
+        """Let the graphs go: the weights may be moved."""
+        self._graphed_steps = None
+
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """One update of D and, every `d_steps`-th batch, one of G; returns what is logged."""
         optimizer_g, optimizer_d = cast(list[LightningOptimizer], self.optimizers())
-        update_g = (self.global_step + 1) % self.d_steps == 0
-        real = 2 * batch.images.flatten(1) - 1  # (b, 784) in [-1, 1], as G's tanh
-        columns = self._label_columns(batch, real)
-        with torch.set_grad_enabled(update_g and not self.fresh_noise):
-            fake = self._generate(columns)
-        real = torch.cat([real, columns], 1)
-
-        both = torch.cat([real, fake.detach()])
-        real_logits, fake_logits = self.discriminator(both).float().chunk(2)
-        d_loss = discriminator_loss(
-            real_logits, fake_logits, loss=self.loss, label_smoothing=self.label_smoothing
-        )
-        logged = {"d_loss": d_loss.detach()}
-        if (self.global_step + 1) % self.penalty_every == 0:
-            for name, (weight, value) in self._penalties(real, fake.detach()).items():
-                d_loss = d_loss + self.penalty_every * weight * value
-                logged[name] = value.detach()
-        optimizer_d.zero_grad()
-        self.manual_backward(d_loss)
+        gradients = self._graphed_steps or self._gradients
+        step = gradients(batch.images.flatten(1), self._label_columns(batch))
+        logged = dict(next(step))
         optimizer_d.step()  # the step that Lightning counts: one a batch
-
-        logged["d_real"] = real_logits.detach().sigmoid().mean()
-        logged["d_fake"] = fake_logits.detach().sigmoid().mean()
-        if update_g:
-            self.discriminator.requires_grad_(False)  # spares D's weight gradients
-            g_loss = self._generator_loss(
-                real, self._generate(columns) if self.fresh_noise else fake
-            )
-            self.discriminator.requires_grad_(True)
-            optimizer_g.zero_grad()
-            self.manual_backward(g_loss)
+        if self.global_step % self.d_steps == 0:
+            logged |= next(step)
             # Past Lightning's counter, which would count every optimizer (Lightning#17958).
             self.trainer.strategy.optimizer_step(optimizer_g.optimizer, lambda: None)
             self._update_ema()
-            logged["g_loss"] = g_loss.detach()
         return logged
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -233,8 +224,48 @@ class GAN(pl.LightningModule):
             Adam(self.discriminator.parameters(), lr=self.lr_d, betas=betas, fused=True),
         ]
 
-    def _label_columns(self, batch: Batch, like: Tensor) -> Tensor:
+    def _gradients(self, images: Tensor, columns: Tensor) -> Iterator[dict[str, Tensor]]:
+        """D's gradients and, once D is updated, G's: yields what is logged of each.
+
+        Args:
+            images: (b, 784) in [0, 1].
+            columns: Of their labels, (b, 10), or (b, 0) of a model without.
+        """
+        done = self.global_step + 1  # with this step
+        update_g = done % self.d_steps == 0
+        real = 2 * images - 1  # in [-1, 1], as G's tanh
+        with torch.set_grad_enabled(update_g and not self.fresh_noise):
+            fake = self._generate(columns)
+        real = torch.cat([real, columns], 1)
+
+        both = torch.cat([real, fake.detach()])
+        real_logits, fake_logits = self.discriminator(both).float().chunk(2)
+        d_loss = discriminator_loss(
+            real_logits, fake_logits, loss=self.loss, label_smoothing=self.label_smoothing
+        )
+        logged = {"d_loss": d_loss.detach()}
+        if done % self.penalty_every == 0:
+            for name, (weight, value) in self._penalties(real, fake.detach()).items():
+                d_loss = d_loss + self.penalty_every * weight * value
+                logged[name] = value.detach()
+        self.discriminator.zero_grad()
+        self.manual_backward(d_loss)
+        logged["d_real"] = real_logits.detach().sigmoid().mean()
+        logged["d_fake"] = fake_logits.detach().sigmoid().mean()
+        yield logged
+
+        if not update_g:
+            return
+        self.discriminator.requires_grad_(False)  # spares D's weight gradients
+        g_loss = self._generator_loss(real, self._generate(columns) if self.fresh_noise else fake)
+        self.discriminator.requires_grad_(True)
+        self.generator.zero_grad()
+        self.manual_backward(g_loss)
+        yield {"g_loss": g_loss.detach()}
+
+    def _label_columns(self, batch: Batch) -> Tensor:
         """The labels of a batch as columns, (b, 10), or (b, 0) of a model without."""
+        like = batch.images.flatten(1)
         return networks.one_hot(labels_of(batch), like) if self.conditional else like[:, :0]
 
     def _generate(self, columns: Tensor) -> Tensor:
@@ -285,7 +316,7 @@ class GAN(pl.LightningModule):
         images = batch.images
         noise = own_generator(stage, batch_idx, self.global_rank, device=self.device)
         real = 2 * images.flatten(1) - 1
-        columns = self._label_columns(batch, real)
+        columns = self._label_columns(batch)
         fake = 2 * self.sample(len(images), noise, batch.labels).flatten(1) - 1
         real_logits, fake_logits = (
             self.discriminator(torch.cat([x, columns], 1)).float() for x in (real, fake)

@@ -57,6 +57,7 @@ def assemble(
     _check(config, defaults)
     seed_weights(config["seed"])
     model = _build(build, config["model"], "model")
+    model.cuda_graphs = check_bool("cuda_graphs", config["cuda_graphs"])
     datamodule = _build(build, config["data"], "data")
     callbacks = [
         _build(build, node, f"callbacks.{name}") for name, node in config["callbacks"].items()
