@@ -157,7 +157,7 @@ def evaluate_quickly(run: str | Path, *, data_root: str | Path | None = None, sa
         except ValueError as error:
             raise _unmeasurable(directory, error) from error
         _add(directory, prefixed("quick", metrics))
-        directory.write_status(quick=_by_sampler(model))
+        directory.write_status(quick={"device": device_name(device)} | _by_sampler(model))
 
 
 def _real_images(
