@@ -40,7 +40,7 @@ def find_bounds(name: str, real: Reference, say: Callable[[str], None]) -> dict[
     digest.update(f"{real.classifier.record['sha256']} torch {torch.__version__}".encode())
     digest.update(str([(name, space.version) for name, space in real.spaces.items()]).encode())
     for images in (real.train, real.validation, real.test):
-        digest.update(images.numpy().tobytes())
+        digest.update(images.cpu().numpy().tobytes())
     file = cache / f"bounds-{name}-{count}-{digest.hexdigest()[:16]}.json"
     if os.path.exists(file):  # Path's own raises in a folder that is not ours to read
         return read_json(file)

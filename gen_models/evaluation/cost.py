@@ -38,8 +38,8 @@ def measure_cost(model: GenerativeModel, batch: Split, status: dict[str, Any]) -
         parameters, which are trained; sampling_parameters, on which a sample depends;
         flops_per_step, forward and backward of one training batch; flops_per_sample;
         training_flops; seconds, images_per_second and peak_memory_mib of the training process;
-        sampling_seconds, wall time of 1,000 samples on the machine and the threads of the
-        evaluation.
+        sampling_seconds, wall time of 1,000 samples on the CPU and the threads of the evaluation,
+        wherever the model was trained and measured.
     """
     trained = without_sampler(model)
     assert isinstance(trained, nn.Module)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from gen_models.data.datasets import Split
 from gen_models.data.module import MNISTDataModule
@@ -18,6 +19,7 @@ from gen_models.errors import UserError
 from gen_models.evaluation import pictures, reporting
 from gen_models.evaluation.bounds import find_bounds
 from gen_models.evaluation.cost import measure_cost
+from gen_models.evaluation.device import measuring
 from gen_models.evaluation.fit_sampler import fit_sampler
 from gen_models.evaluation.measure import Effort, Evaluation, measure, measure_quick, prefixed
 from gen_models.evaluation.reference import QUICK_SAMPLES, Reference, reference, with_other_eyes
@@ -30,7 +32,7 @@ from gen_models.runs.sampler import read_record
 from gen_models.runs.weights import load_model
 from gen_models.terminal import say as say_line
 from gen_models.training.classifier import find_classifier
-from gen_models.training.reporting import machine
+from gen_models.training.reporting import device_name, machine
 
 Say = Callable[[str], None]
 
@@ -73,7 +75,7 @@ def evaluate_run(
 
     A second evaluation replaces what the first has written, whatever its effort, which stands
     among the metrics. Floors and ceilings are the same for every run on a data set: they are
-    measured once for a classifier and kept in the user's cache.
+    measured once for a classifier and kept in the user's cache. `measuring` picks the device.
 
     Args:
         run: A finished run's directory.
@@ -86,13 +88,14 @@ def evaluate_run(
     """
     directory = RunDirectory(run)
     model = load_model(run)
-    with directory.lock():
-        return _evaluate(directory, model, data_root, effort, say)
+    with directory.lock(), measuring(directory) as device:
+        return _evaluate(directory, model, device, data_root, effort, say)
 
 
 def _evaluate(
     directory: RunDirectory,
     model: GenerativeModel,
+    device: torch.device,
     data_root: str | Path | None,
     effort: Effort | None,
     say: Say,
@@ -101,13 +104,16 @@ def _evaluate(
         say(f"new images are drawn by its sampler, {model.name}")
     begin = perf_counter()
     read_json(directory.metrics)  # damaged, it is said now, not after minutes
-    datamodule, real = _real_images(directory, data_root, say)
+    assert isinstance(model, nn.Module)
+    model.to(device)
+    datamodule, real = _real_images(directory, device, data_root, say)
     real = with_other_eyes(real, datamodule.name, datamodule.root)
     bounds = find_bounds(datamodule.name, real, say)
     try:
         evaluation = measure(model, real, effort=effort, say=say)
     except ValueError as error:  # a feature is not finite
         raise _unmeasurable(directory, error) from error
+    model.cpu()  # what is left is counted there, and drawn as everywhere else
     say("counting its cost")
     train = datamodule.splits["train"]
     size = directory.read_config()["data"]["batch_size"]
@@ -118,15 +124,16 @@ def _evaluate(
         evaluation.metrics | bounds | cost,
         evaluation.arrays | {"pictures_samples": as_bytes(draw_fixed(model, 100))},
     )
-    arrays = {name: array.numpy() for name, array in evaluation.arrays.items()}
+    arrays = {name: array.cpu().numpy() for name, array in evaluation.arrays.items()}
     _write_arrays(directory.path / "evaluation.npz", arrays)
     pictures.write_figures(directory)
     if isinstance(model, Encoder):
-        pictures.write_projector(directory, model, real.test, real.labels)
+        pictures.write_projector(directory, model, real.test.cpu(), real.labels.cpu())
     record: dict[str, Any] = {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(perf_counter() - begin, 3),
         "classifier": real.classifier.record["sha256"],
+        "device": device_name(device),
     }
     _add(directory, evaluation.metrics)
     directory.write_status(evaluation=record | _by_sampler(model) | machine())
@@ -141,25 +148,32 @@ def evaluate_quickly(run: str | Path, *, data_root: str | Path | None = None, sa
     """
     directory = RunDirectory(run)
     model = load_model(run)
-    with directory.lock():
-        datamodule, real = _real_images(directory, data_root, say, count=QUICK_SAMPLES)
+    assert isinstance(model, nn.Module)
+    with directory.lock(), measuring(directory) as device:
+        model.to(device)
+        datamodule, real = _real_images(directory, device, data_root, say, count=QUICK_SAMPLES)
         try:
             metrics = measure_quick(model, real) | find_bounds(datamodule.name, real, say)
         except ValueError as error:
             raise _unmeasurable(directory, error) from error
         _add(directory, prefixed("quick", metrics))
-        directory.write_status(quick=_by_sampler(model))
+        directory.write_status(quick={"device": device_name(device)} | _by_sampler(model))
 
 
 def _real_images(
-    directory: RunDirectory, data_root: str | Path | None, say: Say, **options: int
+    directory: RunDirectory,
+    device: torch.device,
+    data_root: str | Path | None,
+    say: Say,
+    **options: int,
 ) -> tuple[MNISTDataModule, Reference]:
-    """The run's data, and the images that it is measured against."""
+    """The run's data, and the images on the device that it is measured against."""
     data = directory.read_config()["data"]
     datamodule = MNISTDataModule(name=data["name"], root=data_root or data["root"])
     datamodule.prepare_data()
     datamodule.setup()
-    real = reference(datamodule.splits, find_classifier(datamodule, say), **options)
+    classifier = find_classifier(datamodule, say)
+    real = reference(datamodule.splits, classifier, device=device, **options)
     return datamodule, real
 
 

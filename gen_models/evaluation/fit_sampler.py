@@ -3,7 +3,8 @@
 Ghosh et al. 2020, section 4, fit the same to the codes of their autoencoders; Dai & Wipf 2019,
 "Diagnosing and Enhancing VAE Models", a second VAE to draws of q(z | x). Fitted here to the means:
 the decoder of a mean makes no blur of the posterior's noise, and units that the encoder does not
-use stay at rest. Choices are made on the validation images; the test images are not read.
+use stay at rest. Choices are made on the validation images; the test images are not read. On the
+CPU, as scikit-learn.
 """
 
 import warnings

@@ -235,8 +235,8 @@ def measure(
     """Everything that is measured of one model.
 
     Args:
-        model: In eval mode, on the CPU. A `WithSampler`'s encoder and likelihood are measured
-            with the prior that it was trained with; all else with its sampler.
+        model: In eval mode, on the device of `real`. A `WithSampler`'s encoder and likelihood are
+            measured with the prior that it was trained with; all else with its sampler.
         real: What to measure against.
         effort: Of the searches; None means the default.
         say: Called with a line before each part.

@@ -21,6 +21,8 @@ QUICK_SAMPLES = 2000
 class Reference:
     """The real images that every model is measured against, (n, 1, 28, 28) float in [0, 1] each.
 
+    All on one device, with what looks at them.
+
     Attributes:
         train: What the models and the classifiers were trained on.
         validation: Seen by neither.
@@ -51,24 +53,30 @@ class Reference:
 
 
 def reference(
-    splits: dict[str, Split], classifier: Classifier, *, count: int = SAMPLES
+    splits: dict[str, Split],
+    classifier: Classifier,
+    *,
+    count: int = SAMPLES,
+    device: torch.device | str = "cpu",
 ) -> Reference:
     """Read the real images once, for any number of models; at most `count` test images.
+
+    They and the classifier are moved to the device, where all is measured.
 
     The test images come in a fixed order of ours: MNIST's own is by source, and its first half is
     another population than its second.
     """
     train, validation, test = (
-        splits[name].images.float().div_(255) for name in ("train", "validation", "test")
+        splits[name].images.float().div_(255).to(device) for name in ("train", "validation", "test")
     )
     chosen = torch.randperm(len(test), generator=generator("test order"))[:count]
     return Reference(
         train=train,
         validation=validation,
         test=test[chosen],
-        labels=splits["test"].labels[chosen],
-        train_labels=splits["train"].labels,
-        classifier=classifier,
+        labels=splits["test"].labels[chosen].to(device),
+        train_labels=splits["train"].labels.to(device),
+        classifier=classifier.to(device),
     )
 
 

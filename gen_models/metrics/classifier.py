@@ -102,7 +102,7 @@ class Classifier:
         """Freeze the network."""
         self.network.eval().requires_grad_(False)
 
-    def to(self, device: torch.device) -> "Classifier":
+    def to(self, device: torch.device | str) -> "Classifier":
         """Move the network; returns this classifier."""
         self.network.to(device)
         return self
@@ -191,10 +191,13 @@ def train_classifier(
 
 
 def untrained_classifier(images: Tensor) -> Classifier:
-    """A LeNet of random weights, always the same, its features standardised by (n, 1, 28, 28)."""
+    """A LeNet of random weights, always the same, its features standardised by (n, 1, 28, 28).
+
+    On the device of these images.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed("untrained classifier"))
-        network = LeNet().eval()
+        network = LeNet().eval().to(images.device)
     return Classifier(network, _feature_statistics(network, images))
 
 

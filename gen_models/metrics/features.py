@@ -45,14 +45,14 @@ def feature_spaces(
     Args:
         data_name: Name of the data set.
         root: Folder of the data sets.
-        train: (n, 1, 28, 28) in [0, 1], the training images.
+        train: (n, 1, 28, 28) in [0, 1], the training images, on the device of all that is read.
         fitted: Their principal components, COMPONENTS or more.
     """
     spaces = {}
     for seed in SEEDS:
         path = classifier_path(data_name, root, seed)
         if path.with_suffix(".safetensors").is_file():
-            classifier = load_classifier(path)
+            classifier = load_classifier(path).to(train.device)
             spaces[f"lenet_{seed}"] = FeatureSpace(_reader(classifier), classifier.record["sha256"])
     pixels = fitted.leading(COMPONENTS)
     spaces[f"pixels_{COMPONENTS}"] = FeatureSpace(pixels.whitened, "")

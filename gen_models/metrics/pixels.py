@@ -110,21 +110,24 @@ def memorisation(images: Tensor, train: Tensor, test: Tensor) -> Tensor:
 def principal_components(images: Tensor, count: int) -> PrincipalComponents:
     """The `count` leading principal components of (n, ...) images, of p pixels each.
 
+    Computed on the CPU: their signs, and so the images that a Gaussian on them draws, are arbitrary
+    and would be others on a GPU.
+
     Raises:
         ValueError: `count` is not in [1, p].
     """
-    x = images.flatten(1)
+    x = images.flatten(1).cpu()
     if not 1 <= count <= x.shape[1]:
         raise ValueError(f"count must lie in [1, {x.shape[1]}], got {count}")
     mean = sum(chunk.double().sum(0) for chunk in x.split(5000)) / len(x)
-    covariance = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64, device=x.device)
+    covariance = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64)
     for chunk in x.split(5000):
         centred = chunk.double() - mean
         covariance.addmm_(centred.T, centred)
     values, vectors = torch.linalg.eigh(covariance / len(x))  # rising
     leading = vectors[:, -count:].flip(1).T
     variances = values[-count:].flip(0).clamp(min=0)
-    return PrincipalComponents(mean.to(x), leading.to(x), variances.to(x))
+    return PrincipalComponents(mean.to(images), leading.to(images), variances.to(images))
 
 
 def independent_pixels(images: Tensor, n: int, *, generator: torch.Generator) -> Tensor:

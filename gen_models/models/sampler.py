@@ -5,14 +5,15 @@ section 4. The codes of real images fill a small part of the prior's space; what
 the rest is no digit.
 """
 
+import lightning.pytorch as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gen_models.models.interface import Encoder, GenerativeModel
 from gen_models.models.networks import with_labels
 
 
-class WithSampler(nn.Module):
+class WithSampler(pl.LightningModule):
     """An encoder's model whose z comes from mixtures of Gaussians; all else is the model's.
 
     A conditional model has a mixture a class, and the label's columns follow; any other has one

@@ -53,9 +53,12 @@ class AtomicCheckpointIO(CheckpointIO):
             temporary.unlink(missing_ok=True)
 
     def load_checkpoint(
-        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+        self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read a file of plain types and tensors; anything else is refused without being run."""
+        """Read a file of plain types and tensors; anything else is refused without being run.
+
+        To the CPU, from where Lightning moves them: a run of a GPU can go on without one.
+        """
         checkpoint: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
         return checkpoint
 

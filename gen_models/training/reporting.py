@@ -56,11 +56,15 @@ def processor() -> str:
     return platform.processor()
 
 
+def device_name(device: torch.device) -> str:
+    """The name of a GPU, or the type of any other device: "cpu", "mps"."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def environment(trainer: pl.Trainer) -> dict[str, Any]:
     """What the metrics of a run may depend on: `machine`, the devices that train, the commit."""
-    device = trainer.strategy.root_device
-    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
-    devices = {"device": gpu or device.type, "devices": trainer.world_size}
+    device = device_name(trainer.strategy.root_device)
+    devices = {"device": device, "devices": trainer.world_size}
     return machine() | devices | {"commit": commit()}
 
 
