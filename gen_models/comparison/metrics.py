@@ -16,6 +16,10 @@ BOUNDS = {
     "real": "real test images",
 }
 ENCODER, INVERSION = "encoder/mse", "inversion/mse"
+NOT_OF_NEW_IMAGES = (
+    "encoder/", "inversion/", "test/", "val/loss", "val/recon", "val/kl", "val/d_", "val/g_",
+    "grey_pixels/", "grey_density/", "likelihood/", "active_units", "cost/",
+)  # fmt: skip
 HEADLINES: dict[str, set[Place]] = {  # columns of the main table -> where else they are shown
     FID: {"verdicts", "plots", "terminal", "sweeps"},
     QUICK + FID: {"verdicts", "plots", "terminal", "sweeps"},
@@ -177,6 +181,11 @@ def order(key: str) -> tuple[bool, int, str]:
     prefix, base = _split(key)
     keys = list(_BY_KEY)
     return bool(prefix), keys.index(base) if base in keys else len(keys), key
+
+
+def of_new_images(key: str) -> bool:
+    """Whether `key` measures new images: not given ones, a loss, or what a run costs."""
+    return not key.removeprefix(QUICK).startswith(NOT_OF_NEW_IMAGES)
 
 
 def _split(key: str) -> tuple[str, str]:

@@ -1,9 +1,11 @@
 """How runs compare that may fail: shares, ranks, interquartile means, each with its interval.
 
-A run that failed is no large number but the worst rank: `math.inf` among scores, of which the lower
-is the better. References stand with each function; SciPy has the tests it has.
+A failed run is no large number but the worst rank: `math.inf` among scores, of which the lower is
+the better. The source of each method is named in its function.
 """
 
+import functools
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,6 +15,8 @@ from scipy import optimize, stats
 
 CONFIDENCE, LEVEL = 0.95, 0.05
 RESAMPLES = 10_000  # of permutations and bootstraps
+ENUMERATED = 1_000_000  # as many splits of the runs, or fewer, are all tried
+CHUNK = 2**13  # splits held at once: within a processor's cache
 TINY = 1e-9  # of a variance: two samples that do not overlap have none
 Array = np.ndarray
 Scores = Sequence[float] | Array
@@ -27,7 +31,7 @@ class Interval(NamedTuple):
 
 
 class Superiority(NamedTuple):
-    """theta = P(a run of one is better than a run of the other) + half of the ties."""
+    """theta = P(a run of one is better than a run of the other) + half of the ties; its test."""
 
     theta: float
     low: float
@@ -35,7 +39,7 @@ class Superiority(NamedTuple):
     p: float  # two-sided, of theta = 1/2
 
 
-def share(count: float, total: int) -> Interval:
+def wilson_interval(count: float, total: int) -> Interval:
     """A share with Wilson's 95 % interval (Wilson 1927); half counts are ties.
 
     Raises:
@@ -55,85 +59,126 @@ def fisher(failed: int, total: int, other_failed: int, other_total: int) -> floa
     return float(stats.fisher_exact(table).pvalue)
 
 
-def theta(one: Scores, other: Scores) -> float:
+def least_p(n: int, m: int) -> float:
+    """The smallest p that n runs against m can have: 0.1 of three against three."""
+    return min(1.0, 2 / math.comb(n + m, n))
+
+
+def probability_of_superiority(one: Scores, other: Scores) -> float:
     """P(a run of one is better than a run of the other) + half of the ties; lower is better."""
     first, second = np.asarray(one, float)[:, None], np.asarray(other, float)[None]
     return float(((first < second) + 0.5 * (first == second)).mean())
 
 
-def paired_theta(one: Scores, other: Scores) -> float:
+def share_of_pairs_won(one: Scores, other: Scores) -> float:
     """The share of pairs in which the one is better, with half of the ties."""
     first, second = np.asarray(one, float), np.asarray(other, float)
     return float(((first < second) + 0.5 * (first == second)).mean())
 
 
+def superiority_interval(one: Scores, other: Scores) -> Interval:
+    """The probability of superiority with the wider of two 95 % intervals.
+
+    Newcombe's method 5 (Newcombe 2006) covers too seldom where a part of one arm's runs failed;
+    Wilson's, on the smaller number of runs, does not.
+    """
+    value, n, m = probability_of_superiority(one, other), len(one), len(other)
+    fewer = min(n, m)
+    ends = _newcombe(value, n, m), wilson_interval(value * fewer, fewer)[1:]
+    return Interval(value, *max(ends, key=lambda interval: interval[1] - interval[0]))
+
+
 def superiority(one: Scores, other: Scores, resamples: int = RESAMPLES) -> Superiority:
     """Whether runs of one are better than runs of the other, which are not paired.
-
-    p: permutation test of Brunner and Munzel's statistic (Neubert & Brunner 2007). Interval:
-    Newcombe's method 5 (Newcombe 2006), which does not end where the runs do not overlap.
 
     Args:
         one: Its runs' scores, the lower the better, inf for a failed run.
         other: The other's.
-        resamples: Permutations, where not all of them are tried.
+        resamples: Splits that are drawn, where there are too many to try all of them.
     """
-    one, other = np.asarray(one, float), np.asarray(other, float)
-    value = theta(one, other)
-    low, high = _newcombe(value, len(one), len(other))
-    if len(set(one) | set(other)) == 1:
-        return Superiority(value, low, high, 1.0)
-    test = stats.permutation_test(
-        (one, other), brunner_munzel, vectorized=True, n_resamples=resamples - 1, rng=0
-    )
-    return Superiority(value, low, high, float(test.pvalue))
+    return Superiority(*superiority_interval(one, other), permutation_p(one, other, resamples))
+
+
+def permutation_p(one: Scores, other: Scores, resamples: int = RESAMPLES) -> float:
+    """The two-sided p of Brunner and Munzel's statistic (Neubert & Brunner 2007).
+
+    Over all splits of the runs into two groups of their sizes if there are at most `ENUMERATED`,
+    else over so many that are drawn, with the one at hand among them.
+    """
+    ranks = stats.rankdata(np.concatenate([np.sort(one), np.sort(other)]))
+    return 1.0 if np.ptp(ranks) == 0 else _p_of_ranks(tuple(ranks), len(one), resamples)
+
+
+@functools.lru_cache(maxsize=1024)  # runs that do not overlap have the same ranks in every metric
+def _p_of_ranks(ranks: tuple[float, ...], n: int, resamples: int) -> float:
+    values = np.array(ranks)
+    below = (values < values[:, None]) + 0.5 * (values == values[:, None])
+    observed = np.arange(len(values)) < n
+    if math.comb(len(values), n) <= ENUMERATED:
+        splits = _splits(len(values), n)
+    else:
+        drawn = np.tile(observed, (resamples - 1, 1))
+        splits = np.vstack([observed, np.random.default_rng(0).permuted(drawn, axis=1)])
+    chunks = range(0, len(splits), CHUNK)
+    found = np.concatenate([brunner_munzel(splits[at : at + CHUNK], below) for at in chunks])
+    at_hand = brunner_munzel(observed[None], below)[0]
+    near = TINY * max(1.0, abs(at_hand))
+    tail = min((found >= at_hand - near).sum(), (found <= at_hand + near).sum())
+    return min(1.0, 2 * float(tail) / len(found))
+
+
+def brunner_munzel(splits: Array, below: Array) -> Array:
+    """Brunner and Munzel's statistic (2000) of many splits, positive where the first is lower.
+
+    As `scipy.stats.brunnermunzel`, but finite where the groups do not overlap.
+
+    Args:
+        splits: (k, runs), whether a run is in the first group.
+        below: (runs, runs), 1 where the second index's score is below the first's, 1/2 at a tie.
+
+    Returns:
+        (k,).
+    """
+    first = splits.astype(float)
+    second = 1 - first
+    variance = np.zeros(len(first))
+    for own, rest in ((first, second), (second, first)):
+        size, others = own.sum(axis=1), rest.sum(axis=1)
+        placed = rest @ below.T  # how many of the other group are below each run
+        total = np.einsum("ki,ki->k", own, placed)
+        squares = np.einsum("ki,ki,ki->k", own, placed, placed) - total**2 / size
+        variance += squares / np.maximum(size - 1, 1) / others**2 / size
+        superiority = total / (size * others)  # of the first, after the second turn
+    result: Array = (superiority - 0.5) / np.sqrt(np.maximum(variance, TINY))
+    return result
 
 
 def paired_superiority(one: Scores, other: Scores) -> Superiority:
     """The same for runs that share a trajectory, pair by pair.
 
-    theta: share of pairs in which the one is better. p: sign-flip permutation of the differences of
-    the ranks among all runs; 1 where their mean is on the other side than theta.
+    Value: the share of pairs in which the one is better. p: sign-flip permutation of the
+    differences of the ranks among all runs; 1 where their mean is on the other side than the share.
     """
-    one, other = np.asarray(one, float), np.asarray(other, float)
-    won = paired_theta(one, other) * len(one)
+    won = share_of_pairs_won(one, other) * len(one)
     ranks = stats.rankdata(np.concatenate([one, other]))
-    first, second = ranks[: len(one)], ranks[len(one) :]
-    if (second - first).sum() * (won - len(one) / 2) <= 0:
-        return Superiority(*share(won, len(one)), 1.0)
-    test = stats.permutation_test(
-        (first, second),
-        lambda a, b, axis: (a - b).mean(axis=axis),
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=RESAMPLES - 1,
-        rng=0,
-    )
-    return Superiority(*share(won, len(one)), float(test.pvalue))
+    differences = ranks[len(one) :] - ranks[: len(one)]
+    interval = wilson_interval(won, len(one))
+    if differences.sum() * (won - len(one) / 2) <= 0:
+        return Superiority(*interval, 1.0)
+    if 2 ** len(one) <= ENUMERATED:
+        signs = 1 - 2 * (np.arange(2 ** len(one))[:, None] >> np.arange(len(one)) & 1)
+    else:
+        drawn = np.random.default_rng(0).choice([-1, 1], (RESAMPLES - 1, len(one)))
+        signs = np.vstack([np.ones_like(drawn[:1]), drawn])
+    far = np.abs(signs @ differences) >= abs(differences.sum()) - TINY
+    return Superiority(*interval, float(far.mean()))
 
 
 def against_constant(scores: Scores, constant: float) -> Superiority:
     """Whether runs are better than one number: share of the runs, and the exact sign test."""
     scores = np.asarray(scores, float)
-    won = int((scores < constant).sum())
-    return Superiority(*share(won, len(scores)), float(stats.binomtest(won, len(scores)).pvalue))
-
-
-def brunner_munzel(one: Array, other: Array, axis: int = -1) -> Array:
-    """Brunner and Munzel's statistic (2000), positive where `one` is lower; along the last axis.
-
-    As `scipy.stats.brunnermunzel`, many at once, and finite where the samples do not overlap.
-    """
-    n, m = one.shape[-1], other.shape[-1]
-    ranks = stats.rankdata(np.concatenate([one, other], axis=-1), axis=-1)
-    first, second = ranks[..., :n], ranks[..., n:]
-    variance = np.zeros(ranks.shape[:-1])
-    for own, pooled, size, rest in ((one, first, n, m), (other, second, m, n)):
-        placed = pooled - stats.rankdata(own, axis=-1)  # how many of the other are below
-        variance += placed.var(axis=-1, ddof=1) / rest**2 * (n + m) / size if size > 1 else 0.0
-    distance = (second.mean(axis=-1) - first.mean(axis=-1)) / (n + m)
-    result: Array = distance * math.sqrt(n + m) / np.sqrt(np.maximum(variance, TINY))
-    return result
+    won, total = int((scores < constant).sum()), len(scores)
+    return Superiority(*wilson_interval(won, total), float(stats.binomtest(won, total).pvalue))
 
 
 def interquartile_mean(values: Scores, axis: int = -1) -> Array:
@@ -188,7 +233,7 @@ def share_won(one: Array, other: Array) -> Superiority:
     drawn = np.einsum("bij,bi,bj->b", by_runs.reshape(-1, *sizes[:2]), counts[0], counts[1])
     beyond = min((drawn <= 0.5).sum(), (drawn >= 0.5).sum())
     p = min(1.0, 2 * (1 + float(beyond)) / (1 + RESAMPLES))
-    p = max(p, 2 / math.comb(sizes[0] + sizes[1], sizes[0]))
+    p = max(p, least_p(sizes[0], sizes[1]))
     return Superiority(float(won.mean()), *_ends(drawn, CONFIDENCE), p)
 
 
@@ -199,6 +244,15 @@ def holm(p: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(p) - place) * p[index]))
         adjusted[index] = highest
     return adjusted
+
+
+@functools.lru_cache(maxsize=4)
+def _splits(total: int, n: int) -> Array:
+    """Every way to choose n of a total, (ways, total) bool."""
+    chosen = np.array(list(itertools.combinations(range(total), n)))
+    splits = np.zeros((len(chosen), total), bool)
+    np.put_along_axis(splits, chosen, True, axis=1)
+    return splits
 
 
 def _newcombe(theta: float, n: int, m: int) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from gen_models.comparison.collect import Run
-from gen_models.comparison.metrics import BOUNDS, Metric, is_measure, order
+from gen_models.comparison.metrics import BOUNDS, Metric, is_measure, of_new_images, order
 from gen_models.comparison.settings import describe, sortable, varying
 
 NAMES = {"pca": "PCA, {} components", "nearest": "nearest image", "mean_image": "mean image"}
@@ -69,12 +69,12 @@ class Group:
 
     @cached_property
     def summaries(self) -> dict[str, Summary]:
-        """Every number that some run has; what a run cost does not tell whether it failed."""
-        failed, found = frozenset(run.seed for run in self.runs if run.failed), {}
+        """Every number that some run has; a failure counts in metrics of new images alone."""
+        failed, summaries = frozenset(run.seed for run in self.runs if run.failed), {}
         for key in {key: None for run in self.runs for key in run.metrics}:
             values = {run.seed: run.metrics[key] for run in self.runs if key in run.metrics}
-            found[key] = Summary(values, frozenset() if key.startswith("cost/") else failed)
-        return found
+            summaries[key] = Summary(values, failed if of_new_images(key) else frozenset())
+        return summaries
 
     def summary(self, key: str) -> Summary | None:
         """A metric over the seeds; None if no run has it."""

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from gen_models.comparison.statistics import LEVEL, holm
 from gen_models.errors import UserError
 from gen_models.study.collect import Table, of_study
-from gen_models.study.definition import Claim, Study
+from gen_models.study.definition import Claim, Contrast, Study
 from gen_models.study.evidence import Evidence, Missing
 from gen_models.study.kinds import RULES, Part
 
@@ -117,6 +117,8 @@ def _check(evidence: Evidence) -> None:
                 )
     for claim in study.claims:
         for contrast in claim.contrasts:
+            if contrast.decides:
+                _check_one_precision(evidence, claim, contrast)
             measured = contrast.measured()
             for key in dict.fromkeys(key for keys in measured.values() for key in keys):
                 arms = [arm for arm, keys in measured.items() if key in keys]
@@ -126,3 +128,15 @@ def _check(evidence: Evidence) -> None:
                     raise UserError(
                         f"{study.file}: claims.{claim.name}.metrics: no run has {key}: take it out"
                     )
+
+
+def _check_one_precision(evidence: Evidence, claim: Claim, contrast: Contrast) -> None:
+    """Make sure that no claim is decided between two precisions."""
+    arms = {arm: evidence.rows(arm) for arm in contrast.arms}
+    known = {arm: rows[0].made["training_precision"] for arm, rows in arms.items() if rows}
+    if len(set(known.values())) > 1:
+        named = ", ".join(f"{arm} ({precision})" for arm, precision in known.items())
+        raise UserError(
+            f"{evidence.study.file}: claims.{claim.name}.arms: trained in more than one precision, "
+            f"which cannot decide a claim: {named}: train them in one, or say decides: false"
+        )

@@ -44,9 +44,14 @@ class Row(NamedTuple):
         return self.made["arm"], int(self.made["seed"])
 
     @property
+    def diverged(self) -> bool:
+        """Whether a loss stopped being finite: nothing was measured."""
+        return self.made["status"] == "diverged"
+
+    @property
     def failed(self) -> bool:
-        """As `has_failed` says."""
-        return self.made["status"] == "diverged" or has_failed(self.metrics)
+        """Whether its new images count as the worst, as `has_failed` decides."""
+        return self.diverged or has_failed(self.metrics)
 
 
 class Table(NamedTuple):
@@ -189,6 +194,7 @@ def write_table(table: Table, folder: Path) -> None:
 
 def _row(planned: PlannedRun, run: Run, before: Row | None) -> Row:
     status = run.status
+    device = status.get("device", "cpu")
     made: dict[str, Any] = {
         "arm": planned.arm,
         "seed": planned.seed,
@@ -200,7 +206,7 @@ def _row(planned: PlannedRun, run: Run, before: Row | None) -> Row:
         "code": status["fingerprint"],
         "training_precision": run.settings["precision"],  # "precision" is a metric
         "threads": status.get("threads", ""),
-        "processor": status.get("cpu_capability", status.get("machine", "")),
+        "processor": status["cpu_capability"] if device == "cpu" else device,
         "torch": status["versions"].get("torch", ""),
         "seconds": status.get("seconds", ""),
     }

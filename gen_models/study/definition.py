@@ -78,7 +78,9 @@ class Study:
     question: str = MISSING
     note: str = ""
     seeds: list[int] = MISSING  # of every arm that has none of its own
-    seen: list[int] = field(default_factory=list)  # seeds looked at before the rules were fixed
+    changed: list[str] = field(default_factory=list)  # rules, after runs had been seen
+    prior_work: list[str] = field(default_factory=list)  # papers that did parts of this
+    seen: list[int] = field(default_factory=list)  # seeds that chose what is tested: they test not
     arms: dict[str, Arm] = MISSING
     shown: list[str] = field(default_factory=list)  # arms of the first table; empty: of the claims
     stages: list[list[str]] = field(default_factory=list)  # arms in the order of training

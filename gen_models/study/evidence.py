@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import spearmanr
 
-from gen_models.comparison.metrics import FID, metric
+from gen_models.comparison.metrics import FID, metric, of_new_images
 from gen_models.study.collect import Row, Table
 from gen_models.study.definition import Study
 
-LEAST = 3  # runs of an arm
+LEAST = 4  # runs of an arm: three against three never reach p < 0.05
 SPACES = "features/"  # the same distance in other feature spaces
 SEARCHED = "inversion/"  # what the search for z finds
 CONTROL, CONVERGED = "inversion/control_share", 0.05
@@ -26,8 +26,8 @@ class Side(NamedTuple):
     arm: str
     label: str
     planned: tuple[int, ...]  # seeds
-    values: dict[int, float]  # seed -> value of a run that did not fail
-    failed: tuple[int, ...]  # seeds
+    values: dict[int, float]  # seed -> value of a run that counts by it
+    failed: tuple[int, ...]  # seeds of runs that count as the worst in this metric
 
     @property
     def seeds(self) -> list[int]:
@@ -74,11 +74,12 @@ class Evidence(NamedTuple):
         if len(rows) < LEAST:
             count = f"{len(rows)} of {len(planned)} runs"
             raise Missing(f"{label}: {count}, at least {LEAST} are needed")
-        values = {row.run[1]: row.metrics[key] for row in rows if _has(row, key)}
-        failed = tuple(row.run[1] for row in rows if row.failed)
-        without = [row.run[1] for row in rows if not row.failed and not _has(row, key)]
-        if without:
-            raise Missing(f"{label}: {key} is not measured for seed {without[0]}")
+        worst = [row for row in rows if (row.failed if of_new_images(key) else row.diverged)]
+        failed = tuple(row.run[1] for row in worst)
+        values = {row.run[1]: row.metrics.get(key, math.nan) for row in rows if row not in worst}
+        for seed, value in values.items():
+            if not math.isfinite(value):
+                raise Missing(f"{label}: {key} is not measured for seed {seed}")
         for row in rows if key.startswith(SEARCHED) else ():
             control = row.metrics.get(CONTROL, math.inf)
             if control > CONVERGED and not row.failed:
@@ -111,7 +112,7 @@ class Evidence(NamedTuple):
         raise Missing(f"{key} of the PCA Gaussian is not measured")
 
     def errors(self, side: Side, key: str) -> np.ndarray:
-        """The errors of each image, (runs, images); inf for a failed run that has none.
+        """The errors of each image, (runs, images); inf for a run that diverged.
 
         Raises:
             Missing: A run has none.
@@ -172,7 +173,3 @@ def agreement(evidence: Evidence) -> dict[str, float]:
 def improvement(key: str) -> int:
     """1 for a metric of which the lower is better, else -1."""
     return -1 if metric(key).better == "higher" else 1
-
-
-def _has(row: Row, key: str) -> bool:
-    return not row.failed and math.isfinite(row.metrics.get(key, math.nan))

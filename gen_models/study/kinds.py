@@ -8,10 +8,7 @@ claim is. What a claim makes of its parts stands in `answer.py`, the tests in
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import NamedTuple
-
-import numpy as np
 
 from gen_models.comparison import statistics
 from gen_models.comparison.metrics import FID
@@ -43,7 +40,7 @@ class Part(NamedTuple):
     paired: bool = False
     change: Interval | None = None  # how much better, a share of the other, without failed runs
     fits: bool | None = None  # whether it is as much as the claim's word says; None: no word
-    spaces: dict[str, float] = {}  # other feature spaces -> theta
+    spaces: dict[str, Interval] = {}  # other feature spaces -> theta
 
     @property
     def tied(self) -> bool:
@@ -52,9 +49,13 @@ class Part(NamedTuple):
 
     @property
     def depends(self) -> list[str]:
-        """The feature spaces in which the same one is not better."""
-        side = np.sign(self.found.theta - 0.5)
-        return [space for space, theta in self.spaces.items() if np.sign(theta - 0.5) != side]
+        """The feature spaces that decide the other way: their interval leaves out 1/2."""
+        above = self.found.theta > 0.5
+        return [
+            space
+            for space, (_, low, high) in self.spaces.items()
+            if not self.tied and (high < 0.5 if above else low > 0.5)
+        ]
 
     @property
     def interim(self) -> bool:
@@ -103,17 +104,22 @@ def wins(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
 
 def beats_gaussian(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
     """Each arm is better than the PCA Gaussian."""
-    constant, parts = evidence.gaussian(key), []
 
-    def theta(space: str, arm: str) -> float:
-        return statistics.theta(evidence.side(arm, space).scores(key), [evidence.gaussian(space)])
+    def compare(arm: str, own: str) -> tuple[Side, float, Superiority]:
+        one, constant = evidence.side(arm, own), evidence.gaussian(own)
+        result = statistics.against_constant(one.scores(key), improvement(key) * constant)
+        return one, constant, result
 
+    parts = []
     for arm in contrast.arms:
-        one = evidence.side(arm, key)
-        found = statistics.against_constant(one.scores(key), improvement(key) * constant)
-        part = Part(contrast, key, one, None, found, found.theta > 0.5, constant)
+        one, constant, found = compare(arm, key)
+        spaces = {}
+        for space, name in _other_spaces(key, arm, evidence):
+            with suppress(Missing):
+                if not space.startswith("pixels"):  # of which the Gaussian is made: no bound
+                    spaces[space] = Interval(*compare(arm, name)[2][:3])
         parts.append(
-            part._replace(spaces=_in_other_spaces(key, arm, evidence, partial(theta, arm=arm)))
+            Part(contrast, key, one, None, found, found.theta > 0.5, constant, spaces=spaces)
         )
     return parts
 
@@ -145,27 +151,44 @@ def _compare(
 ) -> Part:
     """One arm against the last, paired where both are the same runs."""
     last = against or contrast.arms[-1]
-    one, other = evidence.side(arm, key), evidence.side(last, contrast.other_metric or key)
     paired = evidence.study.shares_runs(arm, last)
-    if paired:
-        one, other = in_common(one, other)
-    test = statistics.paired_superiority if paired else statistics.superiority
     scale = 1 - improvement(key) * contrast.margin
+
+    def sides(own: str, other_key: str) -> list[Side]:
+        both = [evidence.side(arm, own), evidence.side(last, other_key)]
+        return in_common(*both) if paired else both
+
+    one, other = sides(key, contrast.other_metric or key)
     if contrast.margin and min(other.sound, default=1.0) <= 0:
         raise Missing(f"{other.label}: {key} is not above 0, so no share of it is a margin")
+    test = statistics.paired_superiority if paired else statistics.superiority
     found = test(one.scores(key), other.scores(key, scale))
-    change = _change(key, one, other, paired)
-    part = Part(contrast, key, one, other, found, found.theta > 0.5, paired=paired, change=change)
+    spaces = {}
+    for space, name in _other_spaces(key, arm, evidence):
+        with suppress(Missing):
+            pair = sides(name, name)
+            spaces[space] = _theta(pair[0].scores(key), pair[1].scores(key, scale), paired)
+    return Part(
+        contrast,
+        key,
+        one,
+        other,
+        found,
+        found.theta > 0.5,
+        paired=paired,
+        change=_change(key, one, other, paired),
+        fits=_fits(contrast, key, one, other, paired),
+        spaces=spaces,
+    )
 
-    def theta(space: str) -> float:
-        one, other = evidence.side(arm, space), evidence.side(last, space)
-        if paired:
-            one, other = in_common(one, other)
-        test = statistics.paired_theta if paired else statistics.theta
-        return test(one.scores(key), other.scores(key, scale))
 
-    spaces = _in_other_spaces(key, arm, evidence, theta)
-    return part._replace(spaces=spaces, fits=_fits(contrast, key, one, other, paired))
+def _theta(one: list[float], other: list[float], paired: bool) -> Interval:
+    """How often the one is better, with its interval and without a test."""
+    if not paired:
+        return statistics.superiority_interval(one, other)
+    return statistics.wilson_interval(
+        statistics.share_of_pairs_won(one, other) * len(one), len(one)
+    )
 
 
 def _change(
@@ -199,13 +222,7 @@ def _fits(contrast: Contrast, key: str, one: Side, other: Side, paired: bool) ->
     return found is not None and found.low >= 0 and found.high <= contrast.at_most
 
 
-def _in_other_spaces(
-    key: str, arm: str, evidence: Evidence, theta: Callable[[str], float]
-) -> dict[str, float]:
-    """The theta by the same distance in every other feature space that all runs have."""
-    spaces = {name for row in evidence.rows(arm) for name in row.metrics if name.startswith(SPACES)}
-    found = {}
-    for space in sorted(spaces) if key == FID else ():
-        with suppress(Missing):
-            found[space.removeprefix(SPACES)] = theta(space)
-    return found
+def _other_spaces(key: str, arm: str, evidence: Evidence) -> list[tuple[str, str]]:
+    """The same distance in other feature spaces: (name, metric)."""
+    names = {name for row in evidence.rows(arm) for name in row.metrics if name.startswith(SPACES)}
+    return [(name.removeprefix(SPACES), name) for name in sorted(names) if key == FID]

@@ -83,9 +83,11 @@ def _arm(study: Study, name: str, given: Any) -> Arm:
     """An arm from its overrides alone, or from a mapping."""
     place = f"{study.file}: arms.{name}"
     arm: Arm = _checked(Arm, given if isinstance(given, dict) else {"train": given}, place)
-    arm.label = arm.label.strip() or str(name).replace("_", " ")
+    arm.label = arm.label.strip() or str(name)
     if not re.fullmatch(r"[\w.-]+", str(name)):
         raise UserError(f"{place}: a name may have letters, digits, '_', '.' and '-' only")
+    if "," in arm.label or " and " in arm.label:
+        raise UserError(f"{place}.label: {arm.label}: must have no ',' and no 'and' in it")
     try:
         shlex.split(arm.train)
     except ValueError as error:
@@ -107,7 +109,10 @@ def _check_arm(study: Study, name: str, arm: Arm) -> None:
     arm.seeds = arm.seeds or (study.arms[arm.of].seeds if arm.of else []) or study.seeds
     _check_seeds(arm.seeds, f"{place}.seeds")
     if seen := sorted(set(arm.seeds) & set(study.seen)):
-        raise UserError(f"{place}.seeds: {seen[0]} was seen before the rules were fixed: drop it")
+        raise UserError(
+            f"{place}.seeds: seed {seen[0]} chose what the study tests (seen: {study.seen}), so it "
+            "cannot test it: take others"
+        )
 
 
 def _check_seeds(seeds: list[int], place: str) -> None:

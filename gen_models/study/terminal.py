@@ -9,6 +9,7 @@ from rich.table import Table
 
 from gen_models.study.collect import RUNS
 from gen_models.study.definition import Study
+from gen_models.study.evidence import LEAST
 from gen_models.study.page import Written
 from gen_models.study.plan import PlannedRun, State
 from gen_models.terminal import say, show
@@ -41,6 +42,11 @@ def show_state(
             counts.append(f"{known} in {RUNS} alone")
         table.add_row(name, str(len(arm.seeds)), ", ".join(counts), _in_words(rest, jobs))
     say(study.question)
+    if few := [name for name, arm in study.arms.items() if len(arm.seeds) < LEAST]:
+        say(
+            f"cannot decide with fewer than {LEAST} seeds of {', '.join(few)}: three runs against "
+            "three never reach p < 0.05"
+        )
     show(table)
     told = []
     if total:

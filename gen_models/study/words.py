@@ -4,7 +4,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gen_models.comparison.metrics import BOUNDS, metric
-from gen_models.comparison.statistics import LEVEL, Interval, fisher, share, theta
+from gen_models.comparison.statistics import (
+    LEVEL,
+    Interval,
+    fisher,
+    probability_of_superiority,
+    wilson_interval,
+)
 from gen_models.study.answer import Answer
 from gen_models.study.definition import Study
 from gen_models.study.evidence import Side, improvement
@@ -192,7 +198,7 @@ def median(side: Side, key: str) -> str:
 
 def rate(side: Side) -> Interval:
     """The share of runs that failed, with Wilson's interval."""
-    return share(len(side.failed), len(side.seeds))
+    return wilson_interval(len(side.failed), len(side.seeds))
 
 
 def percent(interval: Sequence[float]) -> str:
@@ -211,6 +217,8 @@ def advantage(key: str, sides: Sequence[Side]) -> list[Side]:
     having = [side for side in sides if side.values]
 
     def won(side: Side) -> float:
-        return sum(theta(side.scores(key), other.scores(key)) for other in having)
+        return sum(
+            probability_of_superiority(side.scores(key), other.scores(key)) for other in having
+        )
 
     return sorted(having, key=won, reverse=True)

@@ -235,8 +235,9 @@ def test_diverged_runs_and_numbers_count_as_the_worst(tmp_path: Path) -> None:
     [
         ({"missing_digits": 5.0}, True),
         ({"missing_digits": 4.0}, False),
-        ({"fid_lenet": 59.4}, True),  # as the PCA Gaussian
-        ({"fid_lenet": 59.3}, False),
+        ({"fid_lenet": 59.4, "coverage": 0.03}, True),  # both as the PCA Gaussian
+        ({"fid_lenet": 59.3, "coverage": 0.0}, False),
+        ({"fid_lenet": 99.0, "coverage": 0.04}, False),  # as healthy runs beside a strong Gaussian
         ({"fid_lenet": math.nan}, True),
     ],
 )

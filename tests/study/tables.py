@@ -14,6 +14,9 @@ LEVELS = {  # arm -> fid_lenet, inversion/mse, encoder/mse, test/loss
     "gan_final": (8.0, 0.011, None, None),
     "gan_final_50": (12.0, 0.013, None, None),
     "gan_baseline": (36.0, 0.025, None, None),
+    "gan_lr_5e_4": (9.0, 0.012, None, None),
+    "gan_best": (0.5, 0.004, None, None),
+    "vae_best": (8.0, 0.0035, 0.006, 95.0),
     "vae_final": (26.0, 0.0043, 0.0075, 102.7),
     "vae_baseline": (28.5, 0.0048, 0.0081, 104.2),
     "vae_longer": (27.5, 0.0045, 0.0078, 103.4),
@@ -21,7 +24,7 @@ LEVELS = {  # arm -> fid_lenet, inversion/mse, encoder/mse, test/loss
 }
 
 
-def made_up(study: Study, *, collapsed: tuple[int, ...] = (12, 17), seeds: int = 99) -> Table:
+def made_up(study: Study, *, collapsed: tuple[int, ...] = (22, 27), seeds: int = 99) -> Table:
     """A table of every run of the study.
 
     Args:
@@ -59,7 +62,9 @@ def made_up(study: Study, *, collapsed: tuple[int, ...] = (12, 17), seeds: int =
                 "abc",
                 model,
             ]
-            values += ["32-true" if model == "vae" else "bf16-mixed", 1, "AVX2", "2.14.1", 60.0]
+            precision = "bf16-mixed" if "bf16" in planned.label else "32-true"
+            processor = "AVX2" if model == "vae" else "NVIDIA H100"
+            values += [precision, 1, processor, "2.14.1", 60.0]
             made = dict(zip(MADE, map(str, values), strict=True))
             rows.append(Row(made, metrics | GAUSSIAN))
             spread = 1 + 0.1 * rng.random(IMAGES)
@@ -68,5 +73,5 @@ def made_up(study: Study, *, collapsed: tuple[int, ...] = (12, 17), seeds: int =
     rows.sort(key=lambda row: row.run)
     digits = np.zeros((20, 28, 28), np.uint8)
     digits[:, 8:20, 8:20] = np.linspace(50, 255, 20)[:, None, None]
-    shown = {"real", "gan_final/11/new", "vae_final/11/new", "gan_final/12/new"}
+    shown = {"real", "gan_final/21/new", "vae_final/11/new", "gan_final/22/new"}
     return Table(rows, images, dict.fromkeys(shown, digits))

@@ -43,7 +43,18 @@ def test_the_studys_own_can_be_read_and_composed() -> None:
     assert {counts[name] for name in ("gan_baseline", "gan_final", "gan_final_50")} == {10}
     assert {counts[name] for name in ("vae_baseline", "vae_final")} == {10}
     assert {counts[name] for name in counts if "lr" in name or name[4:].startswith("128")} == {6}
-    assert not {0, 1, 2, 10} & {seed for arm in study.arms.values() for seed in arm.seeds}
+    assert set(range(11)) == set(study.seen)
+    decide = {
+        arm
+        for claim in study.claims
+        for contrast in claim.contrasts
+        for arm in contrast.arms
+        if contrast.decides and arm.startswith("gan")
+    }
+    assert {seed for arm in decide for seed in study.arms[arm].seeds} == set(range(21, 31))
+    words = " ".join(word for arm in decide for word in study.overrides(arm))
+    assert "precision" not in words
+    assert "init" not in words
     assert {name for stage in study.stages for name in stage} == set(study.arms)
     runs = plan(study, compose_overrides, Path("runs"))
     assert len({run.path for run in runs}) == len(runs) == sum(counts.values())
@@ -99,7 +110,7 @@ def test_what_decides_needs_no_torch() -> None:
         ("seeds: [3, 4, 5]", "seeds: []", "seeds: must be whole numbers"),
         ("seeds: [3, 4, 5]", "seeds: many", "seeds: must be a list of whole numbers"),
         ("seeds: [3, 4, 5]", "seeds: [3, 4.5]", "seeds[1]: must be a list of whole numbers"),
-        ("seeds: [3, 4, 5]", "seeds: [3, 4, 5]\nseen: [4]", "4 was seen before the rules"),
+        ("seeds: [3, 4, 5]", "seeds: [3, 4, 5]\nseen: [4]", "seed 4 chose what the study tests"),
         ("at_epoch: 1", "at_epoch: 1, seeds: [3, 3]", "arms.early.seeds: must be whole"),
         ("at_epoch: 1", "at_epoch: 0", "arms.early.at_epoch: must be a whole number from 1"),
         ("at_epoch: 1", "at_epoch: soon", "at_epoch: must be a whole number"),
@@ -108,6 +119,8 @@ def test_what_decides_needs_no_torch() -> None:
         ("arms: [with, without]", "arms: [with, with]", "arms: must be different"),
         ("arms: [with, without]", "arms: with", "arms: must be a list of names"),
         ("    arms: [with, without]\n", "", "arms: must be a list of names"),
+        ("early: {of", "early: {label: 'GAN, early', of", "label: GAN, early: must have no ','"),
+        ("early: {of", "early: {label: GAN and VAE, of", "label: GAN and VAE: must have no ','"),
         ("with: model=gan", "with: {lr: 1}  # ", "lr: unknown; known are label, train"),
         ("with: model=gan", "with: 'model=gan \"'  # ", "arms.with: No closing quotation"),
         ("kind: better", "kind: better\n    margin: -0.1", "margin: must be a share"),
