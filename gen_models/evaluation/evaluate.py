@@ -22,7 +22,7 @@ from gen_models.evaluation.cost import measure_cost
 from gen_models.evaluation.device import measuring
 from gen_models.evaluation.fit_sampler import fit_sampler
 from gen_models.evaluation.measure import Effort, Evaluation, measure, measure_quick, prefixed
-from gen_models.evaluation.reference import QUICK_SAMPLES, Reference, reference, with_other_eyes
+from gen_models.evaluation.reference import QUICK_SAMPLES, Reference, add_feature_spaces, reference
 from gen_models.files import read_json, replaced, write_json
 from gen_models.metrics.pixels import as_bytes
 from gen_models.models.interface import Encoder, GenerativeModel, draw_fixed
@@ -107,7 +107,7 @@ def _evaluate(
     assert isinstance(model, nn.Module)
     model.to(device)
     datamodule, real = _real_images(directory, device, data_root, say)
-    real = with_other_eyes(real, datamodule.name, datamodule.root)
+    add_feature_spaces(real, datamodule.name, datamodule.root)
     bounds = find_bounds(datamodule.name, real, say)
     try:
         evaluation = measure(model, real, effort=effort, say=say)

@@ -1,6 +1,6 @@
 """The real images that every model is measured against."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -80,6 +80,6 @@ def reference(
     )
 
 
-def with_other_eyes(real: Reference, data_name: str, root: Path) -> Reference:
-    """The same images, with the feature spaces of a full measurement."""
-    return replace(real, spaces=feature_spaces(data_name, root, real.train, real.components))
+def add_feature_spaces(real: Reference, data_name: str, root: Path) -> None:
+    """Add the feature spaces of a full measurement."""
+    real.spaces.update(feature_spaces(data_name, root, real.train, real.components))

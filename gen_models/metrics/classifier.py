@@ -109,9 +109,14 @@ class Classifier:
 
     @torch.no_grad()
     def read(self, images: Tensor) -> Reading:
-        """Features and logits of (n, 1, 28, 28) images, float in [0, 1] or uint8."""
+        """Features and logits of (n, 1, 28, 28) images, float in [0, 1] or uint8.
+
+        Without cuDNN's TF32, so that a GPU sees what the CPU does.
+        """
         kept = [index for index in range(WIDTH) if index not in self.record["silent"]]
-        raw = torch.cat([self.network.features(_pixels(chunk)) for chunk in images.split(CHUNK)])
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            chunks = [self.network.features(_pixels(chunk)) for chunk in images.split(CHUNK)]
+        raw = torch.cat(chunks)
         mean, std = (torch.tensor(self.record[key]).to(raw) for key in ("mean", "std"))
         features = (raw - mean) / std.clamp(min=1e-12)
         return Reading(features[:, kept], self.network.last(raw))
