@@ -4,10 +4,10 @@ A step of a small network is some two hundred kernels of a few microseconds each
 them one by one takes a GPU's host several times as long as running them does.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Logged = dict[str, Tensor]
 
@@ -25,13 +25,22 @@ class GraphedSteps:
             what is logged after each of its parts. The caller changes weights between the parts;
             nothing in a part may depend on values that the host has read.
         parts: How many parts a step has.
+        parameters: Those whose gradients the parts leave.
     """
 
-    def __init__(self, step: Callable[..., Iterator[Logged]], *, parts: int) -> None:
+    def __init__(
+        self,
+        step: Callable[..., Iterator[Logged]],
+        *,
+        parts: int,
+        parameters: Iterable[nn.Parameter],
+    ) -> None:
         self.step = step
         self.parts = parts
+        self.parameters = list(parameters)
         self._steps = 0
         self._inputs: tuple[Tensor, ...] = ()
+        self._gradients: list[Tensor | None] = []
         self._recorded: list[tuple[torch.cuda.CUDAGraph, Logged]] = []
 
     def __call__(self, *inputs: Tensor) -> Iterator[Logged]:
@@ -44,6 +53,8 @@ class GraphedSteps:
             self._record(*inputs)
         for fixed, given in zip(self._inputs, inputs, strict=True):
             fixed.copy_(given)
+        for parameter, gradient in zip(self.parameters, self._gradients, strict=True):
+            parameter.grad = gradient  # Lightning drops them before each validation
         for graph, logged in self._recorded:
             graph.replay()
             yield logged
@@ -57,3 +68,4 @@ class GraphedSteps:
             with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
                 logged = next(step)
             self._recorded.append((graph, logged))
+        self._gradients = [parameter.grad for parameter in self.parameters]

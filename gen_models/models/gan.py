@@ -188,7 +188,8 @@ class GAN(pl.LightningModule):
         """On one GPU, record the steps if all of them are alike."""
         one_gpu = self.device.type == "cuda" and self.trainer.world_size == 1
         if self.cuda_graphs and one_gpu and self.period == 1:
-            self._graphed_steps = GraphedSteps(self._gradients, parts=2)
+            parameters = [*self.generator.parameters(), *self.discriminator.parameters()]
+            self._graphed_steps = GraphedSteps(self._gradients, parts=2, parameters=parameters)
 
     def on_train_end(self) -> None:
         """Let the graphs go: the weights may be moved."""
