@@ -3,34 +3,40 @@
     python benchmarks/gpu_speed.py [--accelerator gpu] [--compile] [--epochs N] [--data mnist]
 
 For each model: seconds an epoch and for all its epochs, measured over a few of them after a first
-one that is not counted; next to it the floor, a bare loop over the same batches on the same device
-without Lightning, log and pictures. With --compile the networks are compiled in place
-(`torch.compile`), the compilation stated apart. On a CPU it runs too: `--accelerator cpu`.
+one that is not counted; next to it a bare loop over the same batches on the same device, without
+Lightning, log and pictures, and with --plain the same loop over torchvision's images through
+ToTensor and a DataLoader. The best models have neither: their steps are not those of the bare loop.
+With --compile the networks are compiled in place (`torch.compile`), the compilation stated apart;
+--no-graphs launches a GAN's kernels one by one. On a CPU it runs too: `--accelerator cpu`.
 """
 
 import argparse
 import os
 import platform
 import time
+from itertools import islice
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import lightning
 import torch
 from hydra.utils import instantiate
-from train_speed import LastEpochClock, bare_epoch, composed
+from train_speed import LastEpochClock, bare_epoch, composed, plain_loaders
 
+from gen_models.data.loader import Batch
 from gen_models.data.module import MNISTDataModule
 from gen_models.runs.directory import RunDirectory
 from gen_models.training.reporting import processor
 from gen_models.training.trainer import build_trainer
 
-MODELS = [(model, phase) for model in ("gan", "vae") for phase in ("baseline", "final")]
+REPORT = [(model, phase) for model in ("gan", "vae") for phase in ("baseline", "final")]
+BEST = [("gan", "best"), ("vae", "best")]
 
 
 def build(config: dict[str, Any], *, compiled: bool) -> Any:
     """The model, its networks compiled in place where that is asked for."""
     model = instantiate(config["model"])
+    model.cuda_graphs = config["cuda_graphs"]
     if compiled:
         for network in model.children():
             network.compile()
@@ -76,6 +82,20 @@ def floor(
     return seconds
 
 
+def plain(config: dict[str, Any], device: torch.device, root: str) -> float:
+    """Seconds of the second of two epochs of that loop as a plain script feeds it."""
+    epoch = bare_epoch(build(config, compiled=False).to(device))
+    loaders = plain_loaders(root, config["data"]["batch_size"])
+    limit = config["trainer"]["limit_train_batches"]
+    for _ in range(2):
+        begin = time.perf_counter()
+        train, val = ((Batch(batch.images.to(device)) for batch in loader()) for loader in loaders)
+        epoch(islice(train, limit if isinstance(limit, int) else None), val)
+        _wait(device)
+        seconds = time.perf_counter() - begin
+    return seconds
+
+
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -86,6 +106,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--accelerator", default="gpu", choices=["gpu", "cpu"])
     parser.add_argument("--compile", action="store_true", help="the networks, in place")
+    parser.add_argument("--no-graphs", action="store_true", help="without CUDA graphs")
+    parser.add_argument("--plain", action="store_true", help="time a plain script's loader too")
+    parser.add_argument("--best", action="store_true", help="the best models too")
     parser.add_argument("--precision", default="32-true", help="or bf16-mixed")
     parser.add_argument("--tf32", action="store_true", help="TF32 for products of float32")
     parser.add_argument("--epochs", type=int, default=3, help="of each model; the last is timed")
@@ -101,12 +124,14 @@ def main() -> None:
         f"{name}, {torch.get_num_threads()} threads; Python {platform.python_version()}, "
         f"torch {torch.__version__}, lightning {lightning.__version__}; {options.precision}"
         f"{', TF32' if options.tf32 else ''}{', compiled' if options.compile else ''}"
+        f"{', no CUDA graphs' if options.no_graphs else ''}"
     )
     total = 0.0
-    for model, phase in MODELS:
+    for model, phase in [*REPORT, *(BEST if options.best else [])]:
         choices = [f"data={options.data}", f"precision={options.precision}"]
         full = composed(model, phase, options.data_root, None, *choices)["max_epochs"]
         choices.append(f"trainer.accelerator={options.accelerator}")
+        choices.append(f"cuda_graphs={not options.no_graphs}")
         if options.batches:
             choices.append(f"trainer.limit_train_batches={options.batches}")
         config = composed(model, phase, options.data_root, options.epochs, *choices)
@@ -115,16 +140,21 @@ def main() -> None:
         )
         datamodule.prepare_data()
         datamodule.setup()
-        least = floor(config, datamodule, device, compiled=options.compile)
+        beside = ""
+        if (model, phase) in REPORT:
+            beside = f"bare {floor(config, datamodule, device, compiled=options.compile):7.3f} s   "
+            if options.plain:
+                beside += f"plain {plain(config, device, options.data_root):7.3f} s   "
         first, epoch = through_lightning(config, datamodule, compiled=options.compile)
         steady = (options.epochs - 1) * epoch
-        total += full * epoch + max(0.0, first - steady)
+        if (model, phase) in REPORT:
+            total += full * epoch + max(0.0, first - steady)
         print(
-            f"{model} {phase:9} epoch {epoch:7.3f} s   floor {least:7.3f} s   "
+            f"{model} {phase:9} epoch {epoch:7.3f} s   {beside}"
             f"{full} epochs {full * epoch:7.1f} s   start and compilation {first - steady:6.1f} s",
             flush=True,
         )
-    print(f"all four: {total:.0f} seconds of training")
+    print(f"the report's four: {total:.0f} seconds of training")
 
 
 if __name__ == "__main__":

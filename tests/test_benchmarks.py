@@ -15,7 +15,7 @@ from conftest import ROOT
     [
         (
             "gpu_speed.py --accelerator cpu --data digits --epochs 2 --batches 2",
-            [r"(gan|vae) (baseline|final) +epoch +\d+\.\d+ s +floor +\d+\.\d+ s"] * 4,
+            [r"(gan|vae) (baseline|final) +epoch +\d+\.\d+ s +bare +\d+\.\d+ s"] * 4,
         ),
         (
             "start_and_memory.py --data digits",
