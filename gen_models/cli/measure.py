@@ -7,6 +7,7 @@ import typer
 
 from gen_models.cli.app import DataRoot, Run, app
 from gen_models.errors import UserError
+from gen_models.threads import prepare, use
 
 
 @app.command()
@@ -27,6 +28,7 @@ def evaluate(
 
     Compare only runs measured with the same options, which stand among the metrics.
     """
+    prepare("auto")
     from gen_models.evaluation import reporting
     from gen_models.evaluation.evaluate import evaluate_run
     from gen_models.evaluation.measure import Effort
@@ -38,6 +40,7 @@ def evaluate(
         effort = Effort(restarts, iterations, importance_samples, likelihood_images)
     except ValueError as error:
         raise UserError(f"--{str(error).replace('_', '-', 1)}") from error
+    typer.echo(use("auto"))
     evaluation = evaluate_run(run, data_root=data_root, effort=effort, say=typer.echo)
     reporting.show_evaluation(RunDirectory(run), evaluation.metrics)
 
