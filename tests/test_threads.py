@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import pytest
 import torch
 from conftest import ROOT, composed, directory_of, small, train
@@ -235,8 +236,12 @@ def test_a_wrong_number_is_refused(
     assert str(caught.value) == message
 
 
-STOP = ["++callbacks.stop._target_=test_resume.StopAt", "++callbacks.stop.place=batch end"]
-STOP += ["++callbacks.stop.step=5", "++callbacks.stop.how=exception"]
+class Stop(pl.Callback):
+    """Ends a run in its second epoch."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.current_epoch == 1:
+            raise RuntimeError("stopped by the test")
 
 
 def test_the_number_is_recorded_and_kept_on_resuming_to_the_bit(
@@ -246,7 +251,7 @@ def test_the_number_is_recorded_and_kept_on_resuming_to_the_bit(
     arguments = small(tmp_path / "stopped", *settings)
     threads.prepare("auto")
     with pytest.raises(RuntimeError, match="stopped by the test"):
-        train(*arguments, *STOP)
+        train(*arguments, "+callbacks.stop._target_=test_threads.Stop")
     stopped = directory_of(arguments)
     assert stopped.read_status()["threads"] == 2
     assert "  2 threads: the machine is idle\n" in capsys.readouterr().out
