@@ -44,7 +44,7 @@ def busy_cores(begin: Usage) -> float | None:
 def others(begin: Usage, end: Usage) -> float | None:
     """Cores that other processes kept busy in between; None if not even our own work counted."""
     total, own = end.total - begin.total, end.own - begin.own
-    if end.total == 0 or total < own / 2:
+    if end.total == 0 or total + 0.1 < own / 2:  # ticks are coarse
         return None
     return max(0.0, total - own) / (end.time - begin.time)
 
