@@ -7,7 +7,7 @@ import typer
 
 from gen_models.cli.app import DataRoot, Run, app
 from gen_models.errors import UserError
-from gen_models.threads import prepare, use
+from gen_models.threads import prepare
 
 
 @app.command()
@@ -40,7 +40,6 @@ def evaluate(
         effort = Effort(restarts, iterations, importance_samples, likelihood_images)
     except ValueError as error:
         raise UserError(f"--{str(error).replace('_', '-', 1)}") from error
-    typer.echo(use("auto"))
     evaluation = evaluate_run(run, data_root=data_root, effort=effort, say=typer.echo)
     reporting.show_evaluation(RunDirectory(run), evaluation.metrics)
 
