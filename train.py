@@ -7,9 +7,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from gen_models.composition import in_sweep, job_of
+from gen_models.composition import in_sweep, job_of, trains_beside_others
 from gen_models.errors import Reported, UserError, report, take_over, wants_traceback
-from gen_models.threads import wait_passively
+from gen_models.threads import prepare, watch
 
 EXPECTED = (UserError, HydraException, OmegaConfBaseException)
 DEBUG = wants_traceback(sys.argv)
@@ -20,6 +20,7 @@ def main(config: DictConfig) -> float | None:
     """Train the composed run, then measure it; returns what a sweep minimises."""
     try:
         job = job_of(config)
+        prepare(job.config.get("threads"), together=trains_beside_others(job.config))
         from gen_models import terminal, training  # here, so that --help need not wait for torch
 
         terminal.quiet_libraries()
@@ -40,7 +41,7 @@ def main(config: DictConfig) -> float | None:
 
 if __name__ == "__main__":
     take_over()
-    wait_passively()
+    watch()
     try:
         main()
     except KeyboardInterrupt:  # a sweep whose jobs are other processes, which have ended too

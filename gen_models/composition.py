@@ -47,6 +47,12 @@ def in_sweep() -> bool:
     return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
 
 
+def trains_beside_others(config: dict[str, Any]) -> bool:
+    """Whether this job trains while others do: of another launcher than Hydra's, or its ranks."""
+    own = HydraConfig.get().launcher._target_.endswith("BasicLauncher")  # one after the other
+    return (in_sweep() and not own) or config["trainer"]["devices"] not in (1, "auto")
+
+
 def job_of(config: DictConfig) -> Job:
     """What a job is to train.
 
@@ -101,11 +107,17 @@ class SweepEnd(Callback):
         digest = hashlib.sha256(command.encode()).hexdigest()[:16]
         self.notes = Path(config.hydra.sweep.dir).absolute() / f"jobs-{digest}"
         shutil.rmtree(self.notes, ignore_errors=True)  # of the same sweep, stopped on its way
+        self.threads_by_user = os.environ.get("OMP_NUM_THREADS")
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
-        """Show no progress bar of a job beside others: they would overwrite one another."""
+        """Show no progress bar of a job beside others: they would overwrite one another.
+
+        And choose its threads as any job's: joblib sets a number that the user has not chosen.
+        """
         if config.hydra.launcher._target_.endswith("JoblibLauncher"):  # in a process of its own
             os.environ["TTY_INTERACTIVE"] = "0"
+            if self.threads_by_user is None:
+                os.environ.pop("OMP_NUM_THREADS", None)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         """Note how the job ended, and its run if it came as far as to have one."""

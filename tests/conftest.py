@@ -22,6 +22,9 @@ ROOT = Path(__file__).parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 GROUPS = ("data", "model", "phase")
 
+# Weights depend on the number of threads: no test leaves it to what else the machine does.
+torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
+
 
 @pytest.fixture(autouse=True)
 def _same_everywhere(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[None]:

@@ -23,6 +23,12 @@ from conftest import ROOT
              r"imports alone: \d+ MiB", r"training the final GAN: \d+ MiB"],
         ),
         (
+            "threads.py --data digits --vae-batches 2 --gan-batches 2",
+            [r"auto, idle: \d threads?: .+ \(waited [\d.]+ s\)",
+             r"auto, two side by side: \d threads?: ", r"\| one thread \| [\d.]+ \| [\d.]+ \|",
+             r"\| two threads, active (\| [\d.]+ ){4}\|  \|  \|"],
+        ),
+        (
             "scale.py --small runs images samples",
             [r"    8 runs: [\d.]+ s, [\d.]+ of a core, \d+ MiB",
              r"6,000 images, in memory: [\d.]+ ms a batch", r"300 new images: drawing [\d.]+ s"],

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from gen_models.errors import UserError
-from gen_models.threads import wait_passively
+from gen_models.threads import watch
 
 
 class _OneLine(TyperGroup):
@@ -17,7 +17,7 @@ class _OneLine(TyperGroup):
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Run the command and exit."""
-        wait_passively()
+        watch()
         try:
             code = super().main(*args, **{**options, "standalone_mode": False})
         except UserError as error:

@@ -7,6 +7,7 @@ import typer
 
 from gen_models.cli.app import DataRoot, Run, app
 from gen_models.errors import UserError
+from gen_models.threads import prepare
 
 
 @app.command()
@@ -27,6 +28,7 @@ def evaluate(
 
     Compare only runs measured with the same options, which stand among the metrics.
     """
+    prepare("auto")
     from gen_models.evaluation import reporting
     from gen_models.evaluation.evaluate import evaluate_run
     from gen_models.evaluation.measure import Effort

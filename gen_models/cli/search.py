@@ -9,6 +9,7 @@ import typer
 
 from gen_models.cli.app import app
 from gen_models.errors import UserError
+from gen_models.threads import prepare, use
 
 
 @app.command()
@@ -40,6 +41,10 @@ def search(
         raise UserError("gen-models search needs Optuna: pip install -e '.[search]'")
     from gen_models.composition import compose_job, instantiate
     from gen_models.runs.identity import model_name
+
+    common = list(overrides or [])
+    config = compose_job(common).config
+    prepare(config.get("threads"), together=True)
     from gen_models.search import search as engine
     from gen_models.search.space import FOLDER, read_space
     from gen_models.terminal import quiet_libraries
@@ -47,9 +52,9 @@ def search(
 
     _check_folder(output)
     quiet_libraries()
-    common = list(overrides or [])
-    file = space or FOLDER / f"{model_name(compose_job(common).config)}.yaml"
+    file = space or FOLDER / f"{model_name(config)}.yaml"
     searched = engine.Search(common, read_space(file), compose_job, instantiate)
+    typer.echo(use(config["threads"]))
     with stopped_by_signals():
         study = engine.search(searched, storage=storage, count=trials, seed=seed)
         engine.summarise(searched, study, output)

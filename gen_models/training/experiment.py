@@ -18,6 +18,7 @@ from gen_models.runs.checkpoints import newest_readable
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.fingerprint import fingerprint
 from gen_models.runs.identity import identity, model_name, run_path
+from gen_models.threads import check_threads
 from gen_models.training.schedule import rate_factor
 from gen_models.training.trainer import build_trainer, seed_weights
 
@@ -159,6 +160,7 @@ def _check(config: dict[str, Any], defaults: dict[str, Any]) -> None:
     unknown = sorted(set(config) - set(defaults))
     if unknown:
         raise UserError(f"unknown option {unknown[0]!r}; known are {', '.join(sorted(defaults))}")
+    check_threads(config.get("threads"))
     trainer = config["trainer"]
     try:
         check_whole("seed", config["seed"], 0)

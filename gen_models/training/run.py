@@ -8,7 +8,6 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
-import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 
@@ -26,6 +25,7 @@ from gen_models.runs.fingerprint import fingerprint
 from gen_models.runs.identity import identity
 from gen_models.runs.weights import save_model
 from gen_models.terminal import say
+from gen_models.threads import use
 from gen_models.training import reporting
 from gen_models.training.callbacks import RunLog
 from gen_models.training.experiment import Build, Experiment, assemble, check_length
@@ -124,8 +124,7 @@ def _train(config: dict[str, Any], experiment: Experiment) -> None:
     if origin is not directory and (best := origin.checkpoints / BEST).exists():
         directory.checkpoints.mkdir()
         shutil.copyfile(best, directory.checkpoints / BEST)
-    if checkpoint is not None and status["threads"] != torch.get_num_threads():
-        torch.set_num_threads(status["threads"])  # other threads round otherwise
+    threads = use(config["threads"], status["threads"] if checkpoint is not None else None)
     directory.write_config(config)
     directory.architecture.write_text(reporting.architecture(model))
     code = fingerprint(type(model))
@@ -134,6 +133,7 @@ def _train(config: dict[str, Any], experiment: Experiment) -> None:
     write_json(directory.status, begun | reporting.environment(trainer))
     with _logged_to(directory), _ending_recorded(directory):
         reporting.announce(config, experiment)
+        say(f"  {threads}")
         reporting.describe(trainer, directory)
         reporting.warn_of_slow_precision(trainer)
         metrics = _fit_and_measure(experiment)
