@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 
 OBJECTIVE = "val/fid_lenet"
 KEYS = (OBJECTIVE, "val/coverage", "val/missing_digits")
+EARLY = 200  # batches after which new images must differ from one another
+ALIKE = 0.2  # of the real images' spread: 0.06 and 0.1 where torch's weights let a GAN fail
+TOLD_APART = 0.5  # mean D(x) of real images less that of new ones
 SATURATED = 0.99  # mean D(x) of real images above it, of new ones below 1 - it, or so small a loss
 
 
@@ -47,6 +50,7 @@ class ValidationDistance(Callback):
         self._seen: dict[str, int] = {}  # a sign of collapse -> measurements in a row
         self._classifier: Classifier | None = None
         self._real: Reading
+        self._spread: Tensor
         self._coverage: Coverage
 
     def state_dict(self) -> dict[str, Any]:
@@ -63,6 +67,7 @@ class ValidationDistance(Callback):
             datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
             self._classifier = find_classifier(datamodule, log.warning).to(pl_module.device)
             images = datamodule.splits["validation"].images.to(pl_module.device)
+            self._spread = _spread(images[:500].float() / 255)
             self._real = self._classifier.read(images)
             self._coverage = Coverage(self._real.features)
 
@@ -79,6 +84,8 @@ class ValidationDistance(Callback):
         epoch = trainer.current_epoch + 1
         last = epoch == trainer.max_epochs or trainer.should_stop
         fitting = trainer.state.fn == TrainerFn.FITTING
+        if fitting and trainer.is_global_zero and trainer.global_step >= EARLY:
+            self._warn_early(trainer, pl_module)
         if fitting and epoch % self.every_n_epochs and not last:
             return
         assert isinstance(pl_module, GenerativeModel)
@@ -104,6 +111,28 @@ class ValidationDistance(Callback):
         missing = float(missing_classes(*shares))
         return dict(zip(KEYS, (distance, coverage, missing), strict=True))
 
+    @torch.no_grad()
+    def _warn_early(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        """Look once, early, whether a GAN's images are all alike while D tells them apart."""
+        if "early" in self._seen:
+            return
+        self._seen["early"] = 1
+        metrics = trainer.callback_metrics
+        told_apart = metrics.get("val/d_real", 0.0) - metrics.get("val/d_fake", 0.0)
+        if told_apart < TOLD_APART:
+            return
+        assert isinstance(model, GenerativeModel)
+        images = model.sample(500, generator("early look")).float()
+        ratio = (_spread(images) / self._spread).item()
+        if ratio < ALIKE:
+            log.warning(
+                "epoch %d: the new images hardly differ from one another (%.0f %% of the real "
+                "images' spread), and the discriminator tells them all: such a GAN rarely recovers. "
+                "Try model.init=he, or a smaller lr",
+                trainer.current_epoch + 1,
+                100 * ratio,
+            )
+
     def _warn(self, trainer: pl.Trainer) -> None:
         """Say it once, when two measurements in a row show it: a first one may be too early."""
         metrics: dict[str, Tensor] = trainer.callback_metrics
@@ -122,6 +151,11 @@ class ValidationDistance(Callback):
             self._seen[name] = before + 1 if shown or before >= 2 else 0
             if self._seen[name] == 2:
                 log.warning("epoch %d: %s", trainer.current_epoch + 1, text)
+
+
+def _spread(images: Tensor) -> Tensor:
+    """Standard deviation of a pixel over (n, c, h, w) images, the mean over all pixels."""
+    return images.std(0).mean()
 
 
 def _saturated(loss: float, real: float, fake: float) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import Trained, read_metrics, train
+from lightning.pytorch.trainer.states import TrainerFn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from gen_models.data.module import MNISTDataModule
@@ -95,6 +96,38 @@ def test_a_collapse_is_warned_of_once(
         assert all(message.startswith("epoch 10: ") for message in caplog.messages)
         assert all(word in message for message in caplog.messages)
     assert warned == [0, 0, 0, 1, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("spread", "d_real", "d_fake", "steps", "warned"),
+    [
+        (0.01, 0.99, 0.04, 429, 1),
+        (0.2, 0.99, 0.04, 429, 0),  # images that differ
+        (0.01, 0.6, 0.4, 429, 0),  # a discriminator that cannot tell
+        (0.01, 0.99, 0.04, 40, 0),  # too early to say
+    ],
+)
+def test_a_gan_whose_first_images_are_all_alike_is_warned_of_once(
+    spread: float, d_real: float, d_fake: float, steps: int, warned: int,
+    digits: MNISTDataModule, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    class Alike(GAN):
+        def sample(self, n: int, *_: Any, **__: Any) -> torch.Tensor:
+            return 0.5 + spread * torch.randn(n, 1, 28, 28).clamp(-1, 1)
+
+    metrics = {"val/d_real": torch.tensor(d_real), "val/d_fake": torch.tensor(d_fake)}
+    trainer: Any = SimpleNamespace(
+        callback_metrics=metrics, current_epoch=0, max_epochs=9, should_stop=False,
+        global_step=steps, is_global_zero=True, datamodule=digits,
+        state=SimpleNamespace(fn=TrainerFn.FITTING),
+    )  # fmt: skip
+    callback, model = ValidationDistance(), Alike()
+    callback.on_fit_start(trainer, model)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            callback.on_validation_epoch_end(trainer, model)
+    assert len(caplog.messages) == warned
+    assert all("model.init=he" in message for message in caplog.messages)
 
 
 @pytest.mark.parametrize(
