@@ -127,8 +127,8 @@ class ValidationDistance(Callback):
         if ratio < ALIKE:
             log.warning(
                 "epoch %d: the new images hardly differ from one another (%.0f %% of the real "
-                "images' spread), and the discriminator tells them all: such a GAN rarely recovers. "
-                "Try model.init=he, or a smaller lr",
+                "images' spread), and the discriminator knows them all: such a GAN rarely "
+                "recovers. Try model.init=he, or a smaller lr",
                 trainer.current_epoch + 1,
                 100 * ratio,
             )
