@@ -9,6 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gen_models.composition import in_sweep, job_of
 from gen_models.errors import Reported, UserError, report, take_over, wants_traceback
+from gen_models.files import with_home
 from gen_models.threads import wait_passively
 
 EXPECTED = (UserError, HydraException, OmegaConfBaseException)
@@ -42,6 +43,7 @@ if __name__ == "__main__":
     take_over()
     wait_passively()
     try:
+        sys.argv[1:] = with_home(sys.argv[1:])
         main()
     except KeyboardInterrupt:  # a sweep whose jobs are other processes, which have ended too
         print("stopped; the same command goes on from here", file=sys.stderr)

@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from gen_models.cli.app import DataRoot, Run, app
+from gen_models.cli.app import DataRoot, Run, command
 from gen_models.errors import UserError
 
 
-@app.command()
+@command()
 def evaluate(
     run: Run,
     data_root: DataRoot = None,
@@ -42,7 +42,7 @@ def evaluate(
     reporting.show_evaluation(RunDirectory(run), evaluation.metrics)
 
 
-@app.command()
+@command()
 def compare(
     runs: Annotated[
         list[Path],
@@ -64,7 +64,7 @@ def compare(
     terminal.show(comparison, report.write_report(comparison, output))
 
 
-@app.command()
+@command()
 def train_classifier(
     data: Annotated[str, typer.Option(help="mnist, fashion_mnist, kmnist or digits.")],
     data_root: Annotated[

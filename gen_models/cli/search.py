@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
-from gen_models.cli.app import app
+from gen_models.cli.app import command
 from gen_models.errors import UserError
+from gen_models.files import expanded
+
+SQLITE = "sqlite:///"  # a path follows
 
 
-@app.command()
+@command()
 def search(
     overrides: Annotated[
         list[str] | None,
@@ -49,6 +52,8 @@ def search(
     quiet_libraries()
     common = list(overrides or [])
     file = space or FOLDER / f"{model_name(compose_job(common).config)}.yaml"
+    if storage.startswith(f"{SQLITE}~"):
+        storage = f"{SQLITE}{expanded(storage.removeprefix(SQLITE))}"
     searched = engine.Search(common, read_space(file), compose_job, instantiate)
     with stopped_by_signals():
         study = engine.search(searched, storage=storage, count=trials, seed=seed)

@@ -13,6 +13,7 @@ from gen_models.data import datasets
 from gen_models.data.datasets import DATA_SETS, Split
 from gen_models.data.loader import InMemoryLoader
 from gen_models.errors import UserError
+from gen_models.files import expanded
 
 
 class MNISTDataModule(pl.LightningDataModule):
@@ -47,7 +48,7 @@ class MNISTDataModule(pl.LightningDataModule):
         if name not in DATA_SETS:
             raise ValueError(f"name must be one of {', '.join(DATA_SETS)}, got {name!r}")
         self.name: str = name
-        self.root = Path(root or os.environ.get("GEN_MODELS_DATA") or "data").expanduser()
+        self.root = expanded(root or os.environ.get("GEN_MODELS_DATA") or "data")
         self.batch_size = check_whole("batch_size", batch_size, 1)
         self.train_on_validation = check_bool("train_on_validation", train_on_validation)
         self.seed = check_whole("seed", seed, 0)

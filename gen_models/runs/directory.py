@@ -17,7 +17,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from gen_models.errors import BusyError, UserError
-from gen_models.files import other_version, read_json, write_json
+from gen_models.files import expanded, other_version, read_json, write_json
 from gen_models.runs.identity import identity
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # OmegaConf's own is thirty times slower
@@ -32,7 +32,7 @@ class RunDirectory:
     """
 
     def __init__(self, path: str | Path, *, replaced: bool = False) -> None:
-        self.path = Path(path)
+        self.path = expanded(path)
         self.replaced = replaced
         self.config = self.path / "config.yaml"
         self.architecture = self.path / "architecture.txt"
