@@ -318,6 +318,38 @@ def test_a_cache_that_cannot_be_written_costs_no_more_than_time(
     assert "cannot be written (Not a directory), so they will be measured again" in said[-1]
 
 
+@pytest.mark.parametrize("content", ["", '{"floor/samp', "[1]", "{}", '{"floor/samples": "x"}'])
+def test_a_damaged_cache_is_measured_anew_and_said(
+    content: str, real: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = {"floor/fid_lenet": 1.0, "floor/samples": 50.0}
+    monkeypatch.setattr(bounds, "measure_bounds", lambda images: made)
+    few = replace(real, train=real.train[:100], test=real.test[:50])
+    bounds.find_bounds("digits", few, print)
+    (file,) = (tmp_path / "cache" / "gen-models").iterdir()
+    file.write_text(content, encoding="utf-8")
+    said: list[str] = []
+    assert bounds.find_bounds("digits", few, said.append) == made
+    assert said[0].startswith(str(file))
+    assert said[0].endswith("measured anew")
+    assert json.loads(file.read_text(encoding="utf-8")) == made
+    said.clear()
+    assert bounds.find_bounds("digits", few, said.append) == made
+    assert said == []
+
+
+def test_a_user_without_a_home_directory_has_no_cache(
+    real: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: str(path))  # an id without a name
+    monkeypatch.setattr(bounds, "measure_bounds", lambda images: {"floor/samples": 50.0})
+    said: list[str] = []
+    assert bounds.find_bounds("digits", real, said.append) == {"floor/samples": 50.0}
+    assert "there is no home directory to keep them in" in said[0]
+
+
 def test_bounds_are_measured_anew_when_what_they_depend_on_changes(
     real: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -326,7 +358,7 @@ def test_bounds_are_measured_anew_when_what_they_depend_on_changes(
 
     def count(images: Reference) -> dict[str, float]:
         measured.append(images)
-        return {"floor/fid_lenet": float(len(measured))}
+        return {"floor/fid_lenet": float(len(measured)), "floor/samples": 50.0}
 
     monkeypatch.setattr(bounds, "measure_bounds", count)
     few = replace(real, train=real.train[:100], test=real.test[:50])
