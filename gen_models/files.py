@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,6 +35,16 @@ def cache_folder() -> Path | None:
     with suppress(UserError):
         return expanded(given or "~/.cache") / "gen-models"
     return None
+
+
+def can_be_written(folder: Path) -> bool:
+    """Whether files can be made in a folder, which need not exist; nothing is left there."""
+    there = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            return True
+    except OSError:
+        return False
 
 
 def read_json(path: Path) -> dict[str, Any]:

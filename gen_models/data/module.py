@@ -16,6 +16,9 @@ from gen_models.errors import UserError
 from gen_models.files import expanded
 
 
+LEAST = 6  # images of each part: each and its five nearest, for `coverage`
+
+
 class MNISTDataModule(pl.LightningDataModule):
     """MNIST, Fashion-MNIST, KMNIST or scikit-learn's digits, split the same way in every run.
 
@@ -67,19 +70,30 @@ class MNISTDataModule(pl.LightningDataModule):
         if self.splits:
             return
         splits = datasets.load(self.name, self.root)
+        for name, split in splits.items():
+            if len(split.images) < LEAST:
+                raise UserError(
+                    f"{self.name}: has {len(split.images)} {name} images: what is measured of a "
+                    f"model needs {LEAST} or more"
+                )
         if self.train_on_validation:
             kept, held_out = splits["train"], splits["validation"]
             both = (torch.cat(parts) for parts in zip(kept, held_out, strict=True))
             splits = {**splits, "train": Split(*both)}
-        if self.batch_size > len(splits["train"].images):
-            raise UserError(
-                f"data.batch_size={self.batch_size} is larger than {self.name}'s "
-                f"{len(splits['train'].images):,} training images: choose a smaller one"
-            )
         self.splits = splits
 
     def train_dataloader(self) -> InMemoryLoader:
-        """Shuffled batches of the training images, all of them full."""
+        """Shuffled batches of the training images, all of them full.
+
+        Raises:
+            UserError: There are fewer images than a batch has.
+        """
+        count = len(self.splits["train"].images)
+        if self.batch_size > count:
+            raise UserError(
+                f"data.batch_size={self.batch_size} is larger than {self.name}'s {count:,} "
+                "training images: choose a smaller one"
+            )
         return self._loader("train", shuffle_seed=self.seed, drop_last=True)
 
     def val_dataloader(self) -> InMemoryLoader:

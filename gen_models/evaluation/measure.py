@@ -106,7 +106,7 @@ def measure_generation(
         "fid_lenet": distribution.frechet_distance(*features),
         "kid_lenet": distribution.kernel_distance(*features),
         **overlap._asdict(),
-        "label_kl": distribution.histogram_divergence(own, share),
+        "label_kl": distribution.histogram_divergence(own, share, least=0.5 / len(real.test)),
         "missing_digits": float(distribution.missing_classes(own, share)),
         "confidence": distribution.mean_confidence(seen.logits),
         **pixels.sharpness(images),
@@ -124,22 +124,30 @@ def measure_classes(model: GenerativeModel, real: Reference) -> dict[str, float]
 
     So there are as many new as test images of each digit. The floor of the distance within a class
     is that of as many training images, which the classifier has seen; the best accuracy is the
-    classifier's own on the test images. Empty of a model that is not conditional.
+    classifier's own on the test images. A digit of fewer than two test or training images has no
+    distance. Empty of a model that is not conditional.
     """
     if not is_conditional(model):
         return {}
     asked = real.labels
     images = draw(model, len(asked), lambda start: generator("asked", start // CHUNK), asked)
     seen, features = real.classifier.read(images), real.reading.features
-    counts = torch.bincount(asked).tolist()
-    chosen = [(real.train_labels == digit).nonzero()[:n, 0] for digit, n in enumerate(counts)]
-    train = torch.cat(chosen)
-    known = real.classifier.read(real.train[train]).features
-    within = distribution.within_class_distance
-    return {
+    accuracies = {
         "class_accuracy": (seen.labels == asked).double().mean().item(),
         "real/class_accuracy": (real.reading.labels == asked).double().mean().item(),
-        "fid_lenet/within_class": within(features, seen.features, asked, asked),
+    }
+    counts = torch.bincount(asked, minlength=CLASSES).tolist()
+    rows = [(real.train_labels == digit).nonzero()[:n, 0] for digit, n in enumerate(counts)]
+    digits = [digit for digit, chosen in enumerate(rows) if len(chosen) > 1]
+    if not digits:
+        return accuracies
+    train = torch.cat([rows[digit] for digit in digits])
+    known = real.classifier.read(real.train[train]).features
+    kept = torch.isin(asked, torch.tensor(digits))
+    features, made, asked = features[kept], seen.features[kept], asked[kept]
+    within = distribution.within_class_distance
+    return accuracies | {
+        "fid_lenet/within_class": within(features, made, asked, asked),
         "floor/fid_lenet/within_class": within(features, known, asked, real.train_labels[train]),
     }
 

@@ -8,6 +8,7 @@ them compares with a published one.
 
 import copy
 import hashlib
+import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from torch import Tensor, nn
 
 from gen_models.data.datasets import Split
 from gen_models.errors import UserError
-from gen_models.files import read_json, replaced, write_json
+from gen_models.files import cache_folder, read_json, replaced, write_json
 from gen_models.seeding import derive_seed, generator
 
 WEIGHTS = Path(__file__).parent / "weights"  # those that come with the package
@@ -183,6 +184,7 @@ def train_classifier(
         },
     }
     network.half().float()  # as it is kept, so that the record is of the very same weights
+    record["sha256"] = hashlib.sha256(_to_bytes(network)).hexdigest()
     record |= _feature_statistics(network.eval(), train.images)
     classifier = Classifier(network, record)
     for part in ("validation", "test"):
@@ -211,15 +213,21 @@ def distorted(images: Tensor, own: torch.Generator) -> Tensor:
 def save_classifier(classifier: Classifier, path: Path) -> None:
     """Write the weights to PATH.safetensors and the record, with their SHA-256, to PATH.json.
 
-    In float16, to which `train_classifier` has rounded them.
+    Raises:
+        OSError: They cannot be written.
     """
-    weights = copy.deepcopy(classifier.network).half().state_dict().items()
-    content = to_bytes({name: tensor.contiguous() for name, tensor in weights})
-    path.parent.mkdir(parents=True, exist_ok=True)
+    content = _to_bytes(classifier.network)
     record = classifier.record | {"sha256": hashlib.sha256(content).hexdigest()}
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path.with_suffix(".json"), record)  # first: who finds the weights needs it
     with replaced(path.with_suffix(".safetensors")) as temporary:
         temporary.write_bytes(content)
+
+
+def _to_bytes(network: LeNet) -> bytes:
+    """The weights as they are kept: in float16, to which `train_classifier` has rounded them."""
+    weights = copy.deepcopy(network).half().state_dict().items()
+    return to_bytes({name: tensor.contiguous() for name, tensor in weights})
 
 
 def load_classifier(path: Path) -> Classifier:
@@ -253,14 +261,27 @@ def classifier_path(data_name: str, root: Path, seed: int = 0) -> Path:
 
     Args:
         data_name: Name of the data set.
-        root: Folder of the data sets; classifiers that do not come with the package lie there.
+        root: Folder of the data sets; classifiers that do not come with the package lie there, or
+            in the user's cache, where the folder cannot be written.
         seed: Of its training; 0 is the one that every distance uses, others are other eyes.
     """
     name = f"{data_name}_{seed}" if seed else data_name
-    shipped = WEIGHTS / name
-    if shipped.with_suffix(".safetensors").is_file():
-        return shipped
-    return root / "classifiers" / name
+    places = [WEIGHTS / name, root / "classifiers" / name, cached_path(data_name, root, seed)]
+    return next((path for path in places if path and is_kept(path)), root / "classifiers" / name)
+
+
+def cached_path(data_name: str, root: Path, seed: int = 0) -> Path | None:
+    """Where it is in the user's cache, or belongs; None for a user who has none."""
+    folder = cache_folder()
+    if folder is None:
+        return None
+    place = hashlib.sha256(os.path.realpath(root).encode(errors="surrogateescape")).hexdigest()
+    return folder / "classifiers" / f"{data_name}_{seed}-{place[:8]}"
+
+
+def is_kept(path: Path) -> bool:
+    """Whether there is a classifier at a path without its ending."""
+    return os.path.isfile(path.with_suffix(".safetensors"))  # Path's own raises if not ours to read
 
 
 def _convolution(width_in: int, width_out: int, size: int) -> list[nn.Module]:

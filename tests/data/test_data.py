@@ -323,14 +323,16 @@ def test_batch_sizes_that_are_none(size: Any) -> None:
 @pytest.mark.parametrize(("with_validation", "images"), [(False, "1,297"), (True, "1,497")])
 def test_a_batch_larger_than_the_data(with_validation: bool, images: str) -> None:
     def module(batch_size: int) -> MNISTDataModule:
-        return MNISTDataModule(
+        data = MNISTDataModule(
             name="digits", batch_size=batch_size, train_on_validation=with_validation
         )
+        data.setup()  # an evaluation takes no batches
+        return data
 
     size = int(images.replace(",", ""))
     with pytest.raises(UserError, match=rf"data\.batch_size={size + 1} is larger .* {images}"):
-        module(size + 1).setup()
-    module(size).setup()
+        module(size + 1).train_dataloader()
+    module(size).train_dataloader()
 
 
 def test_an_unknown_data_set() -> None:
