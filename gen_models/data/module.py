@@ -15,7 +15,6 @@ from gen_models.data.loader import InMemoryLoader
 from gen_models.errors import UserError
 from gen_models.files import expanded
 
-
 LEAST = 6  # images of each part: each and its five nearest, for `coverage`
 
 
