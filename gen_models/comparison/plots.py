@@ -24,7 +24,7 @@ from gen_models.comparison import metrics
 from gen_models.comparison.metrics import BOUNDS, Metric
 from gen_models.comparison.sweep import Line, Point, Sweep
 from gen_models.comparison.table import Group, show_median
-from gen_models.figures import COLORS
+from gen_models.figures import COLORS, our_style
 
 WIDTH = 360
 LEFT, RIGHT = 44, 12  # margins of axes with numbers on their left
@@ -88,6 +88,7 @@ def seeds_plot(groups: Sequence[Group], key: str, bounds: dict[str, float]) -> s
     return runs_plot(rows, key, bounds)
 
 
+@our_style()
 @rc_context(STYLE)
 def runs_plot(rows: Sequence[PlotRow], key: str, bounds: dict[str, float]) -> str:
     """Every run a dot, hollow where it failed, a bar at the median of the others.
@@ -139,6 +140,7 @@ def runs_plot(rows: Sequence[PlotRow], key: str, bounds: dict[str, float]) -> st
     return _to_svg(axes, handles, f"{key} of each run, a dot each: {told}")
 
 
+@our_style()
 @rc_context(STYLE)
 def cost_plot(groups: Sequence[Group], cost: str, key: str) -> str:
     """Quality against cost: every run a mark, on a logarithmic axis of cost.
@@ -171,6 +173,7 @@ def cost_plot(groups: Sequence[Group], cost: str, key: str) -> str:
     return _to_svg(axes, handles, f"{key} against {spent.meaning}: {'; '.join(told)}")
 
 
+@our_style()
 @rc_context(STYLE)
 def sweep_plot(sweep: Sweep) -> str:
     """The metric against the swept setting: a line each, a mark a run, X where one diverged."""
