@@ -68,7 +68,7 @@ def train(
         _fit_and_measure(experiment)
         return None
     directory = experiment.directory
-    with directory.lock():
+    with directory.lock(training=True):
         try:
             if not _stands(directory, config, type(experiment.model)):
                 _train(config, experiment)

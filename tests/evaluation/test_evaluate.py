@@ -167,6 +167,29 @@ def test_the_effort_is_chosen_and_recorded(trained: Trained) -> None:
         assert arrays["iwae"].mean() == pytest.approx(-metrics["likelihood/iwae"])
 
 
+def test_what_hinders_a_command_names_no_option_that_it_has_not(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run of somebody else's, or one at which another process is at work."""
+    run = trained("model=vae")
+    commands = (["evaluate", run.path], ["fit-sampler", run.path])
+
+    def refuse(**_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    said = []
+    with monkeypatch.context() as patched:
+        patched.setattr("tempfile.TemporaryFile", refuse)
+        said += [call(*words) for words in commands]
+    assert all("copy the run" in text for _, text in said)
+    with run.lock():
+        said += [call(*words) for words in commands]
+    for code, text in said:
+        assert (code, text.count("\n")) == (1, 1), text
+        assert str(run.path) in text
+        assert not any(option in text for option in ("output_dir", "seed or", "overwrite"))
+
+
 def test_an_evaluation_that_cannot_be_written_leaves_the_earlier_one(
     trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
