@@ -10,6 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from gen_models.composition import in_sweep, job_of
 from gen_models.errors import Reported, UserError, report, take_over, wants_traceback
 from gen_models.files import with_home
+from gen_models.terminal import substitute_characters
 from gen_models.threads import wait_passively
 
 EXPECTED = (UserError, HydraException, OmegaConfBaseException)
@@ -42,6 +43,7 @@ def main(config: DictConfig) -> float | None:
 if __name__ == "__main__":
     take_over()
     wait_passively()
+    substitute_characters()
     try:
         sys.argv[1:] = with_home(sys.argv[1:])
         main()

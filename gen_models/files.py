@@ -16,8 +16,15 @@ def expanded(path: str | Path) -> Path:
     """A path with `~` as the home directory: shells leave it in `--output=~/x` and `key=~/x`.
 
     Raises:
-        UserError: There is no home directory.
+        UserError: There is no home directory, or the locale lacks a character of the path.
     """
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError as error:  # Python stands in for what it could not read
+        raise UserError(
+            f"{os.fspath(path).encode(errors='replace').decode()}: this locale "
+            "lacks a character of it: PYTHONUTF8=1 lets Python read it"
+        ) from error
     whole = Path(os.path.expanduser(path))
     if whole.parts[:1] == ("~",):
         raise UserError(f"{path}: there is no home directory: write the path in full")

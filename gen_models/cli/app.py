@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from gen_models.errors import UserError
 from gen_models.files import expanded
+from gen_models.terminal import substitute_characters
 from gen_models.threads import wait_passively
 
 
@@ -21,6 +22,7 @@ class _OneLine(TyperGroup):
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Run the command and exit."""
         wait_passively()
+        substitute_characters()
         try:
             code = super().main(*args, **{**options, "standalone_mode": False})
         except UserError as error:

@@ -85,7 +85,7 @@ def write_card(
         latent_dim=model.latent_dim,
         kind=kind,
         exported=exported,
-        architecture=run.architecture.read_text().strip(),
+        architecture=run.architecture.read_text(encoding="utf-8").strip(),
         settings=_settings(config),
         data=data,
         rows=rows,
@@ -99,7 +99,7 @@ def write_card(
         status=status,
         run=run.path,
     )
-    path.write_text(card + "\n")
+    path.write_text(card + "\n", encoding="utf-8")
 
 
 def _rows(metrics: dict[str, float]) -> list[Row]:

@@ -95,7 +95,7 @@ class RunDirectory:
     def is_locked(self) -> bool:
         """Whether a process trains or measures this run now."""
         try:
-            with (self.path / ".lock").open() as file:
+            with (self.path / ".lock").open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
@@ -119,7 +119,7 @@ class RunDirectory:
         made = not os.path.exists(self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            file = (self.path / ".lock").open("w")
+            file = (self.path / ".lock").open("wb")
         except OSError as error:
             raise UserError(
                 f"{self.path}: cannot be written ({error.strerror}): choose another output_dir"

@@ -37,7 +37,7 @@ def hash_code(files: Iterable[Path]) -> str:
     """Hash of what Python files do; 16 hexadecimal digits."""
     digest = hashlib.sha256()
     for file in files:
-        tree = _Essence().visit(ast.parse(file.read_text()))
+        tree = _Essence().visit(ast.parse(file.read_text(encoding="utf-8")))
         digest.update(ast.dump(tree).encode())
     return digest.hexdigest()[:16]
 
@@ -47,7 +47,8 @@ def commit() -> str:
 
     def git(*words: str) -> str:
         command = ["git", "-C", str(PACKAGE), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        said = subprocess.run(command, capture_output=True, check=True).stdout
+        return said.decode(errors="replace").strip()
 
     try:
         git("ls-files", "--error-unmatch", __file__)

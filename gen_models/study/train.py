@@ -128,7 +128,11 @@ def _stop(working: Sequence[Job]) -> None:
 
 def _reason(job: Job) -> str:
     """The last line that a process has said."""
-    lines = [line for line in job.log.read_text(errors="replace").splitlines() if line.strip()]
+    lines = [
+        line
+        for line in job.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        if line.strip()
+    ]
     said = lines[-1].strip() if lines else "said nothing"
     return f"{said} (exit code {job.process.returncode}; {job.log})"
 

@@ -51,7 +51,7 @@ def machine() -> dict[str, Any]:
 
 def processor() -> str:
     """The processor's name, as far as the system tells."""
-    with suppress(OSError, StopIteration), open("/proc/cpuinfo") as file:
+    with suppress(OSError, StopIteration), open("/proc/cpuinfo", encoding="utf-8") as file:
         return next(line.split(":")[1].strip() for line in file if "model name" in line)
     return platform.processor()
 
@@ -117,7 +117,7 @@ def describe(trainer: pl.Trainer, directory: RunDirectory) -> None:
     """Show in TensorBoard what is being trained."""
     logger: Any = trainer.logger
     for file in (directory.architecture, directory.config):
-        as_code = indent(file.read_text(), "    ")  # Markdown
+        as_code = indent(file.read_text(encoding="utf-8"), "    ")  # Markdown
         logger.experiment.add_text(file.stem, as_code, 0)
 
 

@@ -127,7 +127,7 @@ def _train(config: dict[str, Any], experiment: Experiment) -> None:
     if checkpoint is not None and status["threads"] != torch.get_num_threads():
         torch.set_num_threads(status["threads"])  # other threads round otherwise
     directory.write_config(config)
-    directory.architecture.write_text(reporting.architecture(model))
+    directory.architecture.write_text(reporting.architecture(model), encoding="utf-8")
     code = fingerprint(type(model))
     started = status["started"] if checkpoint else _now()
     begun = {"status": "running", "fingerprint": code, "started": started}
@@ -211,7 +211,7 @@ def _ending_recorded(directory: RunDirectory) -> Iterator[None]:
 def _logged_to(directory: RunDirectory) -> Iterator[None]:
     """Send the package's log to train.log."""
     package = logging.getLogger("gen_models")
-    handler = logging.FileHandler(directory.log)
+    handler = logging.FileHandler(directory.log, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     package.addHandler(handler)
     package.setLevel(logging.INFO)
