@@ -26,12 +26,12 @@ from omegaconf.errors import OmegaConfBaseException
 from gen_models.comparison.settings import short_name, varying
 from gen_models.errors import UserError, one_line
 from gen_models.files import expanded, read_json, with_home, write_json
+from gen_models.places import CONF
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import identity, run_path
 from gen_models.runs.listing import find_runs
 from gen_models.terminal import say
 
-CONF = Path(__file__).parent.parent / "conf"
 GROUPS = ("data", "model", "phase")
 PATHS = ("output_dir", "extend")  # the data module takes care of its own
 

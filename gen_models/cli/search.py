@@ -10,6 +10,7 @@ import typer
 from gen_models.cli.app import command
 from gen_models.errors import UserError
 from gen_models.files import expanded
+from gen_models.places import how_to_install
 
 SQLITE = "sqlite:///"  # a path follows
 
@@ -40,7 +41,7 @@ def search(
     The same command, started more than once, has several workers share the trials.
     """
     if not find_spec("optuna"):
-        raise UserError("gen-models search needs Optuna: pip install -e '.[search]'")
+        raise UserError(f"gen-models search needs Optuna: {how_to_install('search')}")
     from gen_models.composition import compose_job, instantiate
     from gen_models.runs.identity import model_name
     from gen_models.search import search as engine
