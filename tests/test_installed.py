@@ -1,4 +1,4 @@
-"""The package where it is installed, with train.py and conf/ inside of it (.ci/wheel builds that)."""
+"""The package as a wheel installs it, with train.py and conf/ inside of it (see .ci/wheel)."""
 
 import shutil
 import subprocess
