@@ -32,11 +32,15 @@ LABEL_COLORS += ["#882255", "#44aa99", "#999933", "#aa4499", "#555555"]
 
 
 @contextmanager
-def our_style() -> Iterator[None]:
-    """Matplotlib's own settings, whatever the user's matplotlibrc says, as of LaTeX and fonts."""
+def our_style(changes: Any = None) -> Iterator[None]:
+    """Matplotlib's own settings, whatever the user's matplotlibrc says, as of LaTeX and fonts.
+
+    Args:
+        changes: Settings of a style sheet, which differ from them.
+    """
     import matplotlib.style
 
-    with matplotlib.style.context("default"):
+    with matplotlib.style.context(["default", changes or {}]):
         yield
 
 
