@@ -1,6 +1,5 @@
 """What is said on the terminal: lines, tables; and what libraries need not say."""
 
-import io
 import logging
 import os
 import sys
@@ -43,8 +42,8 @@ def substitute_characters() -> None:
 
     Called once by each front door; processes that are started from here do the same.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
+    if reconfigure := getattr(sys.stdout, "reconfigure", None):  # a notebook's has none
+        reconfigure(errors="replace")
     encoding = os.environ.get(OF_TERMINAL, "").partition(":")[0]
     os.environ[OF_TERMINAL] = f"{encoding}:replace"
 
