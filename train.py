@@ -9,6 +9,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gen_models.composition import in_sweep, job_of, trains_beside_others
 from gen_models.errors import Reported, UserError, report, take_over, wants_traceback
+from gen_models.files import with_home
+from gen_models.terminal import substitute_characters
 from gen_models.threads import prepare, watch
 
 EXPECTED = (UserError, HydraException, OmegaConfBaseException)
@@ -42,7 +44,9 @@ def main(config: DictConfig) -> float | None:
 if __name__ == "__main__":
     take_over()
     watch()
+    substitute_characters()
     try:
+        sys.argv[1:] = with_home(sys.argv[1:])
         main()
     except KeyboardInterrupt:  # a sweep whose jobs are other processes, which have ended too
         print("stopped; the same command goes on from here", file=sys.stderr)

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-text = (Path(__file__).parent.parent / "README.md").read_text()
+text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 section = text.split("## Install", 1)[1]
 block = re.search(r"```(?:bash)?\n(.*?)```", section, re.DOTALL)
 assert block is not None

@@ -161,7 +161,7 @@ def run_train(options: list[str], folder: Path, stop: Case | None = None) -> int
 
 def _child(options: list[str], folder: Path, stop: Case | None) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where this is in background
-    with (folder / "output.txt").open("a") as output:
+    with (folder / "output.txt").open("a", encoding="utf-8") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
     if stop is not None:
@@ -236,7 +236,7 @@ def _files(run: Path) -> Iterator[str]:
 
 
 def _text(path: Path) -> str:
-    return path.read_text()
+    return path.read_text(encoding="utf-8")
 
 
 def all_cases() -> list[Case]:
@@ -275,7 +275,7 @@ def check(case: Case, whole: dict[str, Any], folder: Path) -> str:
 
 
 def _last_line(folder: Path) -> str:
-    lines = (folder / "output.txt").read_text().splitlines()
+    lines = (folder / "output.txt").read_text(encoding="utf-8").splitlines()
     return lines[-1] if lines else "no output"
 
 

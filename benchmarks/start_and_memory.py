@@ -29,7 +29,7 @@ class Usage(NamedTuple):
 def call(*arguments: str) -> Usage:
     """`python ARGUMENTS`, whose output is not shown."""
     begin = time.perf_counter()
-    with open(os.devnull, "w") as nowhere:
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
         pid = os.posix_spawn(
             sys.executable,
             [sys.executable, *arguments],

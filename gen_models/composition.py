@@ -25,14 +25,17 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gen_models.comparison.settings import short_name, varying
 from gen_models.errors import UserError, one_line
-from gen_models.files import read_json, write_json
+from gen_models.files import expanded, read_json, with_home, write_json
+from gen_models.places import CONF
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import identity, run_path
 from gen_models.runs.listing import find_runs
 from gen_models.terminal import say
 
-CONF = Path(__file__).parent.parent / "conf"
 GROUPS = ("data", "model", "phase")
+PATHS = ("output_dir", "extend")  # the data module takes care of its own
+
+OmegaConf.register_new_resolver("expanded", lambda path: str(expanded(path)), replace=True)
 
 
 class Job(NamedTuple):
@@ -79,7 +82,7 @@ def compose_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     """
     try:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            return _plain(hydra.compose("config", list(overrides)))
+            return _plain(hydra.compose("config", with_home(overrides)))
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise UserError(f"{' '.join(overrides)}: {one_line(error)}") from error
 
@@ -174,4 +177,6 @@ def _plain(config: DictConfig) -> dict[str, Any]:
     config = config.copy()
     OmegaConf.set_struct(config, False)
     config.pop("hydra", None)
-    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+    plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+    paths = {key: plain[key] for key in PATHS if isinstance(plain.get(key), str)}
+    return plain | {key: str(expanded(path)) for key, path in paths.items() if path}

@@ -6,6 +6,8 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from gen_models.places import how_to_install
+
 # What the user has set HYDRA_FULL_ERROR to, for processes that are started from here.
 BY_USER = "GEN_MODELS_FULL_ERROR"
 
@@ -97,7 +99,7 @@ def one_line(error: Exception) -> str:
     message = " ".join(line for line in lines if line and not line.startswith(NOISE))
     for launcher, extra in LAUNCHERS.items():
         if launcher in message:
-            message = f"{launcher} is not installed: pip install -e '.[{extra}]'"
+            message = f"{launcher} is not installed: {how_to_install(extra)}"
     if type(error).__name__ in KILLED:
         message = f"a job of the sweep was killed: the same command goes on from there ({message})"
     override = getattr(error, "override", None)  # Hydra's parser knows it, and may not say it

@@ -3,15 +3,21 @@
 Without torch; matplotlib, which takes a second to import, is imported by what draws with it.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gen_models.errors import first_line
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
 
 DPI = 300
 HEADING = 0.25  # inches
@@ -23,6 +29,19 @@ COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7"]  # Okabe & Ito: told apart
 # Ten that are told apart by most: Tol's "muted", his pale grey darkened.
 LABEL_COLORS = ["#cc6677", "#332288", "#ddcc77", "#117733", "#88ccee"]
 LABEL_COLORS += ["#882255", "#44aa99", "#999933", "#aa4499", "#555555"]
+
+
+@contextmanager
+def our_style(changes: Any = None) -> Iterator[None]:
+    """Matplotlib's own settings, whatever the user's matplotlibrc says, as of LaTeX and fonts.
+
+    Args:
+        changes: Settings of a style sheet, which differ from them.
+    """
+    import matplotlib.style
+
+    with matplotlib.style.context(["default", changes or {}]):
+        yield
 
 
 def tile(images: np.ndarray, columns: int) -> np.ndarray:
@@ -56,6 +75,7 @@ def tile_pairs(above: np.ndarray, below: np.ndarray, columns: int) -> np.ndarray
     return tile(np.stack(halves, 1).reshape(-1, *above.shape[1:]), columns)
 
 
+@our_style()
 def picture(pixels: np.ndarray, *, title: str, row_labels: Sequence[str] = ()) -> "Figure":
     """A grid of `tile`, (H, W) uint8, with short labels left of the rows of images, if any."""
     from matplotlib.figure import Figure
@@ -73,6 +93,7 @@ def picture(pixels: np.ndarray, *, title: str, row_labels: Sequence[str] = ()) -
     return figure
 
 
+@our_style()
 def curves(series: dict[str, tuple[list[int], list[float]]], *, title: str) -> "Figure":
     """Logged metrics against training batches.
 
@@ -109,6 +130,7 @@ def curves(series: dict[str, tuple[list[int], list[float]]], *, title: str) -> "
     return figure
 
 
+@our_style()
 def scatter(
     points: np.ndarray, labels: np.ndarray, *, axis_labels: tuple[str, str], title: str
 ) -> "Figure":
@@ -131,4 +153,14 @@ def scatter(
 def save(figure: "Figure", path: Path) -> None:
     """Write a PNG of 300 dots an inch."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=DPI)
+    with our_style():
+        figure.savefig(path, dpi=DPI)
+
+
+@contextmanager
+def drawing(path: Path) -> Iterator[Path]:
+    """Let a picture that fails be a warning: no trained run fails because of it."""
+    try:
+        yield path
+    except Exception as error:  # of matplotlib, Pillow, a font, the disk
+        log.warning("%s: could not be drawn (%s)", path, first_line(error))

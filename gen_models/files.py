@@ -1,13 +1,57 @@
-"""Files that are written whole or not at all, and JSON that is read with errors of one line."""
+"""Paths as users write them, files that are written whole or not at all, and JSON."""
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from gen_models.errors import UserError
+
+
+def expanded(path: str | Path) -> Path:
+    """A path with `~` as the home directory: shells leave it in `--output=~/x` and `key=~/x`.
+
+    Raises:
+        UserError: There is no home directory, or the locale lacks a character of the path.
+    """
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError as error:  # Python stands in for what it could not read
+        raise UserError(
+            f"{os.fspath(path).encode(errors='replace').decode()}: this locale "
+            "lacks a character of it: PYTHONUTF8=1 lets Python read it"
+        ) from error
+    whole = Path(os.path.expanduser(path))
+    if whole.parts[:1] == ("~",):
+        raise UserError(f"{path}: there is no home directory: write the path in full")
+    return whole
+
+
+def with_home(words: Iterable[str]) -> list[str]:
+    """Options `key=~/x` with the home directory: Hydra takes a `~` within quotes only."""
+    return [re.sub(r"(?<==)~(?=/|$)", lambda _: str(expanded("~")), word) for word in words]
+
+
+def cache_folder() -> Path | None:
+    """The user's folder of what can be made anew; None for a user without a home directory."""
+    given = os.environ.get("XDG_CACHE_HOME")
+    with suppress(UserError):
+        return expanded(given or "~/.cache") / "gen-models"
+    return None
+
+
+def can_be_written(folder: Path) -> bool:
+    """Whether files can be made in a folder, which need not exist; nothing is left there."""
+    there = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            return True
+    except OSError:
+        return False
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -17,7 +61,7 @@ def read_json(path: Path) -> dict[str, Any]:
         UserError: It cannot be read, or is not one of ours.
     """
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
     if not isinstance(content, dict):
@@ -39,7 +83,7 @@ def replaced(path: Path) -> Iterator[Path]:
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write JSON whole or not at all, beside other processes that write the same file."""
     with replaced(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def other_version(file: Path, which: str = "") -> UserError:

@@ -1,10 +1,14 @@
 """What is said on the terminal: lines, tables; and what libraries need not say."""
 
 import logging
+import os
+import sys
 import warnings
 
 from rich.console import Console
 from rich.table import Table
+
+OF_TERMINAL = "PYTHONIOENCODING"
 
 NEEDLESS = (
     # Lightning 2.6.6 calls what torch 2.15 has deprecated.
@@ -20,12 +24,28 @@ NEEDLESS = (
 
 def say(line: str) -> None:
     """One line on the terminal, never wrapped."""
-    Console(highlight=False).print(line, soft_wrap=True, markup=False)
+    _console().print(line, soft_wrap=True, markup=False)
 
 
 def show(table: Table) -> None:
     """A table on the terminal."""
-    Console(highlight=False).print(table)
+    _console().print(table)
+
+
+def _console() -> Console:
+    """Standard output; told of it, Rich draws tables of the characters that it can show."""
+    return Console(file=sys.stdout, highlight=False)
+
+
+def substitute_characters() -> None:
+    """Let a terminal show a `?` for what its encoding lacks, as an arrow, and no work end by it.
+
+    Called once by each front door; processes that are started from here do the same.
+    """
+    if reconfigure := getattr(sys.stdout, "reconfigure", None):  # a notebook's has none
+        reconfigure(errors="replace")
+    encoding = os.environ.get(OF_TERMINAL, "").partition(":")[0]
+    os.environ[OF_TERMINAL] = f"{encoding}:replace"
 
 
 def quiet_libraries() -> None:

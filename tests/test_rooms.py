@@ -11,10 +11,10 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "gen_models"
 MODELS = "gen_models.models"
-BASE = ["errors", "files", "checks", "seeding", "figures", "terminal", "cores", "threads"]
+BASE = ["places", "errors", "files", "checks", "seeding", "figures", "terminal", "cores", "threads"]
 ROOMS = ["data", "models", "metrics", "runs", "training", "evaluation", "comparison", "study"]
 ROOMS += ["search", "explorer", "export"]
-ORDER = [*BASE, *ROOMS, "composition", "cli"]
+ORDER = [*BASE, *ROOMS, "composition", "cli", "__main__"]
 
 
 def room_of(file: Path) -> str:

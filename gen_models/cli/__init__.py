@@ -8,4 +8,5 @@ from gen_models.cli import runs as runs
 from gen_models.cli import sampler as sampler
 from gen_models.cli import search as search
 from gen_models.cli import study as study
+from gen_models.cli import train as train
 from gen_models.cli.app import app as app

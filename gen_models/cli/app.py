@@ -1,6 +1,8 @@
 """The command line itself, and what its commands share."""
 
+import functools
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -9,6 +11,8 @@ import typer
 from typer.core import TyperGroup
 
 from gen_models.errors import UserError
+from gen_models.files import expanded
+from gen_models.terminal import substitute_characters
 from gen_models.threads import watch
 
 
@@ -18,6 +22,7 @@ class _OneLine(TyperGroup):
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Run the command and exit."""
         watch()
+        substitute_characters()
         try:
             code = super().main(*args, **{**options, "standalone_mode": False})
         except UserError as error:
@@ -39,6 +44,25 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+
+def command(**options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """As `app.command`; `~` in any path is the home directory."""
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def with_whole_paths(**values: Any) -> None:
+            function(**{name: _expanded(value) for name, value in values.items()})
+
+        return app.command(**options)(with_whole_paths)
+
+    return register
+
+
+def _expanded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_expanded(each) for each in value]
+    return expanded(value) if isinstance(value, Path) else value
 
 
 class Checkpoint(StrEnum):

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from gen_models.cli.app import DataRoot, app
+from gen_models.cli.app import DataRoot, command
 
 
-@app.command()
+@command()
 def explore(
     runs: Annotated[
         list[Path],

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gen_models.cli.app import DataRoot, Run, app
+from gen_models.cli.app import DataRoot, Run, command
 
 
 class Kind(StrEnum):
@@ -16,7 +16,7 @@ class Kind(StrEnum):
     torch = "torch"
 
 
-@app.command()
+@command()
 def export(
     run: Run,
     output: Annotated[Path, typer.Option(metavar="FOLDER", help="The folder to make.")],

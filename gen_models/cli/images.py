@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from gen_models.cli.app import Checkpoint, DataRoot, Run, Weights, app
+from gen_models.cli.app import Checkpoint, DataRoot, Run, Weights, command
 
 
-@app.command()
+@command()
 def sample(
     run: Run,
     output: Annotated[Path, typer.Option(help="A .npy or .png file.")] = Path("samples.npy"),
@@ -37,7 +37,7 @@ def sample(
     typer.echo(f"{count} images in {output}{by}")
 
 
-@app.command()
+@command()
 def reconstruct(
     run: Run,
     output: Annotated[Path, typer.Option(help="A .png file.")] = Path("pairs.png"),

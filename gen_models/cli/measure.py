@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from gen_models.cli.app import DataRoot, Run, app
+from gen_models.cli.app import DataRoot, Run, command
 from gen_models.errors import UserError
 from gen_models.threads import prepare
 
 
-@app.command()
+@command()
 def evaluate(
     run: Run,
     data_root: DataRoot = None,
@@ -44,7 +44,7 @@ def evaluate(
     reporting.show_evaluation(RunDirectory(run), evaluation.metrics)
 
 
-@app.command()
+@command()
 def compare(
     runs: Annotated[
         list[Path],
@@ -66,7 +66,7 @@ def compare(
     terminal.show(comparison, report.write_report(comparison, output))
 
 
-@app.command()
+@command()
 def train_classifier(
     data: Annotated[str, typer.Option(help="mnist, fashion_mnist, kmnist or digits.")],
     data_root: Annotated[

@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from gen_models.cli.app import app
+from gen_models.cli.app import command
 from gen_models.errors import UserError
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.listing import Listed, list_runs
@@ -26,7 +26,7 @@ COLORS = {"running": "green", "stopped": "yellow", "diverged": "red", "failed": 
 SECONDS = 2  # between two looks
 
 
-@app.command()
+@command()
 def runs(
     folder: Annotated[Path, typer.Argument(help="Where runs are written.")] = Path("outputs"),
     watch: Annotated[bool, typer.Option("--watch", help="Go on until Ctrl-C.")] = False,
@@ -42,7 +42,7 @@ def runs(
             time.sleep(SECONDS)
 
 
-@app.command()
+@command()
 def remove(
     paths: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gen_models.cli.app import DataRoot, Run, app
+from gen_models.cli.app import DataRoot, Run, command
 
 
 class Kind(StrEnum):
@@ -16,7 +16,7 @@ class Kind(StrEnum):
     normal = "normal"
 
 
-@app.command()
+@command()
 def fit_sampler(
     run: Run,
     kind: Annotated[

@@ -7,12 +7,16 @@ from typing import Annotated
 
 import typer
 
-from gen_models.cli.app import app
+from gen_models.cli.app import command
 from gen_models.errors import UserError
+from gen_models.files import expanded
+from gen_models.places import how_to_install
 from gen_models.threads import prepare, use
 
+SQLITE = "sqlite:///"  # a path follows
 
-@app.command()
+
+@command()
 def search(
     overrides: Annotated[
         list[str] | None,
@@ -38,7 +42,7 @@ def search(
     The same command, started more than once, has several workers share the trials.
     """
     if not find_spec("optuna"):
-        raise UserError("gen-models search needs Optuna: pip install -e '.[search]'")
+        raise UserError(f"gen-models search needs Optuna: {how_to_install('search')}")
     from gen_models.composition import compose_job, instantiate
     from gen_models.runs.identity import model_name
 
@@ -53,6 +57,8 @@ def search(
     _check_folder(output)
     quiet_libraries()
     file = space or FOLDER / f"{model_name(config)}.yaml"
+    if storage.startswith(f"{SQLITE}~"):
+        storage = f"{SQLITE}{expanded(storage.removeprefix(SQLITE))}"
     searched = engine.Search(common, read_space(file), compose_job, instantiate)
     typer.echo(use(config["threads"]))
     with stopped_by_signals():

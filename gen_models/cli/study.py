@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from gen_models.cli.app import app
+from gen_models.cli.app import command
 from gen_models.errors import UserError
 
 
-@app.command()
+@command()
 def study(
     name: Annotated[
         str, typer.Argument(metavar="NAME_OR_FILE", help="Of conf/study, or a YAML file.")

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from matplotlib import rc_context, rc_params_from_file
+from matplotlib import rc_params_from_file
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -24,7 +24,7 @@ from gen_models.comparison import metrics
 from gen_models.comparison.metrics import BOUNDS, Metric
 from gen_models.comparison.sweep import Line, Point, Sweep
 from gen_models.comparison.table import Group, show_median
-from gen_models.figures import COLORS
+from gen_models.figures import COLORS, our_style
 
 WIDTH = 360
 LEFT, RIGHT = 44, 12  # margins of axes with numbers on their left
@@ -88,7 +88,7 @@ def seeds_plot(groups: Sequence[Group], key: str, bounds: dict[str, float]) -> s
     return runs_plot(rows, key, bounds)
 
 
-@rc_context(STYLE)
+@our_style(STYLE)
 def runs_plot(rows: Sequence[PlotRow], key: str, bounds: dict[str, float]) -> str:
     """Every run a dot, hollow where it failed, a bar at the median of the others.
 
@@ -139,7 +139,7 @@ def runs_plot(rows: Sequence[PlotRow], key: str, bounds: dict[str, float]) -> st
     return _to_svg(axes, handles, f"{key} of each run, a dot each: {told}")
 
 
-@rc_context(STYLE)
+@our_style(STYLE)
 def cost_plot(groups: Sequence[Group], cost: str, key: str) -> str:
     """Quality against cost: every run a mark, on a logarithmic axis of cost.
 
@@ -171,7 +171,7 @@ def cost_plot(groups: Sequence[Group], cost: str, key: str) -> str:
     return _to_svg(axes, handles, f"{key} against {spent.meaning}: {'; '.join(told)}")
 
 
-@rc_context(STYLE)
+@our_style(STYLE)
 def sweep_plot(sweep: Sweep) -> str:
     """The metric against the swept setting: a line each, a mark a run, X where one diverged."""
     metric = metrics.metric(sweep.metric)
@@ -280,7 +280,7 @@ def _to_svg(axes: Axes, handles: Sequence[Line2D], alt: str) -> str:
     if handles:
         figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.02, 0.01))
     file = io.StringIO()
-    with rc_context(STYLE | {"svg.hashsalt": alt}):
+    with our_style(STYLE | {"svg.hashsalt": alt}):
         figure.savefig(file, format="svg", metadata={"Date": None})
     text = re.sub(r".*?<svg\b[^>]*>", "", file.getvalue(), count=1, flags=re.DOTALL)
     for pattern in NEEDLESS:

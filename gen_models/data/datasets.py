@@ -1,7 +1,15 @@
 """The data sets: downloaded, read, checked, and split the same way in every run."""
 
+import difflib
+import gzip
+import hashlib
+import math
+import os
 import socket
+import tempfile
 import zlib
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,8 +18,6 @@ import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import Tensor
 from torchvision.datasets import KMNIST, MNIST, FashionMNIST
-from torchvision.datasets.mnist import read_image_file, read_label_file
-from torchvision.datasets.utils import check_integrity
 
 from gen_models.data.loader import IMAGE_SIZE
 from gen_models.errors import UserError
@@ -26,12 +32,15 @@ class Split(NamedTuple):
 
 
 DOWNLOAD_TIMEOUT = 10.0  # seconds without an answer; torchvision sets none
-# What torchvision's reader raises of a file's bytes: a foreign header, too few values or too many.
-UNREADABLE = (AssertionError, LookupError, TypeError, ValueError, RuntimeError)
+UINT8 = 8  # as an idx file's header says it
+LOOKED_AT = 1000  # entries of a folder, for the name nearest to one that is missing
+FILES = [
+    f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
+]
 
 
 class Source(NamedTuple):
-    """A data set in torchvision's layout: `<root>/<folder>/raw/<file>`, uncompressed idx files."""
+    """A data set in torchvision's layout: `<root>/<folder>/raw/<file>`, idx files or .gz."""
 
     dataset: type[MNIST]
     train_size: int
@@ -65,12 +74,12 @@ DATA_SETS = [*SOURCES, "digits"]
 
 
 def download(name: str, root: Path) -> None:
-    """Download what of a data set is not on disk.
+    """Download a data set that is not on disk; nothing is left of a download that fails.
 
     Raises:
         UserError: That failed; the message names the ways out.
     """
-    if name in SOURCES:
+    if name in SOURCES and not _find(SOURCES[name], root):
         _download(SOURCES[name], root, name)
 
 
@@ -98,10 +107,13 @@ def _load_digits() -> dict[str, Split]:
 
 
 def _load_idx(source: Source, root: Path) -> dict[str, Split]:
+    paths = _find(source, root)
+    if not paths:
+        raise UserError(_missing(source, root))
     train, test = (
         Split(
-            _read_idx(source, root, f"{part}-images-idx3-ubyte", n).unsqueeze(1),
-            _read_idx(source, root, f"{part}-labels-idx1-ubyte", n),
+            _read_idx(source, paths[f"{part}-images-idx3-ubyte"], n, dims=3).unsqueeze(1),
+            _read_idx(source, paths[f"{part}-labels-idx1-ubyte"], n, dims=1).long(),
         )
         for part, n in (("train", source.train_size), ("t10k", source.test_size))
     )
@@ -119,45 +131,102 @@ def _fixed_permutation(purpose: str, n: int) -> Tensor:
     return torch.randperm(n, generator=generator("split", purpose))
 
 
-def _read_idx(source: Source, root: Path, file: str, n: int) -> Tensor:
-    """One file by torchvision's reader, checked: images (n, 28, 28) uint8 or labels (n,) int64."""
-    path = root / source.folder / "raw" / file
-    remedy = "delete it, and it is downloaded anew"
-    kind, read, shape = (
-        ("images", read_image_file, [n, IMAGE_SIZE, IMAGE_SIZE])
-        if "images" in file
-        else ("labels", read_label_file, [n])
-    )
-    try:
-        content: Tensor = read(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except UNREADABLE as error:
-        raise UserError(f"{path}: not a whole idx file of {kind}: {remedy}") from error
-    found = list(content.shape)
-    if found != shape:
-        raise UserError(f"{path}: holds {_times(found)}, expected {_times(shape)}: {remedy}")
-    if not _is_published(path, source):
-        raise UserError(f"{path}: its content is not the published one: {remedy}")
-    if kind == "labels" and content.max() > 9:
-        raise UserError(f"{path}: holds a label of {content.max()}, expected 0 to 9: {remedy}")
-    return content
+def _find(source: Source, root: Path) -> dict[str, Path] | None:
+    """The four files, by their names in `FILES`, in the first folder that has them all."""
+    for folder in _folders(source, root):
+        found = {file: _file(folder, file) for file in FILES}
+        if all(found.values()):
+            return {file: path for file, path in found.items() if path}
+    return None
 
 
-def _is_published(path: Path, source: Source) -> bool:
-    """Whether an idx file is the published one, as far as that is known.
+def _folders(source: Source, root: Path) -> list[Path]:
+    """Where the files may lie: torchvision's place first; the data set's own folder as `root` too.
 
-    By the MD5 of the file itself; for a data set that publishes only the MD5 of its .gz files, by
-    the CRC32 at the end of the .gz that torchvision's download leaves next to it.
+    The files of all these sets have the same names, so a folder must have the set's name, unless
+    its content proves which one it is.
     """
-    archive = path.with_name(path.name + ".gz")
-    if path.name in source.md5 or not archive.is_file():
-        published: bool = check_integrity(path, source.md5.get(path.name))
-        return published
-    if not check_integrity(archive, dict(source.dataset.resources)[archive.name]):
-        return False
-    crc32 = int.from_bytes(archive.read_bytes()[-8:-4], "little")  # RFC 1952, section 2.3.1
-    return crc32 == zlib.crc32(path.read_bytes())
+    parents, root = [root / source.folder], root.absolute()
+    with suppress(OSError):
+        parents += sorted(path for path in root.iterdir() if path.is_dir())
+    parents += [root, root.parent] if root.name == "raw" else [root]
+    named = [folder for folder in parents if _letters(folder.name) == _letters(source.folder)]
+    if source.md5:
+        named += [root]
+    return [folder for parent in dict.fromkeys(named) for folder in (parent / "raw", parent)]
+
+
+def _letters(name: str) -> str:
+    """The name of a folder in any writing: FashionMNIST, fashion-mnist, fashion_mnist."""
+    return "".join(filter(str.isalnum, name)).lower()
+
+
+def _file(folder: Path, file: str) -> Path | None:
+    """A file by our name or by the original site's (with a dot), as it is or compressed."""
+    names = [file, file.replace("-idx", ".idx")]
+    paths = [folder / f"{name}{ending}" for ending in ("", ".gz") for name in names]
+    return next((path for path in paths if os.path.isfile(path)), None)
+
+
+def _missing(source: Source, root: Path) -> str:
+    """Which file is not there, and the nearest one that is."""
+    first, *others = _folders(source, root)
+    folder = max([first, *others], key=lambda each: sum(bool(_file(each, f)) for f in FILES))
+    file = next(file for file in FILES if not _file(folder, file))
+    levels = ("*", "*/*", "*/*/*")
+    near = [p for level in levels for p in islice(root.glob(level), LOOKED_AT) if os.path.isfile(p)]
+    near = [path for path in near if path.parent != folder or path.name not in FILES]
+    names = difflib.get_close_matches(file, [path.name for path in near], n=1)
+    nearest = next((f" (the nearest is {path})" for path in near if path.name in names), "")
+    return f"there is no {folder / file}{nearest}"
+
+
+def _read_idx(source: Source, path: Path, n: int, *, dims: int) -> Tensor:
+    """One file, checked: images (n, 28, 28) or labels (n,), uint8."""
+    remedy = f"put the published file there, or move it elsewhere and {source.folder} is downloaded"
+    try:
+        published = path.read_bytes()
+        content = gzip.decompress(published) if path.suffix == ".gz" else published
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or "it is damaged"
+        raise UserError(f"{path}: cannot be read ({reason}): {remedy}") from error
+    kind = "images" if dims == 3 else "labels"
+    shape = [int.from_bytes(content[4 * k : 4 * k + 4], "big") for k in range(1, dims + 1)]
+    header = 4 + 4 * dims  # bytes
+    if content[:4] != bytes([0, 0, UINT8, dims]) or len(content) != header + math.prod(shape):
+        raise UserError(f"{path}: not a whole idx file of {kind}: {remedy}")
+    expected = [n, IMAGE_SIZE, IMAGE_SIZE][:dims]
+    if shape != expected:
+        raise UserError(f"{path}: holds {_times(shape)}, expected {_times(expected)}: {remedy}")
+    if not _is_published(source, path, published, content):
+        raise UserError(f"{path}: its content is not the published one: {remedy}")
+    tensor = torch.frombuffer(bytearray(content[header:]), dtype=torch.uint8).view(shape)
+    if kind == "labels" and tensor.max() > 9:
+        raise UserError(f"{path}: holds a label of {tensor.max()}, expected 0 to 9: {remedy}")
+    return tensor
+
+
+def _is_published(source: Source, path: Path, published: bytes, content: bytes) -> bool:
+    """Whether a file is the published one, as far as that is known.
+
+    By the MD5 of the content; for a data set that publishes only the MD5 of its .gz files, by that
+    or by the CRC32 at the end of the .gz that torchvision's download leaves next to the file.
+    """
+    name = path.name.removesuffix(".gz").replace(".idx", "-idx")
+    if name in source.md5:
+        return _md5(content) == source.md5[name]
+    if path.suffix != ".gz":
+        archive = path.with_name(f"{path.name}.gz")
+        if not archive.is_file():
+            return True
+        published = archive.read_bytes()
+    crc32 = int.from_bytes(published[-8:-4], "little")  # RFC 1952, section 2.3.1
+    known = {Path(url).name: md5 for url, md5 in source.dataset.resources}
+    return _md5(published) == known[f"{name}.gz"] and crc32 == zlib.crc32(content)
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def _times(sizes: list[int]) -> str:
@@ -166,25 +235,28 @@ def _times(sizes: list[int]) -> str:
 
 def _download(source: Source, root: Path, name: str) -> None:
     raw = root / source.folder / "raw"
-    if all((raw / Path(url).stem).is_file() for url, _ in source.dataset.resources):
-        return
-    try:
-        raw.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"data.root={root}: cannot be written ({error.strerror}): choose another folder by "
-            "data.root=FOLDER or GEN_MODELS_DATA"
-        ) from error
+    there = next(path for path in (root, *root.absolute().parents) if os.path.exists(path))
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
     try:
-        source.dataset(root, download=True)
-    except (OSError, RuntimeError) as error:  # URLError is an OSError
-        reason = str(error).strip().splitlines()[-1]
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=there) as folder:
+            try:
+                source.dataset(folder, download=True)
+            except (OSError, RuntimeError) as error:  # URLError is an OSError
+                reason = str(error).strip().splitlines()[-1]
+                raise UserError(
+                    f"{name}: {_missing(source, root)}, and it could not be downloaded ({reason}): "
+                    f"put its four files in {raw}, or set GEN_MODELS_DATA to the folder that holds "
+                    f"{source.folder}/raw, or use data=digits, which needs no download"
+                ) from error
+            raw.mkdir(parents=True, exist_ok=True)
+            for file in Path(folder, source.folder, "raw").iterdir():
+                if not (raw / file.name).exists():  # what is there may be the user's own
+                    os.replace(file, raw / file.name)
+    except OSError as error:
         raise UserError(
-            f"{name} is not in {root} and could not be downloaded ({reason}): put its idx files in "
-            f"{raw}, or set GEN_MODELS_DATA to the folder that holds {source.folder}/raw, or use "
-            "data=digits, which needs no download"
+            f"data.root={root}: {_missing(source, root)}, and a download cannot be written "
+            f"({error.strerror}): choose another folder by data.root=FOLDER or GEN_MODELS_DATA"
         ) from error
     finally:
         socket.setdefaulttimeout(before)

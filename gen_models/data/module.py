@@ -13,6 +13,9 @@ from gen_models.data import datasets
 from gen_models.data.datasets import DATA_SETS, Split
 from gen_models.data.loader import InMemoryLoader
 from gen_models.errors import UserError
+from gen_models.files import expanded
+
+LEAST = 6  # images of each part: each and its five nearest, for `coverage`
 
 
 class MNISTDataModule(pl.LightningDataModule):
@@ -47,7 +50,7 @@ class MNISTDataModule(pl.LightningDataModule):
         if name not in DATA_SETS:
             raise ValueError(f"name must be one of {', '.join(DATA_SETS)}, got {name!r}")
         self.name: str = name
-        self.root = Path(root or os.environ.get("GEN_MODELS_DATA") or "data").expanduser()
+        self.root = expanded(root or os.environ.get("GEN_MODELS_DATA") or "data")
         self.batch_size = check_whole("batch_size", batch_size, 1)
         self.train_on_validation = check_bool("train_on_validation", train_on_validation)
         self.seed = check_whole("seed", seed, 0)
@@ -66,19 +69,30 @@ class MNISTDataModule(pl.LightningDataModule):
         if self.splits:
             return
         splits = datasets.load(self.name, self.root)
+        for name, split in splits.items():
+            if len(split.images) < LEAST:
+                raise UserError(
+                    f"{self.name}: has {len(split.images)} {name} images: what is measured of a "
+                    f"model needs {LEAST} or more"
+                )
         if self.train_on_validation:
             kept, held_out = splits["train"], splits["validation"]
             both = (torch.cat(parts) for parts in zip(kept, held_out, strict=True))
             splits = {**splits, "train": Split(*both)}
-        if self.batch_size > len(splits["train"].images):
-            raise UserError(
-                f"data.batch_size={self.batch_size} is larger than {self.name}'s "
-                f"{len(splits['train'].images):,} training images: choose a smaller one"
-            )
         self.splits = splits
 
     def train_dataloader(self) -> InMemoryLoader:
-        """Shuffled batches of the training images, all of them full."""
+        """Shuffled batches of the training images, all of them full.
+
+        Raises:
+            UserError: There are fewer images than a batch has.
+        """
+        count = len(self.splits["train"].images)
+        if self.batch_size > count:
+            raise UserError(
+                f"data.batch_size={self.batch_size} is larger than {self.name}'s {count:,} "
+                "training images: choose a smaller one"
+            )
         return self._loader("train", shuffle_seed=self.seed, drop_last=True)
 
     def val_dataloader(self) -> InMemoryLoader:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import torch
 
+from gen_models.errors import UserError
 from gen_models.evaluation.measure import measure_generation, prefixed
 from gen_models.evaluation.reference import Reference
-from gen_models.files import read_json, write_json
+from gen_models.files import cache_folder, read_json, write_json
 from gen_models.metrics import pixels
 from gen_models.metrics.distribution import mean_confidence
 from gen_models.runs.fingerprint import PACKAGE, hash_code
@@ -34,24 +35,42 @@ COMPONENTS = 64  # of the Gaussian ceiling
 
 def find_bounds(name: str, real: Reference, say: Callable[[str], None]) -> dict[str, float]:
     """The bounds at the size of `real`; from the cache if all that they depend on is the same."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gen-models"
     count = len(real.test)
     digest = hashlib.sha256(hash_code(PACKAGE / file for file in CODE).encode())
     digest.update(f"{real.classifier.record['sha256']} torch {torch.__version__}".encode())
     digest.update(str([(name, space.version) for name, space in real.spaces.items()]).encode())
     for images in (real.train, real.validation, real.test):
         digest.update(images.cpu().numpy().tobytes())
-    file = cache / f"bounds-{name}-{count}-{digest.hexdigest()[:16]}.json"
-    if os.path.exists(file):  # Path's own raises in a folder that is not ours to read
-        return read_json(file)
-    say(f"measuring floor and ceilings of {name} with {count:,} images, once: {file}")
+    cache = cache_folder()
+    file = cache and cache / f"bounds-{name}-{count}-{digest.hexdigest()[:16]}.json"
+    if file and (known := _read(file, say)):
+        return known
+    say(f"measuring floor and ceilings of {name} with {count:,} images, once: {file}" if file else
+        f"measuring floor and ceilings of {name} with {count:,} images; there is no home directory "
+        "to keep them in (XDG_CACHE_HOME=FOLDER names another)")  # fmt: skip
     bounds = measure_bounds(real)
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        write_json(file, bounds)
-    except OSError as error:
-        say(f"{cache}: cannot be written ({error.strerror}), so they will be measured again")
+    if file:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_json(file, bounds)
+        except OSError as error:
+            say(f"{cache}: cannot be written ({error.strerror}), so they will be measured again")
     return bounds
+
+
+def _read(file: Path, say: Callable[[str], None]) -> dict[str, float] | None:
+    """The bounds that a file keeps; None if there is none that is whole."""
+    if not os.path.exists(file):  # Path's own raises in a folder that is not ours to read
+        return None
+    try:
+        bounds = read_json(file)
+    except UserError as error:
+        say(f"{error}: measured anew")
+        return None
+    if "floor/samples" in bounds and all(isinstance(value, float) for value in bounds.values()):
+        return bounds
+    say(f"{file}: does not hold floor and ceilings: measured anew")
+    return None
 
 
 def measure_bounds(real: Reference) -> dict[str, float]:

@@ -42,10 +42,9 @@ def measure_cost(model: GenerativeModel, batch: Split, status: dict[str, Any]) -
         wherever the model was trained and measured.
     """
     trained = without_sampler(model)
-    assert isinstance(trained, nn.Module)
     per_step = step_flops(trained, batch)
     costs = {
-        "parameters": sum(p.numel() for p in trained.parameters() if p.requires_grad),
+        "parameters": trained_parameters(trained),
         "sampling_parameters": sampling_parameters(model),
         "flops_per_step": per_step,
         "flops_per_sample": sample_flops(model),
@@ -54,6 +53,20 @@ def measure_cost(model: GenerativeModel, batch: Split, status: dict[str, Any]) -
         "sampling_seconds": sampling_seconds(model),
     }
     return {f"cost/{key}": float(value) for key, value in costs.items() if value is not None}
+
+
+def trained_parameters(model: GenerativeModel) -> int:
+    """Number of the parameters that training changes."""
+    return sum(p.numel() for p in as_built(model).parameters() if p.requires_grad)
+
+
+def as_built(model: GenerativeModel) -> pl.LightningModule:
+    """A copy that can be trained: a model of `load_model` asks for no gradients."""
+    assert isinstance(model, pl.LightningModule)
+    with torch.random.fork_rng(devices=[]):
+        built = type(model)(**model.hparams)
+    built.load_state_dict(model.state_dict())
+    return built
 
 
 @torch.enable_grad()
@@ -82,8 +95,7 @@ def step_flops(model: GenerativeModel, batch: Split) -> float:
 
     A mean over its period for a model whose batches are not all alike.
     """
-    twin = copy.deepcopy(model)
-    assert isinstance(twin, pl.LightningModule)
+    twin = as_built(model)
     period = model.period if isinstance(model, Periodic) else 1
     with torch.random.fork_rng(devices=[]):
         trainer = pl.Trainer(
@@ -102,7 +114,7 @@ def step_flops(model: GenerativeModel, batch: Split) -> float:
             batch.labels.repeat(period),
             batch_size=len(batch.images),
         )
-        return _counted(lambda: trainer.fit(twin.train(), batches, batches)) / period
+        return _counted(lambda: trainer.fit(twin, batches, batches)) / period
 
 
 @torch.no_grad()

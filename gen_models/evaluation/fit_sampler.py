@@ -158,7 +158,7 @@ def choose_mixtures(
     """
     tried: dict[int, Mixtures] = {}
     for count in counts:
-        if count > min(map(len, codes)):
+        if count > min((len(part) for part in codes if _can_be_fitted(part)), default=0):
             break
         made = fit_mixtures(codes, held_out, count, seed=seed)
         say(f"  components {count}: {made.log_likelihood:.2f} nats a validation image")
@@ -172,7 +172,10 @@ def choose_mixtures(
 def fit_mixtures(
     codes: list[np.ndarray], held_out: list[np.ndarray], count: int, *, seed: int
 ) -> Mixtures:
-    """A mixture of `count` Gaussians for each class, by scikit-learn; arguments as above."""
+    """A mixture of `count` Gaussians for each class, by scikit-learn; arguments as above.
+
+    A class with fewer than two images, as the data set has no such class, has that of all images.
+    """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
@@ -182,10 +185,11 @@ def fit_mixtures(
         for index, part in enumerate(codes):
             start = derive_seed(seed, "mixture", index, count)
             mixture = GaussianMixture(count, tol=TOLERANCE, max_iter=ITERATIONS, random_state=start)
-            fitted.append(mixture.fit(part))
+            fitted.append(mixture.fit(part if _can_be_fitted(part) else np.concatenate(codes)))
     total = sum(
         float(mixture.score_samples(part).sum())
         for mixture, part in zip(fitted, held_out, strict=True)
+        if len(part)
     )
     stacked = (
         torch.from_numpy(np.stack([getattr(mixture, name) for mixture in fitted]))
@@ -196,6 +200,10 @@ def fit_mixtures(
     return Mixtures(
         weights.float(), means.float(), factors.float(), total / sum(map(len, held_out))
     )
+
+
+def _can_be_fitted(codes: np.ndarray) -> bool:
+    return len(codes) > 1
 
 
 @torch.no_grad()

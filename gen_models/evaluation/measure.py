@@ -106,7 +106,7 @@ def measure_generation(
         "fid_lenet": distribution.frechet_distance(*features),
         "kid_lenet": distribution.kernel_distance(*features),
         **overlap._asdict(),
-        "label_kl": distribution.histogram_divergence(own, share),
+        "label_kl": distribution.histogram_divergence(own, share, least=0.5 / len(real.test)),
         "missing_digits": float(distribution.missing_classes(own, share)),
         "confidence": distribution.mean_confidence(seen.logits),
         **pixels.sharpness(images),
@@ -123,23 +123,27 @@ def measure_classes(model: GenerativeModel, real: Reference) -> dict[str, float]
     """Whether a conditional model draws the digits that are asked: those of the test images.
 
     So there are as many new as test images of each digit. The floor of the distance within a class
-    is that of as many training images, which the classifier has seen; the best accuracy is the
-    classifier's own on the test images. Empty of a model that is not conditional.
+    is that of as many training images; the best accuracy is the classifier's own on the test
+    images. A digit of one image has no distance; a model that is not conditional has nothing.
     """
     if not is_conditional(model):
         return {}
-    asked = real.labels
+    asked, features = real.labels, real.reading.features
     images = draw(model, len(asked), lambda start: generator("asked", start // CHUNK), asked)
-    seen, features = real.classifier.read(images), real.reading.features
-    counts = torch.bincount(asked).tolist()
-    chosen = [(real.train_labels == digit).nonzero()[:n, 0] for digit, n in enumerate(counts)]
-    train = torch.cat(chosen)
+    seen = real.classifier.read(images)
+    both = {"class_accuracy": seen.labels, "real/class_accuracy": real.reading.labels}
+    accuracies = {key: (each == asked).double().mean().item() for key, each in both.items()}
+    counts = enumerate(torch.bincount(asked, minlength=CLASSES).tolist())
+    rows = [(real.train_labels == digit).nonzero()[:count, 0] for digit, count in counts]
+    digits = [digit for digit, chosen in enumerate(rows) if len(chosen) > 1]
+    if not digits:
+        return accuracies
+    train, kept = torch.cat([rows[d] for d in digits]), torch.isin(asked, torch.tensor(digits))
     known = real.classifier.read(real.train[train]).features
+    features, asked = features[kept], asked[kept]
     within = distribution.within_class_distance
-    return {
-        "class_accuracy": (seen.labels == asked).double().mean().item(),
-        "real/class_accuracy": (real.reading.labels == asked).double().mean().item(),
-        "fid_lenet/within_class": within(features, seen.features, asked, asked),
+    return accuracies | {
+        "fid_lenet/within_class": within(features, seen.features[kept], asked, asked),
         "floor/fid_lenet/within_class": within(features, known, asked, real.train_labels[train]),
     }
 

@@ -1,6 +1,7 @@
 """The pictures of an evaluation: figures/*.png from evaluation.npz, and TensorBoard's projector."""
 
 import shutil
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
@@ -11,6 +12,9 @@ from gen_models.models.interface import Encoder, latent_means
 from gen_models.runs.directory import RunDirectory
 from gen_models.training.reporting import run_title
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 MAPPED = 2000  # images on the map; more would hide one another
 PROJECTED = 2000  # images in TensorBoard's projector
 
@@ -20,42 +24,54 @@ def write_figures(directory: RunDirectory) -> None:
     with np.load(directory.path / "evaluation.npz") as arrays:
         found = {name: arrays[name] for name in arrays}
     title = run_title(directory.read_config())
-    test, recreated = (found[f"pictures_{name}"] for name in ("test", "recreated"))
+    pictures = {"recreated": _recreated, "interpolation": _interpolation, "traversal": _traversal}
+    if "latent_map" in found:
+        pictures["latent_map"] = _latent_map
+    for name, make in pictures.items():
+        with figures.drawing(directory.figures / f"{name}.png") as path:
+            figures.save(make(found, title), path)
+
+
+def _recreated(found: dict[str, np.ndarray], title: str) -> "Figure":
     way = "its encoder's means" if "encoder_mse" in found else "latent inversion"
-    written = {
-        "recreated": figures.picture(
-            figures.tile_pairs(test, recreated, 20),
-            title=f"{title}: test images above, what the model makes of them by {way} below",
-        )
-    }
-    paths = found["pictures_interpolation"]  # (pairs, steps, 28, 28)
+    return figures.picture(
+        figures.tile_pairs(found["pictures_test"], found["pictures_recreated"], 20),
+        title=f"{title}: test images above, what the model makes of them by {way} below",
+    )
+
+
+def _interpolation(found: dict[str, np.ndarray], title: str) -> "Figure":
+    test, paths = found["pictures_test"], found["pictures_interpolation"]  # (pairs, steps, 28, 28)
     ends = test[: 2 * len(paths)].reshape(len(paths), 2, *test.shape[1:])
     rows = np.concatenate([ends[:, :1], paths, ends[:, 1:]], 1)
-    written["interpolation"] = figures.picture(
+    return figures.picture(
         figures.tile(rows.reshape(-1, *test.shape[1:]), rows.shape[1]),
         title=f"{title}: from a test image (left) to another (right) through the latent space",
     )
+
+
+def _traversal(found: dict[str, np.ndarray], title: str) -> "Figure":
     walks = found["pictures_traversal"]  # (units, steps, 28, 28)
     low, high = found["traversal_values"][[0, -1]].tolist()
-    written["traversal"] = figures.picture(
-        figures.tile(walks.reshape(-1, *test.shape[1:]), walks.shape[1]),
+    return figures.picture(
+        figures.tile(walks.reshape(-1, *walks.shape[2:]), walks.shape[1]),
         title=f"{title}: the most active units of one z, each from {low:g} to {high:g}",
         row_labels=[f"unit {unit}" for unit in found["traversal_units"]],
     )
-    if "latent_map" in found:
-        points = found["latent_map"][:MAPPED]
-        first, second = (
-            f"{name} principal component, {100 * share:.0f} % of variance"
-            for name, share in zip(("first", "second"), found["latent_map_shares"], strict=True)
-        )
-        written["latent_map"] = figures.scatter(
-            points,
-            found["test_labels"][:MAPPED],
-            axis_labels=(first, second),
-            title=f"{title}: the encoder's means of {len(points):,} test images",
-        )
-    for name, figure in written.items():
-        figures.save(figure, directory.figures / f"{name}.png")
+
+
+def _latent_map(found: dict[str, np.ndarray], title: str) -> "Figure":
+    points = found["latent_map"][:MAPPED]
+    first, second = (
+        f"{name} principal component, {100 * share:.0f} % of variance"
+        for name, share in zip(("first", "second"), found["latent_map_shares"], strict=True)
+    )
+    return figures.scatter(
+        points,
+        found["test_labels"][:MAPPED],
+        axis_labels=(first, second),
+        title=f"{title}: the encoder's means of {len(points):,} test images",
+    )
 
 
 def write_projector(
@@ -74,7 +90,7 @@ def write_projector(
     folder = directory.path / "projector"
     shutil.rmtree(folder, ignore_errors=True)
     shown = images[:PROJECTED]
-    with SummaryWriter(str(folder)) as writer:
+    with figures.drawing(folder), SummaryWriter(str(folder)) as writer:
         writer.add_embedding(
             latent_means(model, shown, labels[:PROJECTED]),
             metadata=labels[:PROJECTED].tolist(),

@@ -11,7 +11,7 @@ from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
 from gen_models.explorer.content import Run, page_content
 from gen_models.files import replaced
-from gen_models.metrics.classifier import Classifier, classifier_path, load_classifier
+from gen_models.metrics.classifier import Classifier, classifier_path, is_kept, load_classifier
 from gen_models.models.interface import Encoder, is_conditional
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.sampler import read_record
@@ -62,7 +62,7 @@ def explore(
     data.prepare_data()
     data.setup()
     classifier_file = classifier_path(data.name, data.root)
-    known = classifier_file.with_suffix(".safetensors").is_file()
+    known = is_kept(classifier_file)
     classifier = load_classifier(classifier_file) if known else None
     content, difference = page_content(runs, data, classifier, say)
     left_out = _left_out(runs, classifier)

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import jinja2
 import yaml
-from torch import nn
 
 from gen_models.comparison.metrics import BOUNDS, QUICK, metric
 from gen_models.errors import UserError
+from gen_models.evaluation.cost import trained_parameters
 from gen_models.evaluation.measure import INVERTED
 from gen_models.explorer.directions import Prior, prior_of
 from gen_models.export.programs import Exported
@@ -85,7 +85,7 @@ def write_card(
         latent_dim=model.latent_dim,
         kind=kind,
         exported=exported,
-        architecture=run.architecture.read_text().strip(),
+        architecture=run.architecture.read_text(encoding="utf-8").strip(),
         settings=_settings(config),
         data=data,
         rows=rows,
@@ -95,11 +95,11 @@ def write_card(
             for key in metrics
             if key.startswith("cost/") and (known := metric(key)).meaning
         },
-        parameters=sum(p.numel() for p in _network(model).parameters() if p.requires_grad),
+        parameters=trained_parameters(model),
         status=status,
         run=run.path,
     )
-    path.write_text(card + "\n")
+    path.write_text(card + "\n", encoding="utf-8")
 
 
 def _rows(metrics: dict[str, float]) -> list[Row]:
@@ -164,8 +164,3 @@ def _prior(model: GenerativeModel) -> Prior | None:
         return prior_of(model)
     except UserError:
         return None
-
-
-def _network(model: GenerativeModel) -> nn.Module:
-    assert isinstance(model, nn.Module)
-    return model

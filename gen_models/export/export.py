@@ -24,7 +24,7 @@ from gen_models.export.programs import (
     write_part,
 )
 from gen_models.files import write_json
-from gen_models.metrics.classifier import Classifier, classifier_path, load_classifier
+from gen_models.metrics.classifier import Classifier, classifier_path, is_kept, load_classifier
 from gen_models.models.interface import draw_fixed
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.sampler import read_record, sampler_measured_with
@@ -102,7 +102,7 @@ def _check_output(output: Path, overwrite: bool) -> None:
 
 def _classifier(name: str, root: str | Path | None, say: Say) -> Classifier | None:
     path = classifier_path(name, MNISTDataModule(name=name, root=root).root)
-    if path.with_suffix(".safetensors").is_file():
+    if is_kept(path):
         return load_classifier(path)
     say(f"no classifier of {name} in {path.parent}, so none is exported: "
         f"gen-models train-classifier --data {name} makes one")  # fmt: skip

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from gen_models.errors import UserError, first_line
 from gen_models.metrics.classifier import CLASSES, Classifier
 from gen_models.models.interface import Encoder, GenerativeModel, is_conditional
+from gen_models.places import how_to_install
 from gen_models.seeding import generator
 
 CHECKED = 64  # inputs that are compared
@@ -127,7 +128,7 @@ def check_installed(kind: Format) -> None:
     missing = [name for name in kind.needs if find_spec(name) is None]
     if missing:
         raise UserError(
-            f"{missing[0]} is not installed: the extra has it: pip install -e '.[export]'"
+            f"{missing[0]} is not installed: the extra has it: {how_to_install('export')}"
         )
 
 

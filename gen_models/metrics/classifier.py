@@ -8,11 +8,12 @@ them compares with a published one.
 
 import copy
 import hashlib
+import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
-from math import ceil, pi
+from math import ceil
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -26,7 +27,8 @@ from torch import Tensor, nn
 
 from gen_models.data.datasets import Split
 from gen_models.errors import UserError
-from gen_models.files import read_json, replaced, write_json
+from gen_models.files import cache_folder, read_json, replaced, write_json
+from gen_models.metrics.pixels import distorted
 from gen_models.seeding import derive_seed, generator
 
 WEIGHTS = Path(__file__).parent / "weights"  # those that come with the package
@@ -39,9 +41,6 @@ LEAST_STEPS = 1000  # of a small data set, whose epochs are short
 BATCH_SIZE = 128
 LR = 5e-3  # highest of the one-cycle schedule (Smith & Topin 2018)
 WEIGHT_DECAY = 1e-2
-ROTATION = 10 / 180 * pi  # the largest turn, change of size and shift of a training image
-SCALE = 0.1
-SHIFT = 2 / 14  # of half an image: 2 pixels
 
 SILENT_BELOW = 0.05  # share of training images on which a feature fires: half of one class
 
@@ -188,6 +187,7 @@ def train_classifier(
         },
     }
     network.half().float()  # as it is kept, so that the record is of the very same weights
+    record["sha256"] = hashlib.sha256(_to_bytes(network)).hexdigest()
     record |= _feature_statistics(network.eval(), train.images)
     classifier = Classifier(network, record)
     for part in ("validation", "test"):
@@ -206,28 +206,24 @@ def untrained_classifier(images: Tensor) -> Classifier:
     return Classifier(network, _feature_statistics(network, images))
 
 
-def distorted(images: Tensor, own: torch.Generator) -> Tensor:
-    """Each image turned, resized and shifted a little at random; (n, 1, 28, 28) in [0, 1]."""
-    angle, size, x, y = (2 * torch.rand(4, len(images), generator=own) - 1).unbind()
-    angle, size = ROTATION * angle, 1 + SCALE * size
-    cos, sin = size * angle.cos(), size * angle.sin()
-    rows = [torch.stack([cos, -sin, SHIFT * x], 1), torch.stack([sin, cos, SHIFT * y], 1)]
-    grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, align_corners=False)
-
-
 def save_classifier(classifier: Classifier, path: Path) -> None:
     """Write the weights to PATH.safetensors and the record, with their SHA-256, to PATH.json.
 
-    In float16, to which `train_classifier` has rounded them.
+    Raises:
+        OSError: They cannot be written.
     """
-    weights = copy.deepcopy(classifier.network).half().state_dict().items()
-    content = to_bytes({name: tensor.contiguous() for name, tensor in weights})
-    path.parent.mkdir(parents=True, exist_ok=True)
+    content = _to_bytes(classifier.network)
     record = classifier.record | {"sha256": hashlib.sha256(content).hexdigest()}
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path.with_suffix(".json"), record)  # first: who finds the weights needs it
     with replaced(path.with_suffix(".safetensors")) as temporary:
         temporary.write_bytes(content)
+
+
+def _to_bytes(network: LeNet) -> bytes:
+    """The weights as they are kept: in float16, to which `train_classifier` has rounded them."""
+    weights = copy.deepcopy(network).half().state_dict().items()
+    return to_bytes({name: tensor.contiguous() for name, tensor in weights})
 
 
 def load_classifier(path: Path) -> Classifier:
@@ -261,14 +257,26 @@ def classifier_path(data_name: str, root: Path, seed: int = 0) -> Path:
 
     Args:
         data_name: Name of the data set.
-        root: Folder of the data sets; classifiers that do not come with the package lie there.
+        root: Folder of the data sets, where those lie that do not come with the package; in the
+            user's cache, if it cannot be written.
         seed: Of its training; 0 is the one that every distance uses, others are other eyes.
     """
     name = f"{data_name}_{seed}" if seed else data_name
-    shipped = WEIGHTS / name
-    if shipped.with_suffix(".safetensors").is_file():
-        return shipped
-    return root / "classifiers" / name
+    places = [WEIGHTS / name, root / "classifiers" / name, cached_path(data_name, root, seed)]
+    return next((path for path in places if path and is_kept(path)), root / "classifiers" / name)
+
+
+def cached_path(data_name: str, root: Path, seed: int = 0) -> Path | None:
+    """Where it is in the user's cache, or belongs; None for a user who has none."""
+    if (folder := cache_folder()) is None:
+        return None
+    place = hashlib.sha256(os.path.realpath(root).encode(errors="surrogateescape")).hexdigest()
+    return folder / "classifiers" / f"{data_name}_{seed}-{place[:8]}"
+
+
+def is_kept(path: Path) -> bool:
+    """Whether there is a classifier at a path without its ending."""
+    return os.path.isfile(path.with_suffix(".safetensors"))  # Path's own raises if not ours to read
 
 
 def _convolution(width_in: int, width_out: int, size: int) -> list[nn.Module]:

@@ -173,16 +173,19 @@ def label_histogram(labels: Tensor, *, classes: int = 10) -> Tensor:
     return torch.bincount(labels, minlength=classes).double() / len(labels)
 
 
-def histogram_divergence(fake: Tensor, real: Tensor) -> float:
+def histogram_divergence(fake: Tensor, real: Tensor, *, least: float = 0.0) -> float:
     """KL(fake || real) of two histograms, in nats; 0 at best, log(classes) at a total collapse.
 
     Args:
         fake: (classes,) shares of the generated images; a share of 0 adds nothing.
         real: (classes,) shares of the real images, none of them 0.
+        least: What a smaller share of the real images counts as: half an image, for a data set of
+            fewer classes.
 
     Raises:
         ValueError: A real class is empty.
     """
+    real = real.clamp(min=least)
     if not bool((real > 0).all()):
         raise ValueError("every class must have real images")
     return torch.special.xlogy(fake, fake / real).sum().item()

@@ -13,6 +13,7 @@ from torch import Tensor
 from gen_models.metrics.classifier import (
     Classifier,
     classifier_path,
+    is_kept,
     load_classifier,
     untrained_classifier,
 )
@@ -51,7 +52,7 @@ def feature_spaces(
     spaces = {}
     for seed in SEEDS:
         path = classifier_path(data_name, root, seed)
-        if path.with_suffix(".safetensors").is_file():
+        if is_kept(path):
             classifier = load_classifier(path).to(train.device)
             spaces[f"lenet_{seed}"] = FeatureSpace(_reader(classifier), classifier.record["sha256"])
     pixels = fitted.leading(COMPONENTS)

@@ -4,6 +4,7 @@ Sharpness, memorisation, principal components, and the two ceilings of the dista
 a model without any idea of a digit would make.
 """
 
+from math import pi
 from typing import NamedTuple
 
 import torch
@@ -12,6 +13,10 @@ from torch import Tensor
 
 CHUNK_BYTES = 64 * 2**20  # of a matrix of distances held at once
 LAPLACIAN = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
+# Of a training image of the classifier:
+ROTATION = 10 / 180 * pi  # the largest turn, change of size and shift of a training image
+SCALE = 0.1
+SHIFT = 2 / 14  # of half an image: 2 pixels
 
 
 class Neighbours(NamedTuple):
@@ -163,3 +168,13 @@ def gaussian_images(
     z = torch.randn(n, len(fitted.variances), generator=generator).to(fitted.mean)
     images = torch.addmm(fitted.mean, z * fitted.variances.sqrt(), fitted.components)
     return images.clamp_(0, 1).view(n, *shape)
+
+
+def distorted(images: Tensor, own: torch.Generator) -> Tensor:
+    """Each image turned, resized and shifted a little at random; (n, 1, 28, 28) in [0, 1]."""
+    angle, size, x, y = (2 * torch.rand(4, len(images), generator=own) - 1).unbind()
+    angle, size = ROTATION * angle, 1 + SCALE * size
+    cos, sin = size * angle.cos(), size * angle.sin()
+    rows = [torch.stack([cos, -sin, SHIFT * x], 1), torch.stack([sin, cos, SHIFT * y], 1)]
+    grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, align_corners=False)

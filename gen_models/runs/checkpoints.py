@@ -76,7 +76,7 @@ def prepare_folder(folder: Path) -> None:
     probe = folder / f"probe{TEMPORARY}{os.getpid()}"
     try:
         folder.mkdir(exist_ok=True)
-        probe.write_text("written")
+        probe.write_text("written", encoding="utf-8")
         for left in folder.glob(f"*{TEMPORARY}*"):
             left.unlink()
     except OSError as error:

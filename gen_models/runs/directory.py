@@ -17,7 +17,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from gen_models.errors import BusyError, UserError
-from gen_models.files import other_version, read_json, write_json
+from gen_models.files import can_be_written, expanded, other_version, read_json, write_json
 from gen_models.runs.identity import identity
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # OmegaConf's own is thirty times slower
@@ -32,7 +32,7 @@ class RunDirectory:
     """
 
     def __init__(self, path: str | Path, *, replaced: bool = False) -> None:
-        self.path = Path(path)
+        self.path = expanded(path)
         self.replaced = replaced
         self.config = self.path / "config.yaml"
         self.architecture = self.path / "architecture.txt"
@@ -95,7 +95,7 @@ class RunDirectory:
     def is_locked(self) -> bool:
         """Whether a process trains or measures this run now."""
         try:
-            with (self.path / ".lock").open() as file:
+            with (self.path / ".lock").open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
@@ -104,17 +104,22 @@ class RunDirectory:
         return False
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, *, training: bool = False) -> Iterator[None]:
         """Make the directory and keep other processes out of it; a kill -9 frees it.
+
+        Args:
+            training: The run is about to be trained: it could go elsewhere.
 
         Raises:
             BusyError: Another process trains here.
             UserError: The directory cannot be written.
         """
+        if not training and not can_be_written(self.path):
+            raise UserError(f"{self.path}: cannot be written: copy the run, and name the copy")
         made = not os.path.exists(self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            file = (self.path / ".lock").open("w")
+            file = (self.path / ".lock").open("wb")
         except OSError as error:
             raise UserError(
                 f"{self.path}: cannot be written ({error.strerror}): choose another output_dir"
@@ -123,9 +128,9 @@ class RunDirectory:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
+                other = ", or change seed or output_dir" if training else ""
                 raise BusyError(
-                    f"{self.path}: another process is at work on this run: wait for it, or change "
-                    "seed or output_dir"
+                    f"{self.path}: another process is at work on this run: wait for it{other}"
                 ) from None
             try:
                 yield

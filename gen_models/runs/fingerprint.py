@@ -79,7 +79,8 @@ def commit() -> str:
 
     def git(*words: str) -> str:
         command = ["git", "-C", str(PACKAGE), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        said = subprocess.run(command, capture_output=True, check=True).stdout
+        return said.decode(errors="replace").strip()
 
     try:
         git("ls-files", "--error-unmatch", __file__)

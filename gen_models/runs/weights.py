@@ -40,7 +40,7 @@ def save_model(run: RunDirectory, model: pl.LightningModule) -> None:
 def load_model(
     run_dir: str | Path, *, checkpoint: str = "last", sampler: bool = True
 ) -> GenerativeModel:
-    """Rebuild a trained model, in eval mode on the CPU.
+    """Rebuild a trained model, in eval mode on the CPU; its weights ask for no gradients.
 
     Args:
         run_dir: A run directory; `model.json`, `model.safetensors` and, where there is one,
@@ -80,7 +80,7 @@ def load_model(
         model.load_state_dict(_read_weights(file))
     except Exception as error:  # whatever a damaged file makes the readers raise
         raise UserError(f"{file}: not weights of this model ({first_line(error)})") from error
-    model.eval()
+    model.eval().requires_grad_(False)
     if not isinstance(model, GenerativeModel):
         raise UserError(f"{run.model}: {record['class']} has not the interface of a model")
     if not sampler:

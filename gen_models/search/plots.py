@@ -10,20 +10,23 @@ from matplotlib.ticker import MaxNLocator
 from optuna.trial import TrialState
 
 from gen_models import figures
-from gen_models.figures import COLORS
+from gen_models.figures import COLORS, our_style
 from gen_models.training.validation import OBJECTIVE
 
 
+@our_style()
 def write(study: optuna.Study, folder: Path) -> list[Path]:
     """Write history.png and, of two trials or more, importance.png; returns their paths."""
     done = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
-    drawn = {"history": _history(study)}
+    written = []
+    with figures.drawing(folder / "history.png") as path:
+        figures.save(_history(study), path)
+        written.append(path)
     if len({trial.value for trial in done}) > 1:
-        drawn["importance"] = _importance(optuna.importance.get_param_importances(study))
-    paths = [folder / f"{name}.png" for name in drawn]
-    for figure, path in zip(drawn.values(), paths, strict=True):
-        figures.save(figure, path)
-    return paths
+        with figures.drawing(folder / "importance.png") as path:
+            figures.save(_importance(optuna.importance.get_param_importances(study)), path)
+            written.append(path)
+    return written
 
 
 def _history(study: optuna.Study) -> Figure:

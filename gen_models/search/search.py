@@ -13,6 +13,7 @@ from optuna.trial import Trial, TrialState
 
 from gen_models.errors import BusyError, DivergedError, StoppedEarly, UserError
 from gen_models.files import read_json
+from gen_models.places import COMMAND
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import identity
 from gen_models.search.space import Space
@@ -165,6 +166,6 @@ def summarise(search: Search, study: optuna.Study, output: Path) -> None:
         return
     best = study.best_trial
     say(f"Best: {OBJECTIVE} {best.value:.4g}, trial {best.number + 1}:")
-    say(f"  python train.py {shlex.join(search.command(best.params))}")
+    say(f"  {COMMAND} {shlex.join(search.command(best.params))}")
     for picture in plots.write(study, output):
         say(f"  {picture}")

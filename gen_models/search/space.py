@@ -19,10 +19,10 @@ from optuna.distributions import (
 )
 from optuna.trial import BaseTrial
 
-import gen_models
 from gen_models.errors import UserError, first_line
+from gen_models.places import CONF
 
-FOLDER = Path(gen_models.__file__).parent.parent / "conf" / "search"
+FOLDER = CONF / "search"
 LAYERS = {"width", "depth", "growth"}
 RANGE = {"low", "high", "log"}
 HOW = "a list of values, or {low: ..., high: ...} with log: true where the scale is logarithmic"

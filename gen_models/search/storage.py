@@ -112,7 +112,7 @@ def lock_trial(folder: Path, trial: Trial) -> Iterator[bool]:
     """Hold a trial; False where another worker does."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{trial.number}-{trial.datetime_start:%Y%m%dT%H%M%S%f}.lock"
-    with path.open("w") as file:
+    with path.open("wb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

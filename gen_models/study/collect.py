@@ -155,7 +155,7 @@ def read_table(folder: Path) -> Table:
     rows = []
     if file.exists():
         try:
-            with file.open(newline="") as lines:
+            with file.open(newline="", encoding="utf-8") as lines:
                 for given in csv.DictReader(lines):
                     made = {key: given.pop(key) for key in MADE}
                     numbers = {key: float(text) for key, text in given.items() if text}
@@ -180,7 +180,10 @@ def write_table(table: Table, folder: Path) -> None:
             with replaced(folder / name) as temporary:
                 np.savez_compressed(temporary, **dict(sorted(arrays.items())))  # type: ignore[arg-type]
         # last: a row that is there has all of its arrays
-        with replaced(folder / RUNS) as temporary, temporary.open("w", newline="") as file:
+        with (
+            replaced(folder / RUNS) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow([*MADE, *keys])
             for row in table.rows:

@@ -10,12 +10,13 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-import gen_models
 from gen_models.comparison.metrics import HEADLINES, metric
 from gen_models.errors import UserError
+from gen_models.files import expanded
+from gen_models.places import CONF
 from gen_models.study.definition import KINDS, OPTIONS, Arm, Claim, Contrast, Study
 
-FOLDER = Path(gen_models.__file__).parent.parent / "conf" / "study"
+FOLDER = CONF / "study"
 SEEDS = "must be whole numbers from 0, each once: seeds: [0, 1, 2]"
 IN_WORDS: dict[Any, str] = {
     str: "text",
@@ -37,7 +38,7 @@ def load_study(name_or_file: str | Path) -> Study:
     Raises:
         UserError: There is no such file, or something in it is wrong; the message names the key.
     """
-    file = Path(name_or_file)
+    file = expanded(name_or_file)
     if len(file.parts) == 1 and not file.suffix:
         file = FOLDER / f"{file}.yaml"
     content = _read(file)

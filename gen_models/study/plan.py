@@ -191,7 +191,7 @@ def _check_different(study: Study, settings: dict[str, dict[str, Any]]) -> None:
 def _is_locked(file: Path) -> bool:
     """Whether a process is at work on a run."""
     try:
-        with file.open("r") as lock:
+        with file.open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

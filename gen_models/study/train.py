@@ -12,10 +12,9 @@ from types import FrameType
 from typing import NamedTuple
 
 from gen_models.errors import UserError
-from gen_models.study.load import FOLDER
+from gen_models.places import TRAIN
 from gen_models.study.plan import PlannedRun
 
-TRAIN = FOLDER.parent.parent / "train.py"
 FINISHED = ("done", "diverged")
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 PAUSE = 0.2  # seconds between two looks at the processes
@@ -52,11 +51,9 @@ def train_missing(
         What failed, with its reason: a line each.
 
     Raises:
-        UserError: There is no train.py beside conf, or `logs` cannot be made.
+        UserError: `logs` cannot be made.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after all processes have saved and ended.
     """
-    if not TRAIN.exists():
-        raise UserError(f"{TRAIN}: not there: train from a checkout of gen-models")
     waiting = list(runs)
     total, working, failed = len(waiting), list[Job](), list[str]()
     try:
@@ -128,7 +125,11 @@ def _stop(working: Sequence[Job]) -> None:
 
 def _reason(job: Job) -> str:
     """The last line that a process has said."""
-    lines = [line for line in job.log.read_text(errors="replace").splitlines() if line.strip()]
+    lines = [
+        line
+        for line in job.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        if line.strip()
+    ]
     said = lines[-1].strip() if lines else "said nothing"
     return f"{said} (exit code {job.process.returncode}; {job.log})"
 

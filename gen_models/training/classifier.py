@@ -1,30 +1,67 @@
 """The classifier of a data set: it comes with the package, lies with the data, or is trained."""
 
+import copy
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from rich.progress import Progress
 
+from gen_models.data.datasets import Split
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
+from gen_models.files import can_be_written
 from gen_models.metrics.classifier import (
     Classifier,
+    cached_path,
     classifier_path,
+    is_kept,
     load_classifier,
     save_classifier,
     train_classifier,
 )
 
+POOR = 0.6  # test accuracy below which distances in a classifier's features tell little
+
 Say = Callable[[str], None]
+
+_unkept: dict[Path, Classifier] = {}  # those for which there was no place on a disk
 
 
 def find_classifier(datamodule: MNISTDataModule, say: Say) -> Classifier:
-    """From the package, from the folder of the data, or trained there now."""
-    path = classifier_path(datamodule.name, datamodule.root)
-    if path.with_suffix(".safetensors").exists():
-        return load_classifier(path)
-    return make_classifier(datamodule.name, root=datamodule.root, say=say)
+    """From the package, the folder of the data or the user's cache, or trained and kept there.
+
+    Where it cannot be kept, this process uses it all the same.
+    """
+    name, root = datamodule.name, datamodule.root
+    path = classifier_path(name, root)
+    classifier = copy.deepcopy(_unkept.get(path))  # callers move it to their device
+    if classifier is None and is_kept(path):
+        try:
+            classifier = load_classifier(path)
+        except UserError as error:
+            if path != cached_path(name, root):
+                raise
+            say(f"{error}: trained anew")
+    if classifier is None:
+        place = _place(name, root, 0, say)
+        own = MNISTDataModule(name=name, root=root)  # a run's may train on validation images too
+        own.setup()
+        classifier = _train(own.splits, name, 0, place, say)
+        try:
+            if place:
+                save_classifier(classifier, place)
+        except OSError as error:
+            say(f"{place}.safetensors: cannot be written ({error.strerror})")
+        if not is_kept(classifier_path(name, root)):
+            _unkept[path] = copy.deepcopy(classifier)
+    accuracy = classifier.record["test_accuracy"]
+    if accuracy < POOR:
+        say(
+            f"the classifier of {name} knows only {100 * accuracy:.0f} % of the test images: "
+            "distances in its features, as fid_lenet, tell little"
+        )
+    return classifier
 
 
 def make_classifier(
@@ -35,28 +72,59 @@ def make_classifier(
     seed: int = 0,
     say: Say,
 ) -> Classifier:
-    """Train the classifier of a data set and write it to `output`, or to the data folder.
+    """Train the classifier of a data set and keep it.
+
+    Args:
+        name: Of the data set.
+        root: Folder of the data sets.
+        output: Where it is written, without its ending; None: to the folder of the data, or to the
+            user's cache where that cannot be written.
+        seed: Of its training.
+        say: Called with a line for each step.
 
     Raises:
-        UserError: There is no such data set, or its files are missing.
+        UserError: There is no such data set, its files are missing, or it cannot be kept.
     """
     try:
-        datamodule = MNISTDataModule(name=name, root=root, batch_size=1)
+        datamodule = MNISTDataModule(name=name, root=root)
     except ValueError as error:
         raise UserError(f"--data: {error}") from error
+    place = output or _place(name, datamodule.root, seed, say)
+    if not place or not can_be_written(place.parent):
+        where = f"{output.parent}: cannot be written" if output else "it can be kept nowhere"
+        raise UserError(f"--output: {where}: choose another")
     datamodule.prepare_data()
     datamodule.setup()
-    path = output or datamodule.root / "classifiers" / (f"{name}_{seed}" if seed else name)
-    say(f"training a classifier for {name}: {path}.safetensors")
+    classifier = _train(datamodule.splits, name, seed, place, say)
+    try:
+        save_classifier(classifier, place)
+    except OSError as error:
+        raise UserError(f"{place}.safetensors: cannot be written ({error.strerror})") from error
+    return load_classifier(place)
+
+
+def _place(name: str, root: Path, seed: int, say: Say) -> Path | None:
+    """Where a classifier can be kept, without its ending: better known before it is trained."""
+    folder = root / "classifiers"
+    if can_be_written(folder):
+        return folder / (f"{name}_{seed}" if seed else name)
+    say(f"{folder}: cannot be written")
+    cached = cached_path(name, root, seed)
+    return cached if cached and can_be_written(cached.parent) else None
+
+
+def _train(
+    splits: dict[str, Split], name: str, seed: int, place: Path | None, say: Say
+) -> Classifier:
+    where = f"{place}.safetensors" if place else "used once, for it can be kept nowhere"
+    say(f"training a classifier for {name}: {where}")
     with Progress(disable=not sys.stdout.isatty()) as progress:
         task = progress.add_task("training", total=None)
 
         def on_step(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
-        made = train_classifier(datamodule.splits, name=name, seed=seed, on_step=on_step)
-    save_classifier(made, path)
-    classifier = load_classifier(path)
-    accuracy = classifier.record["test_accuracy"]
-    say(f"{path}.safetensors: {100 * accuracy:.2f} % of the test images")
+        classifier = train_classifier(splits, name=name, seed=seed, on_step=on_step)
+    accuracy = 100 * classifier.record["test_accuracy"]
+    say(f"the classifier of {name}: {accuracy:.2f} % of the test images")
     return classifier

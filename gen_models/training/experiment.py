@@ -14,6 +14,7 @@ from gen_models.checks import check_bool, check_dims, check_number, check_whole
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError, first_line, raise_if_out_of_memory
 from gen_models.models.interface import Encoder
+from gen_models.places import COMMAND
 from gen_models.runs.checkpoints import newest_readable
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.fingerprint import fingerprint
@@ -152,7 +153,7 @@ def _check(config: dict[str, Any], defaults: dict[str, Any]) -> None:
     """Refuse what no constructor sees: unknown keys, and values that only the trainer takes."""
     for group in ("trainer", "callbacks"):  # Hydra itself misses the other groups
         if config.get(group) is None:
-            raise UserError(f"{group}: one must be picked; python train.py --help lists them")
+            raise UserError(f"{group}: one must be picked; {COMMAND} --help lists them")
     for group in ("trainer", "data"):
         missing = sorted(set(defaults[group]) - set(config[group]))
         if missing:

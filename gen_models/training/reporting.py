@@ -51,7 +51,7 @@ def machine() -> dict[str, Any]:
 
 def processor() -> str:
     """The processor's name, as far as the system tells."""
-    with suppress(OSError, StopIteration), open("/proc/cpuinfo") as file:
+    with suppress(OSError, StopIteration), open("/proc/cpuinfo", encoding="utf-8") as file:
         return next(line.split(":")[1].strip() for line in file if "model name" in line)
     return platform.processor()
 
@@ -121,7 +121,7 @@ def describe(trainer: pl.Trainer, directory: RunDirectory) -> None:
     """Show in TensorBoard what is being trained."""
     logger: Any = trainer.logger
     for file in (directory.architecture, directory.config):
-        as_code = indent(file.read_text(), "    ")  # Markdown
+        as_code = indent(file.read_text(encoding="utf-8"), "    ")  # Markdown
         logger.experiment.add_text(file.stem, as_code, 0)
 
 
@@ -143,29 +143,32 @@ def write_figures(experiment: Experiment, *, title: str) -> None:
     assert isinstance(model, GenerativeModel)
     test, labels = datamodule.splits["test"]
     real = test[:100].squeeze(1).numpy()
-    new = as_bytes(draw_fixed(model, 100)).numpy()
-    written = {
-        "data": figures.picture(figures.tile(real, 10), title=f"{datamodule.name}: test images"),
-        "samples": figures.picture(figures.tile(new, 10), title=f"{title}: new images"),
-    }
-    if curves := read_curves(directory.path):  # there are none without a logger
-        written["curves"] = figures.curves(curves, title=title)
+    with figures.drawing(directory.figures / "data.png") as path:
+        picture = figures.picture(figures.tile(real, 10), title=f"{datamodule.name}: test images")
+        figures.save(picture, path)
+    with figures.drawing(directory.figures / "samples.png") as path:
+        new = as_bytes(draw_fixed(model, 100)).numpy()
+        figures.save(figures.picture(figures.tile(new, 10), title=f"{title}: new images"), path)
+    with figures.drawing(directory.figures / "curves.png") as path:
+        if curves := read_curves(directory.path):  # there are none without a logger
+            figures.save(figures.curves(curves, title=title), path)
     if isinstance(model, Encoder):
-        made = as_bytes(reconstruct(model, test[:40].float() / 255, labels[:40])).numpy()
-        written["reconstructions"] = figures.picture(
-            figures.tile_pairs(real[:40], made, 20),
-            title=f"{title}: test images above, their reconstructions below",
-        )
-    for name, figure in written.items():
-        figures.save(figure, directory.figures / f"{name}.png")
+        with figures.drawing(directory.figures / "reconstructions.png") as path:
+            made = as_bytes(reconstruct(model, test[:40].float() / 255, labels[:40])).numpy()
+            picture = figures.picture(
+                figures.tile_pairs(real[:40], made, 20),
+                title=f"{title}: test images above, their reconstructions below",
+            )
+            figures.save(picture, path)
     for callback in experiment.trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, SampleGrid):
-            write_gallery(
-                directory.path,
-                epochs=experiment.trainer.current_epoch,
-                every_n_epochs=callback.every_n_epochs,
-                path=directory.figures / "training.webp",
-            )
+            with figures.drawing(directory.figures / "training.webp") as path:
+                write_gallery(
+                    directory.path,
+                    epochs=experiment.trainer.current_epoch,
+                    every_n_epochs=callback.every_n_epochs,
+                    path=path,
+                )
 
 
 def read_curves(path: Path) -> dict[str, tuple[list[int], list[float]]]:

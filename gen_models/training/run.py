@@ -68,7 +68,7 @@ def train(
         _fit_and_measure(experiment)
         return None
     directory = experiment.directory
-    with directory.lock():
+    with directory.lock(training=True):
         try:
             if not _stands(directory, config, type(experiment.model)):
                 _train(config, experiment)
@@ -126,7 +126,7 @@ def _train(config: dict[str, Any], experiment: Experiment) -> None:
         shutil.copyfile(best, directory.checkpoints / BEST)
     threads = use(config["threads"], status["threads"] if checkpoint is not None else None)
     directory.write_config(config)
-    directory.architecture.write_text(reporting.architecture(model))
+    directory.architecture.write_text(reporting.architecture(model), encoding="utf-8")
     code = fingerprint(type(model))
     started = status["started"] if checkpoint else _now()
     begun = {"status": "running", "fingerprint": code, "started": started}
@@ -211,7 +211,7 @@ def _ending_recorded(directory: RunDirectory) -> Iterator[None]:
 def _logged_to(directory: RunDirectory) -> Iterator[None]:
     """Send the package's log to train.log."""
     package = logging.getLogger("gen_models")
-    handler = logging.FileHandler(directory.log)
+    handler = logging.FileHandler(directory.log, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     package.addHandler(handler)
     package.setLevel(logging.INFO)

@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import shutil
 import struct
 import urllib.error
 from pathlib import Path
@@ -224,7 +225,7 @@ def test_bad_files_are_named(
     with pytest.raises(UserError, match=says) as caught:
         small_set.setup()
     assert str(path) in str(caught.value)
-    assert "delete it" in str(caught.value)
+    assert "delete" not in str(caught.value)  # it may be the user's own
     assert "\n" not in str(caught.value)
 
 
@@ -232,9 +233,122 @@ def test_bad_files_are_named(
 def test_a_missing_file_is_named(small_set: MNISTDataModule, file: str) -> None:
     path = raw_of(small_set) / file
     path.unlink()
-    with pytest.raises(UserError, match="cannot be read") as caught:
+    with pytest.raises(UserError, match="^there is no ") as caught:
         small_set.setup()
     assert str(path) in str(caught.value)
+
+
+PLACES = [  # the root, and where the files lie
+    ("", "{name}/raw"),
+    ("", "{name}"),
+    ("{name}", "{name}/raw"),
+    ("{name}", "{name}"),
+    ("{name}/raw", "{name}/raw"),
+    ("", "{written_otherwise}"),
+]
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+@pytest.mark.parametrize("separator", ["-", "."])
+@pytest.mark.parametrize(("root", "place"), PLACES)
+def test_where_the_files_may_lie(
+    small_set: MNISTDataModule,
+    root: str,
+    place: str,
+    separator: str,
+    ending: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The folder itself or its parent, our names or the original site's, compressed or not."""
+    name = raw_of(small_set).parent.name
+    names = {"name": name, "written_otherwise": name.replace("MNIST", "-mnist").lower()}
+    contents = {file: raw_of(small_set).joinpath(file).read_bytes() for file in FILES}
+    shutil.rmtree(tmp_path / name)
+    folder = tmp_path / place.format(**names)
+    folder.mkdir(parents=True)
+    resources = []
+    for file, content in contents.items():
+        archive = gzip.compress(content)
+        resources.append((f"{file}.gz", hashlib.md5(archive).hexdigest()))
+        path = folder / f"{file.replace('-idx', f'{separator}idx')}{ending}"
+        path.write_bytes(archive if ending else content)
+    monkeypatch.setattr(datasets.SOURCES[small_set.name].dataset, "resources", resources)
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: pytest.fail("network"))
+    before = sorted(tmp_path.rglob("*"))
+    data = MNISTDataModule(name=small_set.name, root=tmp_path / root.format(**names))
+    data.prepare_data()
+    data.setup()
+    assert data.splits["test"].images.numpy().tobytes() == contents[FILES[2]][16:]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("small_set", ["kmnist"], indirect=True)
+def test_files_of_another_set_are_not_taken_for_it(small_set: MNISTDataModule) -> None:
+    """They have the same names."""
+    folder = raw_of(small_set).parent.rename(small_set.root / "MNIST")
+    with pytest.raises(UserError, match="there is no .*/KMNIST/raw/train-images-idx3-ubyte"):
+        MNISTDataModule(name="kmnist", root=folder).setup()
+
+
+@pytest.mark.parametrize("small_set", ["mnist"], indirect=True)
+def test_a_damaged_archive_is_named(small_set: MNISTDataModule) -> None:
+    path = raw_of(small_set) / FILES[1]
+    archive = path.with_name(f"{path.name}.gz")
+    content = gzip.compress(path.read_bytes())
+    path.unlink()
+    for damaged in (content[:-9], b"<html>404</html>", content[:20] + bytes(20) + content[40:]):
+        archive.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"labels-idx1-ubyte\.gz: cannot be read"):
+            small_set.setup()
+
+
+@pytest.mark.parametrize("nearest", ["old/train-images-idx3-ubyte", "MNIST/train_images_idx3.zip"])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_failed_download_leaves_nothing_and_names_the_file_and_the_nearest(
+    nearest: str, there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    root = tmp_path / "data"
+    if there:
+        (root / nearest).parent.mkdir(parents=True)
+        (root / nearest).write_bytes(b"")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError) as caught:
+        MNISTDataModule(root=root).prepare_data()
+    said = str(caught.value)
+    assert f"there is no {root}/MNIST/raw/train-images-idx3-ubyte" in said.replace(
+        "/MNIST/t", "/MNIST/raw/t"
+    )
+    assert (f"the nearest is {root / nearest}" in said) == there
+    assert "no network" in said
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("small_set", ["fashion_mnist"], indirect=True)
+def test_a_download_replaces_no_file_of_the_users(
+    small_set: MNISTDataModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = raw_of(small_set)
+    source = datasets.SOURCES["fashion_mnist"]
+    (raw / FILES[3]).unlink()
+    own = (raw / FILES[0]).read_bytes()
+
+    def download(root: str, *, download: bool) -> None:
+        assert download
+        write_files(Path(root, "FashionMNIST", "raw"), train=30)
+
+    fake = type(
+        "FashionMNIST", (), {"__new__": lambda cls, root, **options: download(root, **options)}
+    )
+    monkeypatch.setitem(datasets.SOURCES, "fashion_mnist", source._replace(dataset=fake))
+    small_set.prepare_data()
+    assert (raw / FILES[0]).read_bytes() == own
+    assert sorted(path.name for path in raw.iterdir()) == sorted(FILES)
+    assert [path.name for path in small_set.root.iterdir()] == ["FashionMNIST"]
 
 
 @pytest.mark.parametrize("small_set", ["fashion_mnist"], indirect=True)
@@ -332,14 +446,16 @@ def test_batch_sizes_that_are_none(size: Any) -> None:
 @pytest.mark.parametrize(("with_validation", "images"), [(False, "1,297"), (True, "1,497")])
 def test_a_batch_larger_than_the_data(with_validation: bool, images: str) -> None:
     def module(batch_size: int) -> MNISTDataModule:
-        return MNISTDataModule(
+        data = MNISTDataModule(
             name="digits", batch_size=batch_size, train_on_validation=with_validation
         )
+        data.setup()  # an evaluation takes no batches
+        return data
 
     size = int(images.replace(",", ""))
     with pytest.raises(UserError, match=rf"data\.batch_size={size + 1} is larger .* {images}"):
-        module(size + 1).setup()
-    module(size).setup()
+        module(size + 1).train_dataloader()
+    module(size).train_dataloader()
 
 
 def test_an_unknown_data_set() -> None:

@@ -167,6 +167,29 @@ def test_the_effort_is_chosen_and_recorded(trained: Trained) -> None:
         assert arrays["iwae"].mean() == pytest.approx(-metrics["likelihood/iwae"])
 
 
+def test_what_hinders_a_command_names_no_option_that_it_has_not(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run of somebody else's, or one at which another process is at work."""
+    run = trained("model=vae")
+    commands = (["evaluate", run.path], ["fit-sampler", run.path])
+
+    def refuse(**_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    said = []
+    with monkeypatch.context() as patched:
+        patched.setattr("tempfile.TemporaryFile", refuse)
+        said += [call(*words) for words in commands]
+    assert all("copy the run" in text for _, text in said)
+    with run.lock():
+        said += [call(*words) for words in commands]
+    for code, text in said:
+        assert (code, text.count("\n")) == (1, 1), text
+        assert str(run.path) in text
+        assert not any(option in text for option in ("output_dir", "seed or", "overwrite"))
+
+
 def test_an_evaluation_that_cannot_be_written_leaves_the_earlier_one(
     trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,6 +341,38 @@ def test_a_cache_that_cannot_be_written_costs_no_more_than_time(
     assert "cannot be written (Not a directory), so they will be measured again" in said[-1]
 
 
+@pytest.mark.parametrize("content", ["", '{"floor/samp', "[1]", "{}", '{"floor/samples": "x"}'])
+def test_a_damaged_cache_is_measured_anew_and_said(
+    content: str, real: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = {"floor/fid_lenet": 1.0, "floor/samples": 50.0}
+    monkeypatch.setattr(bounds, "measure_bounds", lambda images: made)
+    few = replace(real, train=real.train[:100], test=real.test[:50])
+    bounds.find_bounds("digits", few, print)
+    (file,) = (tmp_path / "cache" / "gen-models").iterdir()
+    file.write_text(content, encoding="utf-8")
+    said: list[str] = []
+    assert bounds.find_bounds("digits", few, said.append) == made
+    assert said[0].startswith(str(file))
+    assert said[0].endswith("measured anew")
+    assert json.loads(file.read_text(encoding="utf-8")) == made
+    said.clear()
+    assert bounds.find_bounds("digits", few, said.append) == made
+    assert said == []
+
+
+def test_a_user_without_a_home_directory_has_no_cache(
+    real: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: str(path))  # an id without a name
+    monkeypatch.setattr(bounds, "measure_bounds", lambda images: {"floor/samples": 50.0})
+    said: list[str] = []
+    assert bounds.find_bounds("digits", real, said.append) == {"floor/samples": 50.0}
+    assert "there is no home directory to keep them in" in said[0]
+
+
 def test_bounds_are_measured_anew_when_what_they_depend_on_changes(
     real: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -326,7 +381,7 @@ def test_bounds_are_measured_anew_when_what_they_depend_on_changes(
 
     def count(images: Reference) -> dict[str, float]:
         measured.append(images)
-        return {"floor/fid_lenet": float(len(measured))}
+        return {"floor/fid_lenet": float(len(measured)), "floor/samples": 50.0}
 
     monkeypatch.setattr(bounds, "measure_bounds", count)
     few = replace(real, train=real.train[:100], test=real.test[:50])

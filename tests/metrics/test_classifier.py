@@ -25,7 +25,6 @@ from gen_models.metrics.classifier import (
     LeNet,
     _feature_statistics,
     classifier_path,
-    distorted,
     load_classifier,
     save_classifier,
     train_classifier,
@@ -39,6 +38,7 @@ from gen_models.metrics.distribution import (
     precision_recall_density_coverage,
 )
 from gen_models.metrics.pixels import (
+    distorted,
     gaussian_images,
     independent_pixels,
     principal_components,
@@ -143,9 +143,9 @@ def test_distorted_images_are_the_same_digits_moved_a_little(
     assert ((moved - images).abs().flatten(1).amax(1) > 0.1).all()
     torch.testing.assert_close(moved.sum(), images.sum(), rtol=0.05, atol=0)
     for name in ("ROTATION", "SCALE"):
-        monkeypatch.setattr(f"gen_models.metrics.classifier.{name}", 0.0)
+        monkeypatch.setattr(f"gen_models.metrics.pixels.{name}", 0.0)
     assert all(centre_shift(images, distorted(images, generator("b"))) <= 2.01)
-    monkeypatch.setattr("gen_models.metrics.classifier.SHIFT", 0.0)
+    monkeypatch.setattr("gen_models.metrics.pixels.SHIFT", 0.0)
     torch.testing.assert_close(distorted(images, generator("b")), images, atol=1e-4, rtol=0)
 
 

@@ -15,7 +15,10 @@ from safetensors.torch import load_file, save_file
 from test_checkpoints import Payload
 
 from gen_models.errors import UserError
-from gen_models.models.interface import draw_fixed
+from gen_models.evaluation.cost import trained_parameters
+from gen_models.models.gan import GAN
+from gen_models.models.interface import Encoder, draw_fixed
+from gen_models.models.vae import VAE
 from gen_models.runs import fingerprint as fingerprints
 from gen_models.runs import load_model
 from gen_models.runs.directory import RunDirectory
@@ -284,6 +287,22 @@ def test_load_model_needs_two_files_alone(trained: Trained, tmp_path: Path, mode
     assert not first.training
     assert first.latent_dim == 5
     assert torch.equal(draw_fixed(first, 10), draw_fixed(second, 10))
+
+
+@pytest.mark.parametrize("model", ["gan", "vae"])
+def test_what_is_loaded_asks_for_no_gradients(trained: Trained, model: str) -> None:
+    """Its images are arrays at once; the model that was trained is counted as it was."""
+    run = trained(f"model={model}", "model.latent_dim=5")
+    loaded = load_model(run.path)
+    assert loaded.sample(16).numpy().shape == (16, 1, 28, 28)
+    assert loaded.decode(loaded.prior(2)).numpy().shape == (2, 1, 28, 28)
+    if isinstance(loaded, Encoder):
+        parts = loaded.encode(torch.zeros(2, 1, 28, 28))
+        assert [part.numpy().shape for part in parts] == [(2, 5)] * 2
+    record = json.loads(run.model.read_text(encoding="utf-8"))
+    built = {"gan": GAN, "vae": VAE}[model](**record["arguments"])
+    count = sum(p.numel() for p in built.parameters() if p.requires_grad)
+    assert trained_parameters(loaded) == count > 0
 
 
 def test_a_run_of_before_the_rooms_loads(trained: Trained) -> None:
