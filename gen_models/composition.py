@@ -56,7 +56,8 @@ def job_of(config: DictConfig) -> Job:
     choices = HydraConfig.get().runtime.choices
     groups = [f"{group}={choices[group]}" for group in GROUPS]
     job = Job(_plain(config), _plain(hydra.compose("config", groups)))
-    if in_sweep() and job.config["trainer"]["devices"] != 1:
+    trainer = job.config["trainer"]
+    if in_sweep() and trainer["strategy"] != "auto" and trainer["devices"] != 1:
         raise UserError(
             "trainer.devices: each process would start the whole sweep; train these one by one"
         )

@@ -11,7 +11,7 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "gen_models"
 MODELS = "gen_models.models"
-BASE = ["errors", "files", "checks", "seeding", "figures", "terminal", "threads"]
+BASE = ["errors", "locks", "files", "checks", "seeding", "figures", "terminal", "threads"]
 ROOMS = ["data", "models", "metrics", "runs", "training", "evaluation", "comparison", "study"]
 ROOMS += ["search", "explorer", "export"]
 ORDER = [*BASE, *ROOMS, "composition", "cli"]
