@@ -9,6 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gen_models.composition import in_sweep, job_of
 from gen_models.errors import Reported, UserError, report, take_over, wants_traceback
+from gen_models.terminal import outlive_output
 from gen_models.threads import wait_passively
 
 EXPECTED = (UserError, HydraException, OmegaConfBaseException)
@@ -41,6 +42,7 @@ def main(config: DictConfig) -> float | None:
 if __name__ == "__main__":
     take_over()
     wait_passively()
+    outlive_output()
     try:
         main()
     except KeyboardInterrupt:  # a sweep whose jobs are other processes, which have ended too

@@ -60,6 +60,16 @@ def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
+def system_error(error: BaseException) -> OSError | None:
+    """The system's error behind another: torch's writer hides that the disk is full; or None."""
+    chain: BaseException | None = error
+    while chain is not None:
+        if isinstance(chain, OSError) and chain.strerror:
+            return chain
+        chain = chain.__cause__ or chain.__context__
+    return None
+
+
 class Reported(Exception):
     """Ends a job of a sweep whose error has been said already."""
 

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from gen_models.errors import UserError
+from gen_models.terminal import outlive_output, output_failed
 from gen_models.threads import wait_passively
 
 
@@ -18,6 +19,7 @@ class _OneLine(TyperGroup):
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Run the command and exit."""
         wait_passively()
+        outlive_output()
         try:
             code = super().main(*args, **{**options, "standalone_mode": False})
         except UserError as error:
@@ -30,7 +32,8 @@ class _OneLine(TyperGroup):
                 raise
             typer.echo(error.format_message(), err=True)
             sys.exit(2)
-        sys.exit(code if isinstance(code, int) else 0)
+        code = code if isinstance(code, int) else 0
+        sys.exit(1 if output_failed() and code == 0 else code)
 
 
 app = typer.Typer(

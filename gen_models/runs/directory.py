@@ -103,7 +103,7 @@ class RunDirectory:
 
         Raises:
             BusyError: Another process trains here.
-            UserError: The directory cannot be written.
+            UserError: The directory cannot be written, at once or later.
         """
         made = not os.path.exists(self.path)
         with locked(self.path / LOCK) as free:
@@ -114,6 +114,9 @@ class RunDirectory:
                 )
             try:
                 yield
+            except OSError as error:  # as of a disk that is full
+                where = f"{error.filename or self.path}: " if error.strerror else ""
+                raise UserError(f"{where}{error.strerror or error}") from error
             finally:
                 if made and not self.status.exists():  # refused or stopped before it began
                     shutil.rmtree(self.path, ignore_errors=True)

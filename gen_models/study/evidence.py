@@ -8,9 +8,8 @@ from scipy.stats import spearmanr
 
 from gen_models.comparison.metrics import FID, metric
 from gen_models.study.collect import Row, Table
-from gen_models.study.definition import Study
+from gen_models.study.definition import LEAST, Study
 
-LEAST = 3  # runs of an arm
 SPACES = "features/"  # the same distance in other feature spaces
 SEARCHED = "inversion/"  # what the search for z finds
 CONTROL, CONVERGED = "inversion/control_share", 0.05

@@ -11,9 +11,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import gen_models
-from gen_models.comparison.metrics import HEADLINES, metric
+from gen_models.comparison.metrics import HEADLINES, QUICK, metric
 from gen_models.errors import UserError
-from gen_models.study.definition import KINDS, OPTIONS, Arm, Claim, Contrast, Study
+from gen_models.study.definition import KINDS, LEAST, OPTIONS, Arm, Claim, Contrast, Study
 
 FOLDER = Path(gen_models.__file__).parent.parent / "conf" / "study"
 SEEDS = "must be whole numbers from 0, each once: seeds: [0, 1, 2]"
@@ -151,6 +151,11 @@ def _check_contrast(contrast: Contrast, study: Study, place: str) -> None:
     _check_known(f"{place}.kind", contrast.kind, KINDS)
     for name in contrast.arms:
         _check_known(f"{place}.arms", name, study.arms)
+        if len(seeds := study.arms[name].seeds) < LEAST:
+            raise UserError(
+                f"{place}.arms: {name} has {len(seeds)} seeds, and a claim needs at least {LEAST}: "
+                "give it more"
+            )
     least, options = KINDS[contrast.kind]
     if len(contrast.arms) < least:
         count = len(contrast.arms)
@@ -169,6 +174,11 @@ def _check_contrast(contrast: Contrast, study: Study, place: str) -> None:
     if not contrast.metrics:
         raise UserError(f"{place}.metrics: must be one or more: metrics: [fid_lenet]")
     for name in [*contrast.metrics, contrast.other_metric]:
+        if name.startswith(QUICK):
+            raise UserError(
+                f"{place}.metrics: {name}: only a quick evaluation has it, and a study's runs are "
+                f"measured in full: write {name.removeprefix(QUICK)}"
+            )
         if name and metric(name).better not in ("lower", "higher"):
             raise UserError(
                 f"{place}.metrics: {name}: unknown, or neither lower nor higher is better; known "

@@ -1,5 +1,6 @@
 """The trainer of a run: Lightning's, with what decides its course and what is kept of it."""
 
+from contextlib import suppress
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -175,4 +176,5 @@ class _Logger(TensorBoardLogger):
     def close(self) -> None:
         """End the file, if one was begun: a run that stands gets none."""
         if self._experiment is not None:
-            self._experiment.close()
+            with suppress(OSError):  # raised by the write that failed, and again by each after it
+                self._experiment.close()
