@@ -5,6 +5,8 @@ import os
 import sys
 import threading
 import warnings
+from collections.abc import Callable
+from functools import partial
 from typing import Any, TextIO, cast
 
 from rich.console import Console
@@ -43,7 +45,7 @@ def quiet_libraries() -> None:
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
     for message in NEEDLESS:
         warnings.filterwarnings("ignore", message=message)
-    threading.excepthook = _without_tensorboard
+    threading.excepthook = partial(_end_thread, threading.excepthook)
 
 
 def outlive_output() -> None:
@@ -101,7 +103,9 @@ class _Output:
         os.close(nowhere)
 
 
-def _without_tensorboard(failed: threading.ExceptHookArgs) -> None:
+def _end_thread(
+    say_so: Callable[[threading.ExceptHookArgs], Any], failed: threading.ExceptHookArgs
+) -> None:
     """Say what ended a thread; but not TensorBoard's writer, whose error its next call raises."""
     if type(failed.thread).__module__ != "tensorboard.summary.writer.event_file_writer":
-        threading.__excepthook__(failed)
+        say_so(failed)
