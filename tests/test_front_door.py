@@ -129,6 +129,13 @@ COMMANDS = [
     ("debug=perhaps", "debug must be"),
     ("overwrite=1", "overwrite must be"),
     ("output_dir=[a]", "output_dir must be"),
+    (
+        "output_dir=2024",
+        """got 2024: a name that looks like a number needs quotes: "output_dir='2024'\"""",
+    ),
+    ("output_dir=true", "output_dir must be a folder, got True"),
+    ("data.root=2024", "data.root must be a folder, got 2024"),
+    ("extend=1e3", "extend must be a folder, got 1000.0"),
     ("output_dir=/proc/nothing", "/proc/nothing"),
     ("output_dir=" + "x" * 300, "cannot be written"),
     ("data=mnist data.root=/proc/nowhere", "/proc/nowhere"),
