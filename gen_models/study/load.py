@@ -65,6 +65,21 @@ def load_study(name_or_file: str | Path) -> Study:
     return study
 
 
+def check_seeds(study: Study) -> None:
+    """Refuse, before anything is trained, a claim that too few runs could not decide.
+
+    Raises:
+        UserError: An arm of a claim has too few seeds.
+    """
+    for claim in study.claims:
+        for name in (name for contrast in claim.contrasts for name in contrast.arms):
+            if len(seeds := study.arms[name].seeds) < LEAST:
+                raise UserError(
+                    f"{study.file}: arms.{name}.seeds: has {len(seeds)}, and {claim.name} needs at "
+                    f"least {LEAST} runs of an arm: give it more"
+                )
+
+
 def _read(file: Path) -> dict[str, Any]:
     try:
         content: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
@@ -151,11 +166,6 @@ def _check_contrast(contrast: Contrast, study: Study, place: str) -> None:
     _check_known(f"{place}.kind", contrast.kind, KINDS)
     for name in contrast.arms:
         _check_known(f"{place}.arms", name, study.arms)
-        if len(seeds := study.arms[name].seeds) < LEAST:
-            raise UserError(
-                f"{place}.arms: {name} has {len(seeds)} seeds, and a claim needs at least {LEAST}: "
-                "give it more"
-            )
     least, options = KINDS[contrast.kind]
     if len(contrast.arms) < least:
         count = len(contrast.arms)
@@ -179,6 +189,7 @@ def _check_contrast(contrast: Contrast, study: Study, place: str) -> None:
                 f"{place}.metrics: {name}: only a quick evaluation has it, and a study's runs are "
                 f"measured in full: write {name.removeprefix(QUICK)}"
             )
+    for name in [*contrast.metrics, contrast.other_metric]:
         if name and metric(name).better not in ("lower", "higher"):
             raise UserError(
                 f"{place}.metrics: {name}: unknown, or neither lower nor higher is better; known "
