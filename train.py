@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from gen_models.composition import in_sweep, job_of, trains_beside_others
 from gen_models.errors import Reported, UserError, report, take_over, wants_traceback
 from gen_models.files import with_home
-from gen_models.terminal import substitute_characters
+from gen_models.terminal import outlive_output, substitute_characters
 from gen_models.threads import prepare, watch
 
 EXPECTED = (UserError, HydraException, OmegaConfBaseException)
@@ -45,6 +45,7 @@ if __name__ == "__main__":
     take_over()
     watch()
     substitute_characters()
+    outlive_output()
     try:
         sys.argv[1:] = with_home(sys.argv[1:])
         main()

@@ -3,15 +3,15 @@
 The one file of the package that knows Hydra; no room imports it.
 """
 
-import hashlib
 import os
 import shlex
 import shutil
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, cast
+from uuid import uuid4
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -26,8 +26,9 @@ from omegaconf.errors import OmegaConfBaseException
 from gen_models.comparison.settings import short_name, varying
 from gen_models.errors import UserError, one_line
 from gen_models.files import expanded, read_json, with_home, write_json
+from gen_models.locks import is_locked, locked
 from gen_models.places import CONF
-from gen_models.runs.directory import RunDirectory
+from gen_models.runs.directory import LOCK, RunDirectory
 from gen_models.runs.identity import identity, run_path
 from gen_models.runs.listing import find_runs
 from gen_models.terminal import say
@@ -65,7 +66,8 @@ def job_of(config: DictConfig) -> Job:
     choices = HydraConfig.get().runtime.choices
     groups = [f"{group}={choices[group]}" for group in GROUPS]
     job = Job(_plain(config), _plain(hydra.compose("config", groups)))
-    if in_sweep() and job.config["trainer"]["devices"] != 1:
+    trainer = job.config["trainer"]
+    if in_sweep() and trainer["strategy"] != "auto" and trainer["devices"] != 1:
         raise UserError(
             "trainer.devices: each process would start the whole sweep; train these one by one"
         )
@@ -104,12 +106,22 @@ class SweepEnd(Callback):
     a note in a folder of the sweep's, and the process that began the sweep reads them.
     """
 
+    def __init__(self) -> None:
+        self.held = ExitStack()  # the lock of the notes' folder
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy has: the folder, not its lock."""
+        return {key: value for key, value in self.__dict__.items() if key != "held"}
+
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Choose the folder of the notes."""
-        command = " ".join(config.hydra.overrides.task)
-        digest = hashlib.sha256(command.encode()).hexdigest()[:16]
-        self.notes = Path(config.hydra.sweep.dir).absolute() / f"jobs-{digest}"
-        shutil.rmtree(self.notes, ignore_errors=True)  # of the same sweep, stopped on its way
+        """Choose a folder for the notes of this sweep alone; delete those of sweeps that died."""
+        folder = Path(config.hydra.sweep.dir).absolute()
+        for left in folder.glob("jobs-*"):
+            if not is_locked(left / LOCK):
+                shutil.rmtree(left, ignore_errors=True)
+        self.notes = folder / f"jobs-{uuid4().hex}"
+        with suppress(UserError):  # an output_dir that cannot be written: the jobs will say it
+            self.held.enter_context(locked(self.notes / LOCK))
         self.threads_by_user = os.environ.get("OMP_NUM_THREADS")
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
@@ -128,10 +140,10 @@ class SweepEnd(Callback):
             return
         overrides = list(config.hydra.overrides.task)
         note: dict[str, Any] = {"overrides": overrides, "error": None, "run": None}
-        if job_return.status == JobStatus.FAILED:  # Hydra would end the sweep without its end
+        failed = job_return.status == JobStatus.FAILED
+        if failed:
             error = job_return._return_value
             note["error"] = one_line(error.__cause__ or error)
-            job_return.status, job_return.return_value = JobStatus.COMPLETED, None
         with suppress(UserError, AttributeError, KeyError, TypeError):  # the job has said it
             job = job_of(config)
             path = run_path(job.config, job.defaults)
@@ -140,6 +152,8 @@ class SweepEnd(Callback):
         with suppress(OSError):  # an output_dir that cannot be written: the job has said it
             self.notes.mkdir(parents=True, exist_ok=True)
             write_json(self.notes / f"{config.hydra.job.num:06}.json", note)
+            if failed:  # else it fails Hydra's way: the other jobs go on, but the sweep has no end
+                job_return.status, job_return.return_value = JobStatus.COMPLETED, None
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Say what failed, and what to type next.
@@ -148,6 +162,7 @@ class SweepEnd(Callback):
             SystemExit: With code 1, if a job failed.
         """
         notes = [read_json(file) for file in sorted(self.notes.glob("*.json"))]
+        self.held.close()
         shutil.rmtree(self.notes, ignore_errors=True)
         failed = [note for note in notes if note["error"]]
         if failed:
@@ -157,7 +172,7 @@ class SweepEnd(Callback):
         paths = [Path(run) for run in dict.fromkeys(note["run"] for note in notes) if run]
         if len(paths) > 1:
             _suggest_comparison(paths)
-        if failed or not notes:
+        if failed:
             sys.exit(1)
 
 

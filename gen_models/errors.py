@@ -1,6 +1,7 @@
 """Errors meant for the user: one clear line, never a traceback."""
 
 import argparse
+import difflib
 import os
 import sys
 import traceback
@@ -23,6 +24,9 @@ KILLED = ("TerminatedWorkerError", "UncompletedJobError", "FailedJobError")
 
 # Hydra's launchers that come with an extra.
 LAUNCHERS = {"hydra/launcher/joblib": "parallel", "hydra/launcher/submitit_slurm": "slurm"}
+
+# Groups of the configuration that have no key in it until one of their options is picked.
+WITHOUT_KEY = ("experiment", "learning_rate", "network", "sweep")
 
 
 class UserError(Exception):
@@ -56,6 +60,16 @@ def raise_if_out_of_memory(error: BaseException, remedy: str) -> None:
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its class where it has none."""
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def system_error(error: BaseException) -> OSError | None:
+    """The system's error behind another: torch's writer hides that the disk is full; or None."""
+    chain: BaseException | None = error
+    while chain is not None:
+        if isinstance(chain, OSError) and chain.strerror:
+            return chain
+        chain = chain.__cause__ or chain.__context__
+    return None
 
 
 class Reported(Exception):
@@ -108,4 +122,27 @@ def one_line(error: Exception) -> str:
         message = f"{override}: {reason} (special characters need quotes: \"key='value'\")"
     if message.startswith("Config group override must be"):  # Hydra does not say which
         message = f"{message}, in: {' '.join(sys.argv[1:])}"
+    if message.startswith("Could not override") and error.__cause__:
+        message = _unknown_key(error.__cause__) or message
     return message or type(error).__name__
+
+
+def _unknown_key(error: BaseException) -> str | None:
+    """OmegaConf's error of a key that is not there, with those that are; None for any other."""
+    node, full_key = getattr(error, "parent_node", None), getattr(error, "full_key", None)
+    if node is None or not full_key:
+        return None
+    parent, _, key = full_key.rpartition(".")
+    known = sorted(str(name) for name in node if not str(name).startswith("_"))
+    near = difflib.get_close_matches(key, known if parent else [*known, *WITHOUT_KEY], 1)
+    message = f"{full_key}: no such option"
+    if near:
+        message += f"; did you mean {f'{parent}.' if parent else ''}{near[0]}?"
+    if not known:
+        return f"{message}: {parent} has no keys"
+    where = (
+        f"known in {parent} are {', '.join(known)}"
+        if parent
+        else "python train.py --help lists them"
+    )
+    return f"{message}{'' if near else ';'} {where}"

@@ -3,7 +3,11 @@
 import logging
 import os
 import sys
+import threading
 import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TextIO, cast
 
 from rich.console import Console
 from rich.table import Table
@@ -59,3 +63,67 @@ def quiet_libraries() -> None:
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
     for message in NEEDLESS:
         warnings.filterwarnings("ignore", message=message)
+    threading.excepthook = partial(_end_thread, threading.excepthook)
+
+
+def outlive_output() -> None:
+    """Let no work end because nobody reads what it prints, as in `| head`, or a disk is full.
+
+    Called once by each front door.
+    """
+    if sys.stdout is not None and not isinstance(sys.stdout, _Output):
+        sys.stdout = cast(TextIO, _Output(sys.stdout))
+
+
+def output_failed() -> bool:
+    """Whether part of the output could not be written; not, that its reader has left."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    return isinstance(sys.stdout, _Output) and sys.stdout.failed
+
+
+class _Output:
+    """Standard output that says once on stderr that it cannot be written, and is silent then."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.failed = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write, or drop."""
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            self._end(error)
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush, or drop."""
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._end(error)
+
+    def _end(self, error: OSError) -> None:
+        self.failed = not isinstance(error, BrokenPipeError)
+        line = f"standard output: {error.strerror}: what follows is not shown, the work goes on"
+        streams = [self._stream]
+        try:
+            print(line, file=sys.stderr, flush=True)
+        except OSError:  # as in `2>&1 | head`
+            streams.append(sys.stderr)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in streams:  # for what is buffered, and for other processes
+            os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def _end_thread(
+    say_so: Callable[[threading.ExceptHookArgs], Any], failed: threading.ExceptHookArgs
+) -> None:
+    """Say what ended a thread; but not TensorBoard's writer, whose error its next call raises."""
+    if type(failed.thread).__module__ != "tensorboard.summary.writer.event_file_writer":
+        say_so(failed)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -12,7 +13,12 @@ from typing import Any
 
 import pytest
 from conftest import ROOT, small
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from gen_models.composition import SweepEnd
+from gen_models.errors import UserError
 
 NOWHERE = "http://127.0.0.1:9"  # where no proxy listens: these tests are without network
 ENVIRONMENT = {
@@ -102,6 +108,75 @@ def test_a_named_sweep_runs_without_m(tmp_path: Path) -> None:
     runs = {str(path.parent.parent.name) for path in tmp_path.rglob("status.json")}
     assert runs == {"gan_baseline", "gan_final", "vae_baseline", "vae_final"}
     assert result.stdout.endswith("  gen-models compare out/digits\n")
+
+
+def test_the_same_sweep_started_twice_at_once_ends_twice_with_its_own_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("gen_models.composition.in_sweep", lambda: True)
+    monkeypatch.setattr("gen_models.composition.job_of", lambda config: {}["run"])  # none was begun
+    hydra = {"sweep": {"dir": str(tmp_path)}, "job": {"num": 0}, "overrides": {"task": ["lr=-1"]}}
+    config = OmegaConf.create({"hydra": hydra})
+    first, second = SweepEnd(), SweepEnd()
+    first.on_multirun_start(config)
+    for sweep in (pickle.loads(pickle.dumps(first)), second):  # the first's job: a process
+        if sweep is second:
+            second.on_multirun_start(config)
+        failed = JobReturn(status=JobStatus.FAILED, _return_value=UserError("lr must be"))
+        sweep.on_job_end(config, failed)
+        assert failed.status == JobStatus.COMPLETED  # the sweep goes on
+    for sweep in (first, second):
+        with pytest.raises(SystemExit) as end:
+            sweep.on_multirun_end(config)
+        assert end.value.code == 1
+        assert capsys.readouterr().out == "Failed: 1 of 1 jobs\n  lr=-1: lr must be\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_deletes_the_notes_of_one_that_was_killed(tmp_path: Path) -> None:
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
+    killed, sweep = SweepEnd(), SweepEnd()
+    killed.on_multirun_start(config)
+    killed.held.close()  # as by the end of its process
+    sweep.on_multirun_start(config)
+    assert list(tmp_path.iterdir()) == [sweep.notes]
+    sweep.held.close()
+
+
+def test_a_job_that_fails_and_cannot_be_noted_fails_the_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gen_models.composition.in_sweep", lambda: True)
+    monkeypatch.setattr("gen_models.composition.job_of", lambda config: {}["run"])
+    (tmp_path / "file").write_text("")
+    hydra = {"sweep": {"dir": str(tmp_path / "file")}, "overrides": {"task": []}}
+    config, sweep = OmegaConf.create({"hydra": hydra}), SweepEnd()
+    sweep.on_multirun_start(config)
+    failed = JobReturn(status=JobStatus.FAILED, _return_value=UserError("no space left"))
+    sweep.on_job_end(config, failed)
+    assert failed.status == JobStatus.FAILED
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("place", ["/dev/full", "head"])
+def test_a_training_goes_on_when_its_output_cannot_be_written(place: str, tmp_path: Path) -> None:
+    if place == "head":
+        reader, output = os.pipe()
+        os.close(reader)
+    else:
+        output = os.open(place, os.O_WRONLY)
+    ran = subprocess.run(
+        command(*small(tmp_path, "model=vae", epochs=1)), cwd=tmp_path, env=ENVIRONMENT,
+        stdout=output, stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    os.close(output)
+    assert ran.returncode == 0, ran.stderr
+    reason = "Broken pipe" if place == "head" else "No space left on device"
+    assert ran.stderr == (
+        f"standard output: {reason}: what follows is not shown, the work goes on\n"
+    )
+    (status,) = tmp_path.rglob("status.json")
+    assert json.loads(status.read_text())["status"] == "done"
 
 
 def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:

@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, small
+from conftest import ROOT, composed, small
 from typer.testing import CliRunner
 
 from gen_models.cli import app
-from gen_models.errors import BY_USER, take_over, wants_traceback
+from gen_models.errors import BY_USER, WITHOUT_KEY, take_over, wants_traceback
 
 pytestmark = pytest.mark.usefixtures("hydra_restore_singletons")
 
@@ -77,7 +77,11 @@ COMMANDS = [
     ("~nothing", "nothing"),
     ("model@other=vae", "other"),
     # keys
-    ("lrr=1", "'lrr'"),
+    ("lrr=1", "lrr: no such option; did you mean lr? train.py --help lists them"),
+    ("swep=lr", "swep: no such option; did you mean sweep?"),
+    ("data.num_workers=4", "data.num_workers: no such option; known in data are batch_size, name"),
+    ("trainer.max_epoch=3", "did you mean trainer.max_epochs? known in trainer are accelerator"),
+    ("seed.deeper=1", "seed.deeper: no such option: seed has no keys"),
     ("+lrr=1", "'lrr'"),
     ("model.lrr=1", "lrr"),
     ("+model.lrr=1", "'lrr'"),
@@ -129,6 +133,13 @@ COMMANDS = [
     ("debug=perhaps", "debug must be"),
     ("overwrite=1", "overwrite must be"),
     ("output_dir=[a]", "output_dir must be"),
+    (
+        "output_dir=2024",
+        """got 2024: a name that looks like a number needs quotes: "output_dir='2024'\"""",
+    ),
+    ("output_dir=true", "output_dir must be a folder, got True"),
+    ("data.root=2024", "data.root must be a folder, got 2024"),
+    ("extend=1e3", "extend must be a folder, got 1000.0"),
     ("output_dir=/proc/nothing", "/proc/nothing"),
     ("output_dir=" + "x" * 300, "cannot be written"),
     ("data=mnist data.root=/proc/nowhere", "/proc/nowhere"),
@@ -167,6 +178,13 @@ def test_a_wrong_command_is_one_line(
 def split(line: str) -> list[str]:
     """Words of a command line, as a shell would; quotes inside of words are Hydra's."""
     return re.findall(r"(?:'[^']*'|[^\s'])+", line) if line.count("'") % 2 == 0 else line.split()
+
+
+def test_groups_that_have_no_key_until_they_are_picked() -> None:
+    groups = {folder.name for folder in (ROOT / "conf").iterdir() if folder.is_dir()}
+    keys = {*composed(), "hydra", "study", "search"}  # the last two: for gen-models
+    follow = {name for name in groups if name.startswith(("model_", "phase_"))}
+    assert set(WITHOUT_KEY) == groups - keys - follow
 
 
 def test_debug_shows_the_traceback(

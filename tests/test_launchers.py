@@ -9,16 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, composed, directory_of, small, train
+from conftest import ROOT, directory_of, small, train
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
-from lightning.pytorch.plugins.environments import SLURMEnvironment
 from safetensors.torch import load_file
 from test_command import call, start, wait_for
 from test_front_door import call_train
-
-from gen_models.runs.directory import RunDirectory
-from gen_models.training.trainer import build_trainer
 
 
 def assert_equal_to_those_alone(overrides: list[list[str]]) -> None:
@@ -127,17 +123,6 @@ def test_the_config_for_slurm_is_complete() -> None:
     assert launcher.partition == "short"
     assert launcher.max_num_timeout > 0
     assert launcher.tasks_per_node == launcher.nodes == 1
-
-
-def test_lightning_queues_no_job_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its handler would save within a step; submitit's has the job go on from its checkpoint."""
-    for name, value in {"NTASKS": "1", "JOB_NAME": "gen-models", "PROCID": "0"}.items():
-        monkeypatch.setenv(f"SLURM_{name}", value)
-    config = composed(*small(tmp_path))
-    trainer = build_trainer(config, RunDirectory(tmp_path), None, [])
-    environment = trainer._accelerator_connector.cluster_environment
-    assert isinstance(environment, SLURMEnvironment)
-    assert not environment.auto_requeue
 
 
 @pytest.mark.parametrize(

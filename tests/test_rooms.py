@@ -11,7 +11,8 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "gen_models"
 MODELS = "gen_models.models"
-BASE = ["places", "errors", "files", "checks", "seeding", "figures", "terminal", "cores", "threads"]
+BASE = ["places", "errors", "locks", "files", "checks", "seeding", "figures", "terminal", "cores"]
+BASE += ["threads"]
 ROOMS = ["data", "models", "metrics", "runs", "training", "evaluation", "comparison", "study"]
 ROOMS += ["search", "explorer", "export"]
 ORDER = [*BASE, *ROOMS, "composition", "cli", "__main__"]
@@ -73,3 +74,27 @@ def test_hydra_is_known_to_the_composition_alone() -> None:
     for file in FILES:
         text = file.read_text()
         assert ("import hydra" in text or "from hydra" in text) == (file.stem == "composition")
+
+
+UNIX_ALONE = """
+import pkgutil, signal, sys, warnings
+warnings.simplefilter("ignore")  # filelock's, which is told by the system's name what there is
+sys.modules["fcntl"] = sys.modules["resource"] = None
+del signal.SIGHUP
+import gen_models
+for module in pkgutil.walk_packages(gen_models.__path__, "gen_models."):
+    __import__(module.name)
+from pathlib import Path
+from gen_models.runs.directory import RunDirectory
+from gen_models.training.reporting import peak_memory
+run = RunDirectory(Path(sys.argv[1]) / "run")
+with run.lock():
+    run.write_status(status="done", fingerprint="")
+assert "peak_memory_mib" not in peak_memory()
+"""
+
+
+def test_what_windows_lacks_is_needed_by_no_import(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", UNIX_ALONE, str(tmp_path)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "two processes are not kept apart" in ran.stderr

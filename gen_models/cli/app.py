@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from gen_models.errors import UserError
 from gen_models.files import expanded
-from gen_models.terminal import substitute_characters
+from gen_models.terminal import outlive_output, output_failed, substitute_characters
 from gen_models.threads import watch
 
 
@@ -23,6 +23,7 @@ class _OneLine(TyperGroup):
         """Run the command and exit."""
         watch()
         substitute_characters()
+        outlive_output()
         try:
             code = super().main(*args, **{**options, "standalone_mode": False})
         except UserError as error:
@@ -35,7 +36,8 @@ class _OneLine(TyperGroup):
                 raise
             typer.echo(error.format_message(), err=True)
             sys.exit(2)
-        sys.exit(code if isinstance(code, int) else 0)
+        code = code if isinstance(code, int) else 0
+        sys.exit(1 if output_failed() and code == 0 else code)
 
 
 app = typer.Typer(

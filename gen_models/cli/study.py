@@ -39,7 +39,7 @@ def study(
     from gen_models.composition import compose_overrides
     from gen_models.study import terminal
     from gen_models.study.collect import RUNS, collect, missing, of_one_code, of_study, read_table
-    from gen_models.study.load import load_study
+    from gen_models.study.load import check_seeds, load_study
     from gen_models.study.page import write_page
     from gen_models.study.plan import plan
     from gen_models.study.train import train_missing
@@ -60,6 +60,8 @@ def study(
             raise UserError(f"--runs {runs}: must be a {RUNS} that is there, without --train")
         terminal.show_answers(write_page(given, read_table(runs.parent), folder))
         return
+    if train:
+        check_seeds(given)
     planned = plan(given, compose_overrides, folder / "runs")
     known = read_table(folder)
     waiting = missing(planned, known)

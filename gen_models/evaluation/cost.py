@@ -21,6 +21,7 @@ from gen_models.data.loader import InMemoryLoader
 from gen_models.models.interface import GenerativeModel, Periodic
 from gen_models.models.sampler import without_sampler
 from gen_models.seeding import generator
+from gen_models.training.processes import OneProcess
 
 TIMED = 1000  # images a timing
 TIMINGS = 5
@@ -101,6 +102,7 @@ def step_flops(model: GenerativeModel, batch: Split) -> float:
         trainer = pl.Trainer(
             accelerator="cpu",
             devices=1,
+            plugins=OneProcess(),
             max_epochs=1,
             limit_val_batches=0,
             log_every_n_steps=1,

@@ -1,5 +1,6 @@
 """Images out of a trained model, into files."""
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import ceil
@@ -72,7 +73,9 @@ def write_images(images: Tensor, path: Path, *, in_turn: bool = False) -> None:
     pixels = as_bytes(images).numpy()
     with _writing(path) as temporary:
         if path.suffix == ".npy":
-            np.save(temporary, pixels)
+            content = io.BytesIO()  # of a file that is not written whole, NumPy tells no reason
+            np.save(content, pixels)
+            temporary.write_bytes(content.getbuffer())
         else:
             grid = (
                 _rows_by_digit(pixels)
@@ -113,6 +116,6 @@ def _writing(path: Path) -> Iterator[Path]:
     try:
         with replaced(path) as temporary:
             yield temporary
-    except OSError as error:  # NumPy's has no strerror
+    except OSError as error:  # Pillow's has no strerror
         reason = error.strerror or error
         raise UserError(f"--output {path}: cannot be written ({reason})") from error

@@ -194,7 +194,9 @@ def _run_onnx(path: Path, inputs: Sequence[Tensor]) -> list[np.ndarray]:
 
 
 def _write_torch(program: torch.export.ExportedProgram, part: Part, path: Path) -> None:
-    torch.export.save(program, path)
+    content = io.BytesIO()  # torch's own writing to a file that finds the disk full is an abort
+    torch.export.save(program, content)
+    path.write_bytes(content.getbuffer())
 
 
 def _run_torch(path: Path, inputs: Sequence[Tensor]) -> list[np.ndarray]:

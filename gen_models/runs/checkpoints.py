@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io import CheckpointIO
 
-from gen_models.errors import UserError
+from gen_models.errors import UserError, system_error
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +46,11 @@ class AtomicCheckpointIO(CheckpointIO):
                 os.replace(path, path.with_name(PREVIOUS))
             os.replace(temporary, path)
         except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError
+            system = system_error(error)
+            reason = system.strerror if system else error
             if not (path.exists() or path.with_name(PREVIOUS).exists()):
-                raise OSError(f"{path}: cannot be written ({error})") from error
-            log.warning("%s: could not be written (%s); the one before is kept", path, error)
+                raise OSError(f"{path}: cannot be written ({reason})") from error
+            log.warning("%s: could not be written (%s); the one before is kept", path, reason)
         finally:
             temporary.unlink(missing_ok=True)
 

@@ -5,7 +5,6 @@ checkpoints/{latest,latest-previous,best}.ckpt   model.safetensors + model.json
 metrics.json  evaluation.npz  figures/*.png  projector/  sampler.safetensors
 """
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -18,8 +17,10 @@ from omegaconf import OmegaConf
 
 from gen_models.errors import BusyError, UserError
 from gen_models.files import can_be_written, expanded, other_version, read_json, write_json
+from gen_models.locks import is_locked, locked
 from gen_models.runs.identity import identity
 
+LOCK = ".lock"
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # OmegaConf's own is thirty times slower
 
 
@@ -89,19 +90,12 @@ class RunDirectory:
         for path in self.path.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
-            elif path.name != ".lock":
+            elif path.name != LOCK:
                 path.unlink()
 
     def is_locked(self) -> bool:
         """Whether a process trains or measures this run now."""
-        try:
-            with (self.path / ".lock").open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:  # no such file, or not ours to read: nobody here holds it
-            return False
-        return False
+        return is_locked(self.path / LOCK)
 
     @contextmanager
     def lock(self, *, training: bool = False) -> Iterator[None]:
@@ -112,28 +106,22 @@ class RunDirectory:
 
         Raises:
             BusyError: Another process trains here.
-            UserError: The directory cannot be written.
+            UserError: The directory cannot be written, at once or later.
         """
         if not training and not can_be_written(self.path):
             raise UserError(f"{self.path}: cannot be written: copy the run, and name the copy")
         made = not os.path.exists(self.path)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            file = (self.path / ".lock").open("wb")
-        except OSError as error:
-            raise UserError(
-                f"{self.path}: cannot be written ({error.strerror}): choose another output_dir"
-            ) from error
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+        with locked(self.path / LOCK) as free:
+            if not free:
                 other = ", or change seed or output_dir" if training else ""
                 raise BusyError(
                     f"{self.path}: another process is at work on this run: wait for it{other}"
-                ) from None
+                )
             try:
                 yield
+            except OSError as error:  # as of a disk that is full
+                where = f"{error.filename or self.path}: " if error.strerror else ""
+                raise UserError(f"{where}{error.strerror or error}") from error
             finally:
                 if made and not self.status.exists():  # refused or stopped before it began
                     shutil.rmtree(self.path, ignore_errors=True)

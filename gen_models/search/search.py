@@ -17,7 +17,13 @@ from gen_models.places import COMMAND
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import identity
 from gen_models.search.space import Space
-from gen_models.search.storage import open_study, report, take_trial
+from gen_models.search.storage import (
+    StorageError,
+    open_study,
+    report,
+    storage_errors,
+    take_trial,
+)
 from gen_models.terminal import say
 from gen_models.training.experiment import Build, assemble
 from gen_models.training.run import train
@@ -88,7 +94,7 @@ def search(search: Search, *, storage: str, count: int, seed: int) -> optuna.Stu
         seed: Of the choice of settings; not of the training.
 
     Raises:
-        UserError: Bad input; one line.
+        UserError: Bad input, or a storage that is there no more; one line.
     """
     study = open_study(storage, search.check(), search.space)
     config, _ = search.composed(search.space.corners()[0])
@@ -101,7 +107,8 @@ def search(search: Search, *, storage: str, count: int, seed: int) -> optuna.Stu
 
 
 def _train(search: Search, trial: Trial, count: int) -> None:
-    parameters = search.space.draw(trial)
+    with storage_errors():
+        parameters = search.space.draw(trial)
     config, defaults = search.composed(parameters)
     say(f"trial {trial.number + 1} of {count}: {' '.join(search.space.overrides(parameters))}")
 
@@ -109,7 +116,6 @@ def _train(search: Search, trial: Trial, count: int) -> None:
         if report(trial, epoch, value):
             raise StoppedEarly(f"pruned after epoch {epoch}, {OBJECTIVE} {value:.4g}")
 
-    study = trial.study
     try:
         with redirect_stdout(io.StringIO()):  # a run's own words; train.log has them
             run = _trained(search, config, defaults, Reporter(measured))
@@ -117,19 +123,28 @@ def _train(search: Search, trial: Trial, count: int) -> None:
         missing = int(read_json(run.metrics)["val/missing_digits"])
         if missing:
             ending = f"{missing} digits missing"
-            trial.set_user_attr(ENDING, ending)
-        study.tell(trial, value)
+        _tell(trial, ending, value=value)
         said = f"{OBJECTIVE} {value:.4g}" + (f" ({ending})" if ending else "")
+    except StorageError:
+        raise
     except (StoppedEarly, DivergedError) as error:
         said = str(error)
-        trial.set_user_attr(ENDING, said)
         pruned = isinstance(error, StoppedEarly)
-        study.tell(trial, state=TrialState.PRUNED if pruned else TrialState.FAIL)
+        _tell(trial, said, state=TrialState.PRUNED if pruned else TrialState.FAIL)
     except UserError as error:
-        trial.set_user_attr(ENDING, str(error))
-        study.tell(trial, state=TrialState.FAIL)
+        _tell(trial, str(error), state=TrialState.FAIL)
         raise
-    say(f"  {said}{_best(study)}")
+    say(f"  {said}{_best(trial.study)}")
+
+
+def _tell(
+    trial: Trial, ending: str | None, *, value: float | None = None, state: TrialState | None = None
+) -> None:
+    """Keep how a trial ended, in words too."""
+    with storage_errors():
+        if ending:
+            trial.set_user_attr(ENDING, ending)
+        trial.study.tell(trial, value, state)
 
 
 def _trained(
@@ -147,10 +162,11 @@ def _trained(
 
 
 def _best(study: optuna.Study) -> str:
-    done = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
-    if not done:
-        return ""
-    best = study.best_trial
+    with storage_errors():
+        done = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+        if not done:
+            return ""
+        best = study.best_trial
     return f"; best so far {best.value:.4g}, trial {best.number + 1}"
 
 
@@ -158,7 +174,8 @@ def summarise(search: Search, study: optuna.Study, output: Path) -> None:
     """Say how the trials ended and which was best, as a command; draw the plots."""
     from gen_models.search import plots
 
-    trials = study.get_trials(deepcopy=False)
+    with storage_errors():
+        trials = study.get_trials(deepcopy=False)
     counts = {state: sum(t.state == state for t in trials) for state in TrialState}
     parts = [f"{n} {state.name.lower()}" for state, n in counts.items() if n]
     say(f"{len(trials)} trials: {', '.join(parts)}")

@@ -1,7 +1,7 @@
 """The trials of a search in Optuna's storage: one search each, shared by all its workers."""
 
-import fcntl
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,13 +11,19 @@ import optuna
 from optuna.storages import RDBStorage, get_storage
 from optuna.trial import Trial, TrialState
 
-from gen_models.errors import UserError, first_line
+from gen_models.errors import StoppedEarly, UserError, first_line
+from gen_models.locks import locked
 from gen_models.search.space import Space
 from gen_models.seeding import derive_seed
 
 NAME = "gen-models search"
 STARTUP = 10  # trials drawn at random before TPE learns from them
 PRUNE_AFTER = 5  # trials to their end before others are measured against their median
+ASKING = "ask.lock"  # held while a worker counts the trials and asks for another
+
+
+class StorageError(StoppedEarly):
+    """The storage cannot be read or written any more; the trial's run can go on later."""
 
 
 def open_study(url: str, settings: dict[str, Any], space: Space) -> optuna.Study:
@@ -53,8 +59,8 @@ def open_study(url: str, settings: dict[str, Any], space: Space) -> optuna.Study
         raise
     except Exception as error:  # of SQLAlchemy, of a database's driver, of the system
         raise UserError(
-            f"--storage {url}: cannot be opened ({first_line(error)}): name a database, "
-            "e.g. sqlite:///search.db"
+            f"--storage {url}: cannot be opened ({first_line(error.__cause__ or error)}): name a "
+            "database, e.g. sqlite:///search.db"
         ) from error
     for what, remedy in (
         ("space", "give it that space"),
@@ -85,14 +91,18 @@ def take_trial(
         locks: Folder of a file for each trial at work, which its worker holds; a kill -9 frees it.
     """
     tried: set[int] = set()  # and found to be another worker's
+    trial: Trial | None
     while True:
-        trials = study.get_trials(deepcopy=False)
-        left = [t for t in trials if t.state == TrialState.RUNNING and t.number not in tried]
-        if left:
-            trial = Trial(study, left[0]._trial_id)
-        elif len(trials) < count:
-            trial = study.ask()
-        else:
+        with locked(locks / ASKING, patience=math.inf), storage_errors():
+            trials = study.get_trials(deepcopy=False)
+            left = [t for t in trials if t.state == TrialState.RUNNING and t.number not in tried]
+            if left:
+                trial = Trial(study, left[0]._trial_id)
+            elif len(trials) < count:
+                trial = study.ask()
+            else:
+                trial = None
+        if trial is None:
             yield None
             return
         tried.add(trial.number)
@@ -110,29 +120,42 @@ def take_trial(
 @contextmanager
 def lock_trial(folder: Path, trial: Trial) -> Iterator[bool]:
     """Hold a trial; False where another worker does."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{trial.number}-{trial.datetime_start:%Y%m%dT%H%M%S%f}.lock"
-    with path.open("wb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-        path.unlink()
+    with locked(path, patience=0) as free:
+        yield free
+        if free:
+            path.unlink()
+
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """Turn whatever Optuna's storage raises into one line.
+
+    Raises:
+        StorageError: With the database's reason.
+    """
+    try:
+        yield
+    except Exception as error:  # of Optuna, of SQLAlchemy, of a database's driver, of the system
+        raise StorageError(
+            f"--storage: cannot be read or written any more ({first_line(error.__cause__ or error)}"
+            "): the runs are kept; when it is there again, the same command goes on from here"
+        ) from error
 
 
 def _state(trial: Trial) -> TrialState:
-    state: TrialState = trial.study._storage.get_trial(trial._trial_id).state
+    with storage_errors():
+        state: TrialState = trial.study._storage.get_trial(trial._trial_id).state
     return state
 
 
 def report(trial: Trial, epoch: int, value: float) -> bool:
     """Keep a value as of after an epoch; whether the trial is worse than the median of others."""
-    known = trial.study._storage.get_trial(trial._trial_id).intermediate_values
-    if epoch not in known:  # measured again after a stop: the same value
-        trial.report(value, epoch)
-    return trial.should_prune()
+    with storage_errors():
+        known = trial.study._storage.get_trial(trial._trial_id).intermediate_values
+        if epoch not in known:  # measured again after a stop: the same value
+            trial.report(value, epoch)
+        return trial.should_prune()
 
 
 def _describe(space: Space) -> dict[str, Any]:

@@ -16,6 +16,7 @@ class Kind(NamedTuple):
     options: tuple[str, ...]  # keys of `Contrast` that its rule reads, beside those of every kind
 
 
+LEAST = 4  # runs of an arm: three against three never reach p < 0.05
 OPTIONS = ("margin", "at_least", "at_most", "other_metric")
 KINDS = {  # `kinds.py` has their rules
     "better": Kind(2, OPTIONS),  # each arm is better than the last

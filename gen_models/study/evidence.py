@@ -8,9 +8,8 @@ from scipy.stats import spearmanr
 
 from gen_models.comparison.metrics import FID, metric, of_new_images
 from gen_models.study.collect import Row, Table
-from gen_models.study.definition import Study
+from gen_models.study.definition import LEAST, Study
 
-LEAST = 4  # runs of an arm: three against three never reach p < 0.05
 SPACES = "features/"  # the same distance in other feature spaces
 SEARCHED = "inversion/"  # what the search for z finds
 CONTROL, CONVERGED = "inversion/control_share", 0.05

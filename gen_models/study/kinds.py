@@ -13,9 +13,8 @@ from typing import NamedTuple
 from gen_models.comparison import statistics
 from gen_models.comparison.metrics import FID
 from gen_models.comparison.statistics import Interval, Superiority
-from gen_models.study.definition import Contrast
+from gen_models.study.definition import LEAST, Contrast
 from gen_models.study.evidence import (
-    LEAST,
     SPACES,
     Evidence,
     Missing,

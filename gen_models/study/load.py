@@ -10,11 +10,11 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gen_models.comparison.metrics import HEADLINES, metric
+from gen_models.comparison.metrics import HEADLINES, QUICK, metric
 from gen_models.errors import UserError
 from gen_models.files import expanded
 from gen_models.places import CONF
-from gen_models.study.definition import KINDS, OPTIONS, Arm, Claim, Contrast, Study
+from gen_models.study.definition import KINDS, LEAST, OPTIONS, Arm, Claim, Contrast, Study
 
 FOLDER = CONF / "study"
 SEEDS = "must be whole numbers from 0, each once: seeds: [0, 1, 2]"
@@ -64,6 +64,21 @@ def load_study(name_or_file: str | Path) -> Study:
         if names.count(name) > 1:
             raise UserError(f"{file}: claims.{name}: more than one claim of this name: rename one")
     return study
+
+
+def check_seeds(study: Study) -> None:
+    """Refuse, before anything is trained, a claim that too few runs could not decide.
+
+    Raises:
+        UserError: An arm of a claim has too few seeds.
+    """
+    for claim in study.claims:
+        for name in (name for contrast in claim.contrasts for name in contrast.arms):
+            if len(seeds := study.arms[name].seeds) < LEAST:
+                raise UserError(
+                    f"{study.file}: arms.{name}.seeds: has {len(seeds)}, and {claim.name} needs at "
+                    f"least {LEAST} runs of an arm: give it more"
+                )
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -174,6 +189,12 @@ def _check_contrast(contrast: Contrast, study: Study, place: str) -> None:
         raise UserError(f"{place}.word: needs at_least or at_most, one of them, and they need it")
     if not contrast.metrics:
         raise UserError(f"{place}.metrics: must be one or more: metrics: [fid_lenet]")
+    for name in [*contrast.metrics, contrast.other_metric]:
+        if name.startswith(QUICK):
+            raise UserError(
+                f"{place}.metrics: {name}: only a quick evaluation has it, and a study's runs are "
+                f"measured in full: write {name.removeprefix(QUICK)}"
+            )
     for name in [*contrast.metrics, contrast.other_metric]:
         if name and metric(name).better not in ("lower", "higher"):
             raise UserError(

@@ -1,6 +1,5 @@
 """The runs that a study plans: how each is trained, where it stands on disk, and its state."""
 
-import fcntl
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,11 +58,12 @@ class PlannedRun:
         Raises:
             UserError: Its status cannot be read.
         """
-        status = RunDirectory(self.path).read_status()
+        run = RunDirectory(self.path)
+        status = run.read_status()
         said = status.get("status", "missing")
         if said in ("missing", "diverged", "failed") or "evaluation" in status:
             return said
-        return "running" if _is_locked(self.path / ".lock") else "stopped"
+        return "running" if run.is_locked() else "stopped"
 
     @property
     def seconds(self) -> float | None:
@@ -186,15 +186,3 @@ def _check_different(study: Study, settings: dict[str, dict[str, Any]]) -> None:
                 raise UserError(f"{place}: are the same runs: take one of them out")
             if settings[other]["data"] != settings[name]["data"]:
                 raise UserError(f"{place}: are of different data sets: make a study of each")
-
-
-def _is_locked(file: Path) -> bool:
-    """Whether a process is at work on a run."""
-    try:
-        with file.open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # there is no lock
-        return False
-    return False

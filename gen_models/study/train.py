@@ -16,7 +16,7 @@ from gen_models.places import TRAIN
 from gen_models.study.plan import PlannedRun
 
 FINISHED = ("done", "diverged")
-SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 PAUSE = 0.2  # seconds between two looks at the processes
 
 

@@ -85,6 +85,13 @@ def assemble(
         origin = _shorter_run(config, type(model))
         checkpoint = newest_readable(origin.checkpoints)
     trainer = build_trainer(config, directory, checkpoint, [*callbacks, *watchers])
+    options = config["trainer"]
+    if trainer.world_size > 1 and options["strategy"] == "auto":
+        key = "devices" if options["num_nodes"] == 1 else "num_nodes"
+        raise UserError(
+            f"trainer.{key}={options[key]}: needs trainer=ddp; one of several GPUs is "
+            "trainer.devices=[0]"
+        )
     cores = os.cpu_count() or 1
     if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > cores:
         raise UserError(
@@ -175,8 +182,10 @@ def _check(config: dict[str, Any], defaults: dict[str, Any]) -> None:
                 raise ValueError(f"trainer.{key}=1: say 1.0 for all batches, or 2 or more of them")
         for key in ("overwrite", "keep", "debug"):
             check_bool(key, config[key])
-        if not isinstance(config["output_dir"], str) or not config["output_dir"]:
-            raise ValueError(f"output_dir must be a folder, got {config['output_dir']!r}")
+        _check_folder("output_dir", config["output_dir"])
+        for key, folder in (("data.root", config["data"]["root"]), ("extend", config["extend"])):
+            if folder is not None:
+                _check_folder(key, folder)
         check_dims("hidden_dims", config["hidden_dims"])
         rate_factor(config["lr_schedule"], 0.0)
         if config["max_steps"] != -1:
@@ -190,8 +199,6 @@ def _check(config: dict[str, Any], defaults: dict[str, Any]) -> None:
             f"max_epochs={config['max_epochs']}: trainer.max_epochs is {trainer['max_epochs']}: "
             "set that (trainer=smoke has its own)"
         )
-    if trainer["devices"] not in (1, "auto") and trainer["strategy"] == "auto":
-        raise UserError(f"trainer.devices={trainer['devices']}: needs trainer=ddp")
     if config["evaluate"] not in EVALUATIONS:
         raise UserError(
             f"evaluate must be one of {', '.join(EVALUATIONS)}, got {config['evaluate']!r}"
@@ -202,6 +209,16 @@ def _check(config: dict[str, Any], defaults: dict[str, Any]) -> None:
     for key, value in (("precision", config["precision"]), ("precision", trainer["precision"])):
         if value not in PRECISIONS:
             raise UserError(f"{key} must be one of {', '.join(PRECISIONS)}, got {value!r}")
+
+
+def _check_folder(key: str, value: Any) -> None:
+    if isinstance(value, int | float):
+        raise ValueError(
+            f"{key} must be a folder, got {value!r}: a name that looks like a number needs quotes: "
+            f"\"{key}='{value}'\""
+        )
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{key} must be a folder, got {value!r}")
 
 
 def _build(build: Build, node: dict[str, Any], key: str) -> Any:

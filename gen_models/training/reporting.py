@@ -1,7 +1,6 @@
 """What a training tells its user: on the terminal, in TensorBoard, as pictures."""
 
 import platform
-import resource
 import sys
 from contextlib import suppress
 from importlib.metadata import version
@@ -71,11 +70,15 @@ def environment(trainer: pl.Trainer) -> dict[str, Any]:
 def peak_memory() -> dict[str, float]:
     """Most memory this process has held so far: resident and, with CUDA, allocated there; MiB.
 
-    Jobs of a multirun that share a process share its peak.
+    Jobs of a multirun that share a process share its peak. Windows does not say what is resident.
     """
-    unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
-    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    peaks = {"peak_memory_mib": round(resident, 1)}
+    peaks = {}
+    with suppress(ImportError):
+        import resource
+
+        unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
+        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+        peaks["peak_memory_mib"] = round(resident, 1)
     if torch.cuda.is_available():
         peaks["peak_device_memory_mib"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
     return peaks

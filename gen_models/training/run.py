@@ -202,8 +202,6 @@ def _ending_recorded(directory: RunDirectory) -> Iterator[None]:
         with suppress(OSError):  # the disk may be full
             directory.write_status(status="failed", error=f"{type(error).__name__}: {error}")
         log.info("failed", exc_info=True)
-        if isinstance(error, OSError):
-            raise UserError(f"{directory.path}: {error}") from error
         raise
 
 
@@ -211,7 +209,7 @@ def _ending_recorded(directory: RunDirectory) -> Iterator[None]:
 def _logged_to(directory: RunDirectory) -> Iterator[None]:
     """Send the package's log to train.log."""
     package = logging.getLogger("gen_models")
-    handler = logging.FileHandler(directory.log, encoding="utf-8")
+    handler = _LogFile(directory.log, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     package.addHandler(handler)
     package.setLevel(logging.INFO)
@@ -220,6 +218,13 @@ def _logged_to(directory: RunDirectory) -> Iterator[None]:
     finally:
         package.removeHandler(handler)
         handler.close()
+
+
+class _LogFile(logging.FileHandler):
+    """A log that ends no training, and fills no terminal, where it cannot be written."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Leave the line out: a disk that is full is said by what needs it."""
 
 
 def _now() -> str:

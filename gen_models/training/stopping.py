@@ -1,6 +1,5 @@
 """SIGTERM and Ctrl-C end a run in order: nothing half done, exit code 143 or 130."""
 
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,7 +30,7 @@ def stopped_by_signals() -> Iterator[None]:
         _received.append(signum)
         if again or signal.getsignal(signal.SIGTERM) is on_terminate:
             raise SystemExit
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
 
     _received.clear()
     handlers = {signal.SIGTERM: on_terminate, signal.SIGINT: on_interrupt}

@@ -1,5 +1,6 @@
 """The trainer of a run: Lightning's, with what decides its course and what is kept of it."""
 
+from contextlib import suppress
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from gen_models.data.loader import Batch
@@ -18,6 +18,7 @@ from gen_models.runs.checkpoints import BEST, LATEST, AtomicCheckpointIO, read_s
 from gen_models.runs.directory import RunDirectory
 from gen_models.seeding import derive_seed
 from gen_models.training.callbacks import RunLog
+from gen_models.training.processes import find_environment
 from gen_models.training.schedule import RateSchedule
 from gen_models.training.validation import OBJECTIVE
 
@@ -110,16 +111,14 @@ def build_trainer(
         # what was logged after the checkpoint is logged again
         purge_step=read_step(checkpoint) + 1 if checkpoint else None,
     )
-    plugins: list[Any] = [AtomicCheckpointIO()]
-    if SLURMEnvironment.detect():  # Lightning's way to requeue would save within a step
-        plugins.append(SLURMEnvironment(auto_requeue=False))
     try:
+        environment = find_environment(config["trainer"])
         return pl.Trainer(
             **config["trainer"],
             default_root_dir=directory.path,
             logger=logger,
             callbacks=[StepSeed(config["seed"]), RunLog(), *watchers, *savers],
-            plugins=plugins,
+            plugins=[AtomicCheckpointIO(), *([environment] if environment else [])],
             enable_progress_bar=any(isinstance(watcher, ProgressBar) for watcher in watchers),
             enable_model_summary=False,  # architecture.txt
             enable_autolog_hparams=False,  # logged once, with the final metrics
@@ -177,4 +176,5 @@ class _Logger(TensorBoardLogger):
     def close(self) -> None:
         """End the file, if one was begun: a run that stands gets none."""
         if self._experiment is not None:
-            self._experiment.close()
+            with suppress(OSError):  # raised by the write that failed, and again by each after it
+                self._experiment.close()

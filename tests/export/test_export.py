@@ -261,3 +261,11 @@ def test_a_data_set_without_a_classifier(tmp_path: Path) -> None:
     assert "no classifier of kmnist" in text
     assert not list(folder.glob("classifier*"))
     assert "CC BY-SA 4.0" in (folder / "README.md").read_text()
+
+
+def test_a_disk_that_is_full_is_an_error_and_no_abort(tmp_path: Path) -> None:
+    program = torch.export.export(torch.nn.Linear(100, 100), (torch.zeros(1, 100),))
+    file = tmp_path / "generator.pt2"
+    file.symlink_to("/dev/full")  # each write to it fails as on a full disk
+    with pytest.raises(OSError, match="No space left on device"):
+        programs.FORMATS["torch"].write(program, None, file)

@@ -95,6 +95,14 @@ def test_a_device_without_space_leaves_no_temporary_file(
     assert [path.name for path in tmp_path.iterdir()] == [LATEST]
 
 
+def test_the_reason_is_the_systems_not_that_of_torchs_writer(tmp_path: Path) -> None:
+    temporary = tmp_path / f"{LATEST}.tmp-{os.getpid()}"
+    temporary.symlink_to("/dev/full")
+    checkpoint = {"global_step": 1, "x": torch.zeros(100_000)}  # longer than any buffer
+    with pytest.raises(OSError, match=r"latest.ckpt: cannot be written \(No space left on device"):
+        AtomicCheckpointIO().save_checkpoint(checkpoint, tmp_path / LATEST)
+
+
 def test_what_would_not_load_is_refused_when_it_is_written(tmp_path: Path) -> None:
     save(tmp_path, 1)
     with pytest.raises(pickle.UnpicklingError):

@@ -3,8 +3,11 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,14 +22,21 @@ from typer.testing import CliRunner
 
 from gen_models.cli import app
 from gen_models.composition import compose_job, instantiate
-from gen_models.errors import BusyError, DivergedError
+from gen_models.errors import BusyError, DivergedError, UserError
 from gen_models.files import write_json
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import run_path
 from gen_models.search import search as engine
 from gen_models.search import storage
 from gen_models.search.space import read_space
-from gen_models.search.storage import NAME, PRUNE_AFTER, lock_trial
+from gen_models.search.storage import (
+    NAME,
+    PRUNE_AFTER,
+    StorageError,
+    lock_trial,
+    open_study,
+    take_trial,
+)
 
 SPACE = """
 lr: {low: 1e-4, high: 1e-2, log: true}
@@ -161,7 +171,7 @@ def test_a_trial_of_another_worker_is_left_to_it(searching: Searching, tmp_path:
         assert [trial.state for trial in study.trials] == [running, complete, complete]
     study = searching("shared", lambda config, tell: value(config), count=3)
     assert [trial.state for trial in study.trials] == [complete] * 3
-    assert list(locks.iterdir()) == []
+    assert [file.name for file in locks.iterdir()] == [storage.ASKING]
 
 
 def test_a_trial_that_another_worker_has_just_finished_is_not_taken_up(
@@ -182,6 +192,71 @@ def test_a_trial_that_another_worker_has_just_finished_is_not_taken_up(
     monkeypatch.setattr(storage, "lock_trial", finished_meanwhile)
     study = searching("late", lambda config, tell: 2.0, count=2)
     assert [trial.value for trial in study.trials] == [1.0, 2.0]
+
+
+def damage(database: Path, how: str) -> None:
+    if how == "gone":
+        database.unlink()
+    elif how == "emptied":
+        with sqlite3.connect(database) as connection:
+            connection.execute("DELETE FROM studies")
+    else:
+        database.write_bytes(b"no database" * 1000)
+
+
+@pytest.mark.parametrize("how", ["gone", "emptied", "overwritten"])
+@pytest.mark.parametrize("early", [True, False])
+def test_a_storage_that_goes_away_is_one_line_and_the_run_stays(
+    how: str, early: bool, searching: Searching, tmp_path: Path
+) -> None:
+    def train(config: dict[str, Any], tell: Any) -> float:
+        damage(tmp_path / "lost.db", how)
+        if early:  # within the training
+            tell(1, 5.0)
+        return 5.0
+
+    with pytest.raises(StorageError, match=r"^--storage: cannot be read or written") as error:
+        searching("lost", train, count=2)
+    assert "\n" not in str(error.value)
+    assert len(list(tmp_path.rglob("metrics.json"))) == (not early)
+
+
+def opened(tmp_path: Path, url: str = "sqlite:///{}/s.db") -> optuna.Study:
+    """A search without a look at what it would train."""
+    return open_study(url.format(tmp_path), {}, read_space(written(tmp_path, SPACE)))
+
+
+def test_a_storage_that_has_become_read_only_is_one_line(tmp_path: Path) -> None:
+    opened(tmp_path)
+    with pytest.raises(UserError, match=r"opened \(.*attempt to write a readonly database\)"):
+        opened(tmp_path, "sqlite:///file:{}/s.db?mode=ro&uri=true")
+
+
+def test_workers_that_ask_at_once_ask_for_no_trial_too_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searches = [opened(tmp_path) for _ in range(4)]
+    get_trials = optuna.Study.get_trials
+
+    def slow(study: optuna.Study, **options: Any) -> Any:
+        found = get_trials(study, **options)
+        time.sleep(0.1)  # in which the others look too
+        return found
+
+    monkeypatch.setattr(optuna.Study, "get_trials", slow)
+    done = threading.Barrier(len(searches))
+
+    def work(study: optuna.Study) -> None:
+        with take_trial(study, count=2, seed=0, locks=tmp_path / "locks"):
+            done.wait(timeout=60)
+
+    workers = [threading.Thread(target=work, args=[study]) for study in searches]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    monkeypatch.undo()
+    assert len(searches[0].trials) == 2
 
 
 PROGRAM = "from gen_models.cli import app; app()"

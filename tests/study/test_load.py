@@ -11,7 +11,7 @@ from conftest import ROOT
 from gen_models.composition import compose_overrides
 from gen_models.errors import UserError
 from gen_models.study.definition import KINDS
-from gen_models.study.load import load_study
+from gen_models.study.load import check_seeds, load_study
 from gen_models.study.plan import plan
 
 OWN = """\
@@ -88,6 +88,18 @@ def test_stages_are_trained_in_their_order_seed_by_seed(tmp_path: Path) -> None:
     assert order[3:6] == [("with", 3), ("with", 4), ("with", 5)]
 
 
+@pytest.mark.parametrize(("old", "arm"), [("seeds: [3, 4, 5]", "with"),
+                                          ("at_epoch: 1", "early")])  # fmt: skip
+def test_a_claim_of_too_few_seeds_is_refused_before_training(
+    old: str, arm: str, tmp_path: Path
+) -> None:
+    text = OWN.replace("arms: [with, without]", f"arms: [{arm}, without]")
+    check_seeds(load_study(write(tmp_path, text)))
+    new = "seeds: [3, 4]" if arm == "with" else "at_epoch: 1, seeds: [3]"
+    with pytest.raises(UserError, match=rf"arms.{arm}.seeds: has [12], and D1 needs at least 3"):
+        check_seeds(load_study(write(tmp_path, text.replace(old, new))))
+
+
 def test_what_decides_needs_no_torch() -> None:
     code = (
         "import sys, gen_models.study.page, gen_models.study.train, gen_models.study.load;"
@@ -103,6 +115,8 @@ def test_what_decides_needs_no_torch() -> None:
         ("kind: better", "kind: superb", "unknown: superb; known are better, not_better"),
         ("metrics: [fid_lenet]", "metrics: [fid]", "fid: unknown"),
         ("metrics: [fid_lenet]", "metrics: [grey_share]", "neither lower nor higher is better"),
+        ("metrics: [fid_lenet]", "metrics: [quick/fid_lenet]", "in full: write fid_lenet"),
+        ("kind: better", "kind: better\n    other_metric: quick/coverage", "write coverage"),
         ("metrics: [fid_lenet]", "metrics: []", "metrics: must be one or more"),
         ("arms: [with, without]", "arms: [with]", "better needs 2 arms or more, not 1"),
         ("seeds: [3, 4, 5]", "seeds: [3, -4]", "seeds: must be whole numbers"),

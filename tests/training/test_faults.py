@@ -1,9 +1,11 @@
 """Signals outside of training, memory that runs out, disks that fill up."""
 
+import logging
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,12 @@ import pytest
 import torch
 from conftest import ROOT, assert_same, directory_of, small, train
 from safetensors.torch import load_file
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from gen_models.data import datasets
 from gen_models.errors import DivergedError, UserError
 from gen_models.models.gan import GAN
+from gen_models.terminal import quiet_libraries
 from gen_models.training import reporting
 
 
@@ -203,6 +207,36 @@ def test_no_checkpoint_at_all_ends_the_run(tmp_path: Path, monkeypatch: pytest.M
     run = directory_of(overrides)
     assert run.read_status()["status"] == "failed"
     assert list(run.checkpoints.iterdir()) == []
+
+
+@pytest.mark.parametrize("room", [0, 10])
+def test_a_disk_that_is_full_for_curves_and_log_is_one_line(
+    room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left = iter(range(room))
+    write = RecordWriter.write
+
+    def write_while_there_is_room(writer: RecordWriter, data: bytes) -> None:
+        if next(left, None) is None:
+            raise OSError(28, "No space left on device")
+        write(writer, data)
+
+    def refuse(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    overrides = small(tmp_path, "model=vae", epochs=1)
+    run = directory_of(overrides)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading, "excepthook", threading.excepthook)  # pytest's; restored
+        quiet_libraries()
+        patched.setattr(RecordWriter, "write", write_while_there_is_room)
+        patched.setattr(logging.StreamHandler, "flush", refuse)
+        with pytest.raises(UserError) as error:
+            train(*overrides)
+    assert str(error.value) == f"{run.path}: No space left on device"
+    assert capsys.readouterr().err == ""
+    train(*overrides)
+    assert run.read_status()["status"] == "done"
 
 
 def test_a_checkpoint_folder_that_cannot_be_written_is_an_error_at_the_start(

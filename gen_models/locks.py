@@ -1,0 +1,92 @@
+"""Locks on files, which keep processes apart. A process that ends, by a kill -9 too, frees its own.
+
+Some file systems have no locks (Lustre mounted without flock, NFS without its lock daemon): there a
+warning says once that two processes are not kept apart, and the work goes on.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from filelock import lock_descriptor
+
+from gen_models.errors import UserError
+
+PATIENCE = 0.5  # seconds: who only looks whether a lock is held, holds it for an instant
+LOOK = 0.02  # seconds: two who look at once see one another
+PAUSE = 0.01  # seconds between two tries
+
+_warned: set[int] = set()  # devices of the file systems without locks
+
+
+@contextmanager
+def locked(file: Path, *, patience: float = PATIENCE) -> Iterator[bool]:
+    """Hold the lock of a file, which is made with its folder; False where another process does.
+
+    Args:
+        file: An empty file.
+        patience: Seconds in which the other process may still free it.
+
+    Raises:
+        UserError: The file cannot be made.
+    """
+    until = time.monotonic() + patience
+    while True:
+        with _made(file) as opened:
+            free = _lock(opened, file)
+            removed = not _is_at(opened, file)  # by the process that held it until now
+            if not removed and (free or time.monotonic() >= until):
+                yield free
+                return
+        time.sleep(PAUSE)
+
+
+def is_locked(file: Path) -> bool:
+    """Whether another process holds the lock of a file; False too where that cannot be seen."""
+    writable = os.access(file, os.W_OK)  # NFS locks such files alone
+    until = time.monotonic() + LOOK
+    try:
+        with file.open("r+b" if writable else "rb") as opened:
+            while not lock_descriptor(opened.fileno(), blocking=False):
+                if time.monotonic() >= until:
+                    return True
+                time.sleep(PAUSE)
+    except OSError:  # there is no such file, it is not ours to read, or there are no locks
+        pass
+    return False
+
+
+def _made(file: Path) -> IO[bytes]:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return file.open("ab")
+    except OSError as error:
+        raise UserError(
+            f"{file.parent}: cannot be written ({error.strerror}): choose another output_dir"
+        ) from error
+
+
+def _lock(opened: IO[bytes], file: Path) -> bool:
+    try:
+        return lock_descriptor(opened.fileno(), blocking=False)
+    except OSError as error:
+        device = os.fstat(opened.fileno()).st_dev
+        if device not in _warned:
+            _warned.add(device)
+            print(
+                f"{file.parent}: its file system has no locks ({error.strerror}): two processes "
+                "are not kept apart, so start nothing twice",
+                file=sys.stderr,
+            )
+        return True
+
+
+def _is_at(opened: IO[bytes], file: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(opened.fileno()), file.stat())
+    except FileNotFoundError:
+        return False
