@@ -226,7 +226,7 @@ def test_an_arm_whose_runs_are_of_other_code_is_not_trained_and_the_others_are(
     kept, (line,) = of_one_code(runs, known)
     assert {run.arm for run in kept} == {"two"}
     assert line.startswith("arms.one: 1 not trained: runs of one in runs.csv are of other code")
-    same = [row._replace(made={**row.made, "code": runs[0].code}) for row in known.rows]
+    same = [row._replace(record={**row.record, "code": runs[0].code}) for row in known.rows]
     assert of_one_code(runs, known._replace(rows=same)) == (runs, [])
 
     there = plan(study, composed, tmp_path / "elsewhere")  # "two" would go on from other code
