@@ -26,16 +26,6 @@ CODE = 8  # digits of a fingerprint
 CPUS = ("DEFAULT", "NO AVX", "AVX2", "AVX512", "NEON", "SVE256", "Z VECTOR", "VSX")  # torch's names
 
 
-class ArmRow(NamedTuple):
-    """An arm in the first table."""
-
-    side: Side
-    failed: str
-    median: str
-    recreated: list[str]  # median by encoder, by inversion
-    precision: str  # of the training
-
-
 class ClaimSection(NamedTuple):
     """A claim on the page."""
 
@@ -83,8 +73,6 @@ def page(study: Study, table: Table) -> dict[str, Any]:
     bounds = _bounds(table, FID)
     best, recreated = _best(evidence, sides), _recreated(evidence, shown)
     deciding = _deciding(study, trainings)
-    rows = [_arm_row(evidence, side) for side in sides]
-    arms = [(arm, *_arm_counts(evidence, name)) for name, arm in study.arms.items()]
     return {
         "study": study,
         "counts": Counter(answer.outcome for answer in decided),
@@ -102,10 +90,8 @@ def page(study: Study, table: Table) -> dict[str, Any]:
         "sound": sum(len(side.seeds) for side in sides if not side.failed),
         "claims": [_section(answer, evidence) for answer in decided],
         "pictures": _pictures(study, table),
-        "rows": rows,
-        "arm_cells": [
-            (row.side.label, row.failed, row.median, *row.recreated, row.precision) for row in rows
-        ],
+        "rows": [_arm_cells(evidence, side) for side in sides],
+        "values": [" ".join(map(metric(FID).show, sorted(side.sound))) for side in sides],
         "chart": _chart(evidence, [(side, FID) for side in sides], FID),
         "bounds": {name: metric(FID).show(value) for name, value in bounds.items()},
         "metric": metric(FID),
@@ -115,10 +101,7 @@ def page(study: Study, table: Table) -> dict[str, Any]:
         "environment": [
             (column, _tally(row.record[column] for row in trainings)) for column in ENVIRONMENT
         ],
-        "arms": arms,
-        "count_cells": [
-            (arm.label, f"{count} of {len(arm.seeds)}", *rest) for arm, count, *rest in arms
-        ],
+        "arms": [_arm_counts(evidence, arm) for arm in study.arms],
         "slug": _slug,
     }
 
@@ -188,7 +171,8 @@ def _recreated(evidence: Evidence, arms: Sequence[str]) -> list[tuple[str, str, 
     return [entry for _, entry in sorted(best.values())]
 
 
-def _arm_row(evidence: Evidence, side: Side) -> ArmRow:
+def _arm_cells(evidence: Evidence, side: Side) -> list[str]:
+    """An arm's row of the first table: failures, median, recreation, precision."""
     recreated = []
     for key in (ENCODER, INVERSION):
         measured = _sides(evidence, [side.arm], key)
@@ -197,7 +181,7 @@ def _arm_row(evidence: Evidence, side: Side) -> ArmRow:
     _, low, high = wilson_interval(count, total)
     failed = f"{count} of {total} [{100 * low:.0f} to {100 * high:.0f} %]"
     precision = evidence.rows(side.arm)[0].record["training_precision"]
-    return ArmRow(side, failed, words.median(side, FID), recreated, precision)
+    return [side.label, failed, words.median(side, FID), *recreated, precision]
 
 
 def _section(answer: Answer, evidence: Evidence) -> ClaimSection:
@@ -276,12 +260,12 @@ def _pictures(study: Study, table: Table) -> list[tuple[str, Picture]]:
     return drawn
 
 
-def _arm_counts(evidence: Evidence, arm: str) -> tuple[int, int, str, str]:
-    """How many runs of an arm there are, how many failed, their precision and code."""
-    rows = evidence.rows(arm)
+def _arm_counts(evidence: Evidence, name: str) -> list[str]:
+    """An arm's row of the last table: how many runs, how many failed, precision, code."""
+    arm, rows = evidence.study.arms[name], evidence.rows(name)
     record = rows[0].record if rows else {"training_precision": "", "code": ""}
-    failed = sum(row.failed for row in rows)
-    return len(rows), failed, record["training_precision"], record["code"][:CODE]
+    there, failed = f"{len(rows)} of {len(arm.seeds)}", sum(row.failed for row in rows)
+    return [arm.label, there, str(failed), record["training_precision"], record["code"][:CODE]]
 
 
 def _tally(values: Iterable[str]) -> str:

@@ -58,22 +58,26 @@ def plain(part: Part, *, known: bool = True) -> str:
 
     Args:
         part: The comparison.
-        known: Whether the runs decide it.
+        known: Whether it is beyond chance.
     """
     first, second = _names(part)
     values, theta = _medians(part), part.test.theta
     if not part.contrast.margin and theta < 0.5:
         first, second, values, theta = second, first, values[::-1], 1 - theta
     numbers = f"{PLAIN.get(part.metric, part.metric)} {values[0]} against {values[1]}."
-    subject = f"{first[0].upper()}{first[1:]}"
-    if not known or part.tied:
-        return f"{subject} and {second} cannot be told apart: {numbers}"
+    if part.tied:
+        return _capital(f"{first} and {second} cannot be told apart: {numbers}")
     one, many = ("run", "runs") if part.other is None else ("pair of runs", "pairs of runs")
     if part.contrast.kind == "wins":
         one, many = "comparison of one image", "comparisons of one image"
     often = next(words for least, words in HOW_OFTEN if theta >= least)
     often = often.format(one=one, many=many)
-    return f"{subject} beats {second}{_margin(part)} in {often}: {numbers}"
+    text = f"{first} beats {second}{_margin(part)} in {often}: {numbers}"
+    return _capital(text) if known else f"Not beyond chance: {text}"
+
+
+def _capital(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}"
 
 
 def _names(part: Part) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from gen_models.study.answer import Answer, answers, combine
 from gen_models.study.collect import Row, Table
 from gen_models.study.definition import Study
 from gen_models.study.load import load_study
-from gen_models.study.words import line, sentence, verdict
+from gen_models.study.words import line, plain, sentence, verdict
 
 SEEDS = list(range(10, 18))
 TRAIN = {
@@ -193,20 +193,19 @@ def test_arms_that_are_alike_seldom_contradict_that_one_is_the_best(tmp_path: Pa
 def test_the_best_is_told_with_its_clearest_rival(tmp_path: Path) -> None:
     given = study(tmp_path, kind="best", arms="[one, other, third]")
     runs = table(one=fid(near(12.0)), other=fid(near(10.0)), third=fid(near(30.0)))
-    assert sentence(answer(given, runs)).startswith(
-        "1 of its 2 parts goes the other way, most clearly fid_lenet of other; its p times 2: p = "
-    )
+    text = "Other beats one in every pair of runs: distance to real images 9.95 against 11.95."
+    assert sentence(answer(given, runs)) == text
 
 
 def test_runs_that_all_failed_are_no_evidence_against_a_claim(tmp_path: Path) -> None:
     lost = fid([70.0] * 8)
     found = answer(study(tmp_path), table(one=lost, other=lost))
     assert found.outcome == "not decided"
-    assert line(found.parts[0]).says == "neither"
+    assert line(found.parts[0], decides=True).says == "neither"
     both = answer(
         study(tmp_path, arms="[one, third, other]"), table(one=lost, third=lost, other=lost)
     )
-    assert sentence(both).startswith("2 of its 2 parts go neither way")
+    assert sentence(both).startswith("One and other cannot be told apart: ")
 
 
 def test_a_part_with_a_margin_is_never_told_as_worse(tmp_path: Path) -> None:
@@ -214,7 +213,8 @@ def test_a_part_with_a_margin_is_never_told_as_worse(tmp_path: Path) -> None:
     given = study(tmp_path, kind="not_better", margin=0.02)
     runs = table(one=fid(near(9.9, spread=0.01)), other=fid(near(10.0, spread=0.01)))
     (part,) = answer(given, runs).parts
-    assert line(part, decides=False).says == "does not decide: one is not better, by 2 % or more"
+    numbers = "distance to real images 9.89 against 10.00."
+    assert plain(part) == f"One beats other by 2 % or more in no pair of runs: {numbers}"
 
 
 def test_the_word_is_of_the_part_that_decides_whether_it_fits(tmp_path: Path) -> None:
