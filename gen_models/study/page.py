@@ -139,7 +139,7 @@ def _devices(trainings: Sequence[Row]) -> str:
         name = row.record["processor"]
         device = f"CPU with {name}" if name in CPUS else name
         models.setdefault(row.record["model"].upper(), []).append(device)
-    return "; ".join(f"{model} on {_tally(devices)}" for model, devices in models.items())
+    return "; ".join(f"{model} on {_tally(devices)}" for model, devices in sorted(models.items()))
 
 
 def _best(evidence: Evidence, sides: Sequence[Side]) -> list[Side]:
