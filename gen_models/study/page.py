@@ -19,7 +19,7 @@ from gen_models.study.answer import Answer, answers
 from gen_models.study.chart import BOUNDS, Chart, ChartRow, chart
 from gen_models.study.collect import Row, Table, of_other_seeds, of_study
 from gen_models.study.definition import Study
-from gen_models.study.evidence import Evidence, Missing, Side, agreement
+from gen_models.study.evidence import LEAST, Evidence, Missing, Side, agreement
 
 ENVIRONMENT = ("commit", "threads", "torch")
 CODE = 8  # digits of a fingerprint
@@ -72,14 +72,20 @@ def page(study: Study, table: Table) -> dict[str, Any]:
     trainings = _trainings(study, table.rows)
     bounds = _bounds(table, FID)
     best, recreated = _best(evidence, sides), _recreated(evidence, shown)
-    deciding = _deciding(study, trainings)
+    roots = {
+        study.root(arm) for c in study.claims for p in c.contrasts if p.decides for arm in p.arms
+    }
+    deciding = [row for row in trainings if study.root(row.run[0]) in roots]
+    there = {side.arm for side in sides}
     return {
         "study": study,
         "counts": Counter(answer.outcome for answer in decided),
         "trainings": len(trainings),
         "deciding": len(deciding),
         "failed": sum(row.failed for row in deciding),
-        "awaited": [study.arms[a].label for a in shown if a not in {side.arm for side in sides}],
+        "awaited": [
+            study.arms[a].label for a in shown if a not in there and study.root(a) in roots
+        ],
         "best": [(side.label, words.median(side, FID)) for side in best],
         "recreated": recreated,
         "failures": ", ".join(
@@ -125,13 +131,6 @@ def _trainings(study: Study, rows: Iterable[Row]) -> list[Row]:
     return list(last.values())
 
 
-def _deciding(study: Study, trainings: Sequence[Row]) -> list[Row]:
-    """The trainings of arms that decide a claim."""
-    parts = (part for claim in study.claims for part in claim.contrasts if part.decides)
-    roots = {study.root(arm) for part in parts for arm in part.arms}
-    return [row for row in trainings if study.root(row.run[0]) in roots]
-
-
 def _devices(trainings: Sequence[Row]) -> str:
     """Where the trainings of each model ran: "GAN on NVIDIA H100; VAE on CPU with AVX2"."""
     models: dict[str, list[str]] = {}
@@ -159,12 +158,18 @@ def _best(evidence: Evidence, sides: Sequence[Side]) -> list[Side]:
 
 
 def _recreated(evidence: Evidence, arms: Sequence[str]) -> list[tuple[str, str, str]]:
-    """The arm of each model that recreates images best: label, way, median; the best first."""
+    """The arm of each model that recreates images best: label, way, median; the best first.
+
+    Empty if the search of an arm has not converged.
+    """
     best: dict[str, tuple[float, tuple[str, str, str]]] = {}
     for arm in arms:
         rows = evidence.rows(arm)
         key = ENCODER if any(ENCODER in row.metrics for row in rows) else INVERSION
-        for side in _sides(evidence, [arm], key):
+        measured = _sides(evidence, [arm], key)
+        if not measured and len(rows) >= LEAST:
+            return []
+        for side in measured:
             model, text = rows[0].record["model"], metric(key).show(side.median)
             entry = side.median, (side.label, words.WAYS[key], text)
             best[model] = min(best.get(model, entry), entry)
@@ -173,14 +178,15 @@ def _recreated(evidence: Evidence, arms: Sequence[str]) -> list[tuple[str, str, 
 
 def _arm_cells(evidence: Evidence, side: Side) -> list[str]:
     """An arm's row of the first table: failures, median, recreation, precision."""
-    recreated = []
+    recreated, rows = [], evidence.rows(side.arm)
     for key in (ENCODER, INVERSION):
         measured = _sides(evidence, [side.arm], key)
-        recreated.append(words.median(measured[0], key) if measured else "-")
+        lacking = "not converged" if any(key in row.metrics for row in rows) else "-"
+        recreated.append(words.median(measured[0], key) if measured else lacking)
     count, total = len(side.failed), len(side.seeds)
     _, low, high = wilson_interval(count, total)
     failed = f"{count} of {total} [{100 * low:.0f} to {100 * high:.0f} %]"
-    precision = evidence.rows(side.arm)[0].record["training_precision"]
+    precision = rows[0].record["training_precision"]
     return [side.label, failed, words.median(side, FID), *recreated, precision]
 
 

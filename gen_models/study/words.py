@@ -34,7 +34,8 @@ def verdict(answer: Answer) -> str:
     if answer.outcome == "supported" and answer.fits is not None:
         part = next(part for part in answer.parts if part.fits is answer.fits)
         words += f', {"and" if answer.fits else "but not"} "{part.contrast.word}"'
-    if any(part.depends for part in answer.parts):
+    decided = answer.outcome in ("supported", "contradicted")
+    if decided and any(part.depends for part in answer.parts):
         words += ", depends on the features"
     if answer.interim:
         words += ", interim"
