@@ -26,7 +26,8 @@ class Answer(NamedTuple):
     p: float | None  # after Holm; None where runs are missing
     parts: list[Part]  # that decide
     others: list[Part]  # that are only told
-    missing: list[str]  # what is not there, a line each
+    missing: list[str]  # what a decision lacks, a line each
+    missing_others: list[str]  # what the others lack
 
     @property
     def interim(self) -> bool:
@@ -36,8 +37,8 @@ class Answer(NamedTuple):
     @property
     def fits(self) -> bool | None:
         """Whether every part is as much better as the claim's word says; None: no word."""
-        found = [part.fits for part in self.parts if part.fits is not None]
-        return all(found) if found else None
+        fits = [part.fits for part in self.parts if part.fits is not None]
+        return all(fits) if fits else None
 
 
 def answers(study: Study, table: Table) -> list[Answer]:
@@ -53,10 +54,10 @@ def answers(study: Study, table: Table) -> list[Answer]:
     """
     evidence = Evidence(study, of_study(study, table))
     _check(evidence)
-    found = [_gather(claim, evidence) for claim in study.claims]
-    undecided = [answer.p if answer.p is not None else 1.0 for answer in found]
+    gathered = [_gather(claim, evidence) for claim in study.claims]
+    undecided = [answer.p if answer.p is not None else 1.0 for answer in gathered]
     decided = []
-    for answer, p in zip(found, holm(undecided), strict=True):
+    for answer, p in zip(gathered, holm(undecided), strict=True):
         if answer.p is None:
             decided.append(answer)
         else:
@@ -69,22 +70,21 @@ def _gather(claim: Claim, evidence: Evidence) -> Answer:
     """The parts of a claim, and its p before Holm with the outcome that it would have."""
     deciding: list[Part] = []
     others: list[Part] = []
-    missing: list[str] = []
-    complete = True
+    missing: dict[str, None] = {}  # each line once
+    missing_others: dict[str, None] = {}
     for contrast in claim.contrasts:
         for key in contrast.metrics:
             try:
                 parts = RULES[contrast.kind](contrast, key, evidence)
-            except Missing as lack:
-                missing.append(str(lack))
-                complete = complete and not contrast.decides
+            except Missing as error:
+                (missing if contrast.decides else missing_others)[str(error)] = None
             else:
                 (deciding if contrast.decides else others).extend(parts)
-    missing = list(dict.fromkeys(missing))
-    if not complete:
-        return Answer(claim, "not answered", None, deciding, others, missing)
-    outcome, p = combine([(part.found.p, part.toward) for part in deciding])
-    return Answer(claim, outcome, p, deciding, others, missing)
+    outcome: Outcome = "not answered"
+    p = None
+    if not missing:
+        outcome, p = combine([(part.test.p, part.supports) for part in deciding])
+    return Answer(claim, outcome, p, deciding, others, [*missing], [*missing_others])
 
 
 def combine(parts: Sequence[tuple[float, bool]]) -> tuple[Outcome, float]:
@@ -107,9 +107,9 @@ def _check(evidence: Evidence) -> None:
     for name in study.arms:
         rows = evidence.rows(name)
         for column in ("code", "training_precision"):
-            count = Counter(row.made[column] for row in rows)
+            count = Counter(row.record[column] for row in rows)
             if len(count) > 1:
-                odd = min(rows, key=lambda row: count[row.made[column]])
+                odd = min(rows, key=lambda row: count[row.record[column]])
                 raise UserError(
                     f"{study.file}: arms.{name}: runs of more than one {column} "
                     f"({', '.join(sorted(count))}; seed {odd.run[1]} is one): overwrite=true "
@@ -123,7 +123,7 @@ def _check(evidence: Evidence) -> None:
             for key in dict.fromkeys(key for keys in measured.values() for key in keys):
                 arms = [arm for arm, keys in measured.items() if key in keys]
                 rows = [row for arm in arms for row in evidence.rows(arm)]
-                rows = [row for row in rows if row.made["status"] != "diverged"]
+                rows = [row for row in rows if row.record["status"] != "diverged"]
                 if rows and all(key not in row.metrics for row in rows):
                     raise UserError(
                         f"{study.file}: claims.{claim.name}.metrics: no run has {key}: take it out"
@@ -133,7 +133,7 @@ def _check(evidence: Evidence) -> None:
 def _check_one_precision(evidence: Evidence, claim: Claim, contrast: Contrast) -> None:
     """Make sure that no claim is decided between two precisions."""
     arms = {arm: evidence.rows(arm) for arm in contrast.arms}
-    known = {arm: rows[0].made["training_precision"] for arm, rows in arms.items() if rows}
+    known = {arm: rows[0].record["training_precision"] for arm, rows in arms.items() if rows}
     if len(set(known.values())) > 1:
         named = ", ".join(f"{arm} ({precision})" for arm, precision in known.items())
         raise UserError(

@@ -22,7 +22,7 @@ from gen_models.files import replaced
 from gen_models.study.definition import Study
 from gen_models.study.plan import PlannedRun
 
-MADE = (  # the columns that say how a run was made
+RECORD = (  # the columns that say how a run was made
     "arm", "seed", "train", "model", "status", "finished", "measured", "commit", "code",
     "training_precision", "threads", "processor", "torch", "seconds",
 )  # fmt: skip
@@ -35,18 +35,18 @@ ENDS = ("/low", "/high")
 class Row(NamedTuple):
     """One run."""
 
-    made: dict[str, str]  # by the columns `MADE`
+    record: dict[str, str]  # how it was made, by the columns `RECORD`
     metrics: dict[str, float]
 
     @property
     def run(self) -> tuple[str, int]:
         """Arm and seed."""
-        return self.made["arm"], int(self.made["seed"])
+        return self.record["arm"], int(self.record["seed"])
 
     @property
     def diverged(self) -> bool:
         """Whether a loss stopped being finite: nothing was measured."""
-        return self.made["status"] == "diverged"
+        return self.record["status"] == "diverged"
 
     @property
     def failed(self) -> bool:
@@ -109,7 +109,7 @@ def of_other_seeds(study: Study, table: Table) -> list[Row]:
 
 def _of_arms(study: Study, table: Table) -> list[Row]:
     trained = {name: shlex.join(study.overrides(name)) for name in study.arms}
-    return [row for row in table.rows if row.made["train"] == trained.get(row.run[0])]
+    return [row for row in table.rows if row.record["train"] == trained.get(row.run[0])]
 
 
 def missing(runs: Sequence[PlannedRun], table: Table) -> list[PlannedRun]:
@@ -118,7 +118,7 @@ def missing(runs: Sequence[PlannedRun], table: Table) -> list[PlannedRun]:
     Not those that are finished on disk, nor those that left nothing there but a row in the table,
     trained by the same options.
     """
-    trained = {(*row.run, row.made["train"]) for row in table.rows}
+    trained = {(*row.run, row.record["train"]) for row in table.rows}
     return [
         run
         for run in runs
@@ -129,7 +129,7 @@ def missing(runs: Sequence[PlannedRun], table: Table) -> list[PlannedRun]:
 
 def of_one_code(runs: Sequence[PlannedRun], table: Table) -> tuple[list[PlannedRun], list[str]]:
     """The runs whose arm has no run of other code, and a line for each arm that has."""
-    codes = {row.made["arm"]: row.made for row in table.rows}
+    codes = {row.record["arm"]: row.record for row in table.rows}
     kept, refused = [], Counter[tuple[str, str]]()
     for run in runs:
         earlier = run.earlier if run.earlier and run.earlier.state == "done" else None
@@ -157,9 +157,9 @@ def read_table(folder: Path) -> Table:
         try:
             with file.open(newline="", encoding="utf-8") as lines:
                 for given in csv.DictReader(lines):
-                    made = {key: given.pop(key) for key in MADE}
+                    record = {key: given.pop(key) for key in RECORD}
                     numbers = {key: float(text) for key, text in given.items() if text}
-                    rows.append(Row(made | {"seed": str(int(made["seed"]))}, numbers))
+                    rows.append(Row(record | {"seed": str(int(record["seed"]))}, numbers))
         except (OSError, KeyError, ValueError, TypeError) as error:
             raise UserError(
                 f"{file}: not a table of a study's runs ({first_line(error)})"
@@ -185,10 +185,10 @@ def write_table(table: Table, folder: Path) -> None:
             temporary.open("w", newline="", encoding="utf-8") as file,
         ):
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([*MADE, *keys])
+            writer.writerow([*RECORD, *keys])
             for row in table.rows:
                 numbers = (_number(row.metrics.get(key)) for key in keys)
-                writer.writerow([*(row.made[key] for key in MADE), *numbers])
+                writer.writerow([*(row.record[key] for key in RECORD), *numbers])
     except OSError as error:
         raise UserError(
             f"{folder}: cannot be written ({error.strerror or error}): choose another --output"
@@ -198,7 +198,7 @@ def write_table(table: Table, folder: Path) -> None:
 def _row(planned: PlannedRun, run: Run, before: Row | None) -> Row:
     status = run.status
     device = status.get("device", "cpu")
-    made: dict[str, Any] = {
+    record: dict[str, Any] = {
         "arm": planned.arm,
         "seed": planned.seed,
         "train": shlex.join(planned.overrides),
@@ -213,14 +213,14 @@ def _row(planned: PlannedRun, run: Run, before: Row | None) -> Row:
         "torch": status["versions"].get("torch", ""),
         "seconds": status.get("seconds", ""),
     }
-    same = before is not None and before.made["finished"] == made["finished"]
-    made["commit"] = status.get("commit", before.made["commit"] if before and same else "")
+    same = before is not None and before.record["finished"] == record["finished"]
+    record["commit"] = status.get("commit", before.record["commit"] if before and same else "")
     numbers = {
         key: float(f"{value:.{DIGITS}g}")
         for key, value in run.metrics.items()
         if not key.endswith(ENDS) and key != "cost/seconds"
     }
-    return Row({key: str(made[key]) for key in MADE}, numbers)
+    return Row({key: str(record[key]) for key in RECORD}, numbers)
 
 
 def _collect_images(
@@ -269,7 +269,7 @@ def _collect_pictures(
     for row in sorted(rows, key=lambda row: row.metrics.get(FID, math.inf)):
         shown = FID in row.metrics and row.run[0] in (study.shown or study.arms)
         if shown and (row.run in runs or f"{_place(row)}/new" in table.pictures):
-            best.setdefault((row.made["model"], row.failed), row)
+            best.setdefault((row.record["model"], row.failed), row)
     wanted = {_place(row): row.run for row in best.values()}
     for place, run in wanted.items():
         if run in runs and (run in new or f"{place}/new" not in table.pictures):

@@ -100,8 +100,8 @@ class Study:
 
     def earlier(self, arm: str) -> list[str]:
         """The arms that are this one at an earlier epoch, the earliest first."""
-        found = [name for name, other in self.arms.items() if other.of == arm]
-        return sorted(found, key=lambda name: self.arms[name].at_epoch)
+        names = [name for name, other in self.arms.items() if other.of == arm]
+        return sorted(names, key=lambda name: self.arms[name].at_epoch)
 
     def shares_runs(self, one: str, other: str) -> bool:
         """Whether the runs of two arms are the same, up to the earlier one's end."""
@@ -113,11 +113,11 @@ class Study:
 
     def metrics_by_image(self) -> dict[str, set[str]]:
         """The arms that are compared image by image -> the metrics of each."""
-        found: dict[str, set[str]] = {}
+        metrics: dict[str, set[str]] = {}
         for contrast in (part for claim in self.claims for part in claim.contrasts):
             for name, keys in contrast.measured().items() if contrast.kind == "wins" else ():
-                found.setdefault(name, set()).update(keys)
-        return found
+                metrics.setdefault(name, set()).update(keys)
+        return metrics
 
     def order(self) -> Iterator[tuple[str, int]]:
         """Every run as (arm, seed): stage by stage, in a stage seed by seed."""

@@ -96,7 +96,7 @@ class Evidence(NamedTuple):
 
     def color(self, arm: str) -> int:
         """The place of an arm's model among the models of the study."""
-        models = {row.run[0]: row.made["model"] for row in self.table.rows}
+        models = {row.run[0]: row.record["model"] for row in self.table.rows}
         return sorted(set(models.values())).index(models[arm])
 
     def gaussian(self, key: str) -> float:
@@ -116,13 +116,13 @@ class Evidence(NamedTuple):
         Raises:
             Missing: A run has none.
         """
-        found = {seed: self.table.images.get(f"{side.arm}/{seed}/{key}") for seed in side.seeds}
-        count = next((len(errors) for errors in found.values() if errors is not None), 0)
-        for seed, errors in found.items():
+        by_seed = {seed: self.table.images.get(f"{side.arm}/{seed}/{key}") for seed in side.seeds}
+        count = next((len(errors) for errors in by_seed.values() if errors is not None), 0)
+        for seed, errors in by_seed.items():
             if not count or (errors is None and seed not in side.failed):
                 raise Missing(f"{side.label}: no {key} by image for seed {seed}")
         lost = np.full(count, math.inf)
-        return np.array([lost if errors is None else errors for errors in found.values()])
+        return np.array([lost if errors is None else errors for errors in by_seed.values()])
 
 
 def in_common(*sides: Side) -> list[Side]:
@@ -165,8 +165,8 @@ def agreement(evidence: Evidence) -> dict[str, float]:
         return [float(np.median([run.get(key, math.nan) for run in arm])) for arm in runs]
 
     spaces = sorted({key for arm in runs for run in arm for key in run if key.startswith(SPACES)})
-    found = {key: float(spearmanr(medians(FID), medians(key))[0]) for key in spaces}
-    return {key.removeprefix(SPACES): rank for key, rank in found.items() if math.isfinite(rank)}
+    ranks = {key: float(spearmanr(medians(FID), medians(key))[0]) for key in spaces}
+    return {key.removeprefix(SPACES): rank for key, rank in ranks.items() if math.isfinite(rank)}
 
 
 def improvement(key: str) -> int:

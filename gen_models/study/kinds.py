@@ -33,8 +33,8 @@ class Part(NamedTuple):
     metric: str
     one: Side
     other: Side | None  # None: the one is compared with `constant`
-    found: Superiority
-    toward: bool  # theta is on the claim's side of 1/2
+    test: Superiority
+    supports: bool  # theta is on the claim's side of 1/2
     constant: float = math.nan
     paired: bool = False
     change: Interval | None = None  # how much better, a share of the other, without failed runs
@@ -44,12 +44,12 @@ class Part(NamedTuple):
     @property
     def tied(self) -> bool:
         """Whether neither is better, as where all runs of both failed."""
-        return math.isclose(self.found.theta, 0.5)
+        return math.isclose(self.test.theta, 0.5)
 
     @property
     def depends(self) -> list[str]:
         """The feature spaces that decide the other way: their interval leaves out 1/2."""
-        above = self.found.theta > 0.5
+        above = self.test.theta > 0.5
         return [
             space
             for space, (_, low, high) in self.spaces.items()
@@ -74,7 +74,7 @@ def better(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
 def not_better(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
     """No arm is better than the last by the margin or more."""
     parts = [_compare(contrast, key, arm, evidence) for arm in contrast.arms[:-1]]
-    return [part._replace(toward=part.found.theta < 0.5) for part in parts]
+    return [part._replace(supports=part.test.theta < 0.5) for part in parts]
 
 
 def best(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
@@ -84,7 +84,7 @@ def best(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
     """
     one, *others = contrast.arms
     parts = [_compare(contrast, key, one, evidence, against=other) for other in others]
-    first, *rest = sorted(parts, key=lambda part: (part.found.theta, _rival(part)))
+    first, *rest = sorted(parts, key=lambda part: (part.test.theta, _rival(part)))
     return [first, *(part._replace(fits=None) for part in rest)]
 
 
@@ -95,9 +95,9 @@ def wins(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
     parts = []
     for arm in firsts:
         one, other = evidence.side(arm, key), evidence.side(last, other_key)
-        found = statistics.share_won(evidence.errors(one, key), evidence.errors(other, other_key))
-        fits = found.low > contrast.at_least if contrast.word else None
-        parts.append(Part(contrast, key, one, other, found, found.theta > 0.5, fits=fits))
+        test = statistics.share_won(evidence.errors(one, key), evidence.errors(other, other_key))
+        fits = test.low > contrast.at_least if contrast.word else None
+        parts.append(Part(contrast, key, one, other, test, test.theta > 0.5, fits=fits))
     return parts
 
 
@@ -111,14 +111,14 @@ def beats_gaussian(contrast: Contrast, key: str, evidence: Evidence) -> list[Par
 
     parts = []
     for arm in contrast.arms:
-        one, constant, found = compare(arm, key)
+        one, constant, test = compare(arm, key)
         spaces = {}
         for space, name in _other_spaces(key, arm, evidence):
             with suppress(Missing):
                 if not space.startswith("pixels"):  # of which the Gaussian is made: no bound
                     spaces[space] = Interval(*compare(arm, name)[2][:3])
         parts.append(
-            Part(contrast, key, one, None, found, found.theta > 0.5, constant, spaces=spaces)
+            Part(contrast, key, one, None, test, test.theta > 0.5, constant, spaces=spaces)
         )
     return parts
 
@@ -126,7 +126,7 @@ def beats_gaussian(contrast: Contrast, key: str, evidence: Evidence) -> list[Par
 def not_beats_gaussian(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
     """No arm is better than the PCA Gaussian."""
     parts = beats_gaussian(contrast, key, evidence)
-    return [part._replace(toward=part.found.theta < 0.5) for part in parts]
+    return [part._replace(supports=part.test.theta < 0.5) for part in parts]
 
 
 RULES: dict[str, Rule] = {
@@ -160,8 +160,8 @@ def _compare(
     one, other = sides(key, contrast.other_metric or key)
     if contrast.margin and min(other.sound, default=1.0) <= 0:
         raise Missing(f"{other.label}: {key} is not above 0, so no share of it is a margin")
-    test = statistics.paired_superiority if paired else statistics.superiority
-    found = test(one.scores(key), other.scores(key, scale))
+    compare = statistics.paired_superiority if paired else statistics.superiority
+    test = compare(one.scores(key), other.scores(key, scale))
     spaces = {}
     for space, name in _other_spaces(key, arm, evidence):
         with suppress(Missing):
@@ -172,8 +172,8 @@ def _compare(
         key,
         one,
         other,
-        found,
-        found.theta > 0.5,
+        test,
+        test.theta > 0.5,
         paired=paired,
         change=_change(key, one, other, paired),
         fits=_fits(contrast, key, one, other, paired),
@@ -202,8 +202,8 @@ def _change(
     if min(map(len, pair)) < LEAST or min(pair[1]) <= 0:
         return None
     estimate = statistics.paired_reduction if paired else statistics.reduction
-    found = estimate(pair[0], pair[1], confidence)
-    return found if improvement(key) == 1 else Interval(-found.value, -found.high, -found.low)
+    change = estimate(pair[0], pair[1], confidence)
+    return change if improvement(key) == 1 else Interval(-change.value, -change.high, -change.low)
 
 
 def _fits(contrast: Contrast, key: str, one: Side, other: Side, paired: bool) -> bool | None:
@@ -217,8 +217,8 @@ def _fits(contrast: Contrast, key: str, one: Side, other: Side, paired: bool) ->
             return False
         change = improvement(key) * (1 - one.median / other.median)
         return change >= contrast.at_least
-    found = _change(key, one, other, paired, INSIDE)
-    return found is not None and found.low >= 0 and found.high <= contrast.at_most
+    interval = _change(key, one, other, paired, INSIDE)
+    return interval is not None and interval.low >= 0 and interval.high <= contrast.at_most
 
 
 def _other_spaces(key: str, arm: str, evidence: Evidence) -> list[tuple[str, str]]:

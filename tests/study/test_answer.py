@@ -13,7 +13,7 @@ from gen_models.study.answer import Answer, answers, combine
 from gen_models.study.collect import Row, Table
 from gen_models.study.definition import Study
 from gen_models.study.load import load_study
-from gen_models.study.words import line, sentence, verdict
+from gen_models.study.words import line, plain, sentence, verdict
 
 SEEDS = list(range(10, 18))
 TRAIN = {
@@ -93,7 +93,7 @@ def test_failed_runs_are_the_worst_in_metrics_of_new_images_only(tmp_path: Path)
     other = {"fid_lenet": [10.0] * 8, "inversion/mse": [0.02] * 8, "coverage": [0.5] * 8}
     given = study(tmp_path, metrics="[fid_lenet, coverage, inversion/mse]")
     parts = answer(given, table(one=metrics, other=other)).parts
-    assert [part.found.theta for part in parts] == pytest.approx([5 / 8, 5 / 8, 1])
+    assert [part.test.theta for part in parts] == pytest.approx([5 / 8, 5 / 8, 1])
     assert [part.one.failed for part in parts] == [(15, 16, 17), (15, 16, 17), ()]
     assert [part.one.median for part in parts] == [8.0, 0.9, 0.01]
 
@@ -104,12 +104,12 @@ def test_a_run_that_diverged_is_the_worst_in_every_metric(tmp_path: Path) -> Non
         study(tmp_path, metrics="[inversion/mse]"),
         table(one=one, other={"inversion/mse": [0.02] * 8}),
     )
-    assert found.parts[0].found.theta == pytest.approx(6 / 8)
+    assert found.parts[0].test.theta == pytest.approx(6 / 8)
 
 
 def test_diverged_runs_count_too(tmp_path: Path) -> None:
     found = answer(study(tmp_path), table(one=fid([8.0] * 6 + [np.nan] * 2), other=fid([9.0] * 8)))
-    assert found.parts[0].found.theta == pytest.approx(6 / 8)
+    assert found.parts[0].test.theta == pytest.approx(6 / 8)
 
 
 def test_four_runs_are_needed_and_fewer_than_planned_are_interim(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_four_runs_are_needed_and_fewer_than_planned_are_interim(tmp_path: Path)
     assert found.missing == ["one: 3 of 8 runs, at least 4 are needed"]
     found = answer(given, table(one=fid(near(8.0, 4)), other=fid(near(10.0))))
     assert found.interim
-    assert found.parts[0].found.theta == 1
+    assert found.parts[0].test.theta == 1
 
 
 def test_the_same_runs_at_two_epochs_are_paired_by_seed(tmp_path: Path) -> None:
@@ -193,20 +193,19 @@ def test_arms_that_are_alike_seldom_contradict_that_one_is_the_best(tmp_path: Pa
 def test_the_best_is_told_with_its_clearest_rival(tmp_path: Path) -> None:
     given = study(tmp_path, kind="best", arms="[one, other, third]")
     runs = table(one=fid(near(12.0)), other=fid(near(10.0)), third=fid(near(30.0)))
-    assert sentence(answer(given, runs)).startswith(
-        "1 of its 2 parts goes the other way, most clearly fid_lenet of other; its p times 2: p = "
-    )
+    text = "Other beats one in every pair of runs: distance to real images 9.95 against 11.95."
+    assert sentence(answer(given, runs)) == text
 
 
 def test_runs_that_all_failed_are_no_evidence_against_a_claim(tmp_path: Path) -> None:
     lost = fid([70.0] * 8)
     found = answer(study(tmp_path), table(one=lost, other=lost))
     assert found.outcome == "not decided"
-    assert line(found.parts[0]).says == "neither"
+    assert line(found.parts[0], decides=True).says == "neither"
     both = answer(
         study(tmp_path, arms="[one, third, other]"), table(one=lost, third=lost, other=lost)
     )
-    assert sentence(both).startswith("2 of its 2 parts go neither way")
+    assert sentence(both).startswith("One and other cannot be told apart: ")
 
 
 def test_a_part_with_a_margin_is_never_told_as_worse(tmp_path: Path) -> None:
@@ -214,7 +213,8 @@ def test_a_part_with_a_margin_is_never_told_as_worse(tmp_path: Path) -> None:
     given = study(tmp_path, kind="not_better", margin=0.02)
     runs = table(one=fid(near(9.9, spread=0.01)), other=fid(near(10.0, spread=0.01)))
     (part,) = answer(given, runs).parts
-    assert line(part, decides=False).says == "does not decide: one is not better, by 2 % or more"
+    numbers = "distance to real images 9.89 against 10.00."
+    assert plain(part) == f"One beats other by 2 % or more in no pair of runs: {numbers}"
 
 
 def test_the_word_is_of_the_part_that_decides_whether_it_fits(tmp_path: Path) -> None:
@@ -312,7 +312,7 @@ def test_the_margin_counts_in_other_feature_spaces_too(tmp_path: Path) -> None:
     one, other = ({"fid_lenet": near(level, spread=0.001), "features/a": near(level, spread=0.001)}
                   for level in (9.9, 10.0))  # fmt: skip
     (part,) = answer(given, table(one=one, other=other)).parts
-    assert (part.toward, part.depends) == (True, [])
+    assert (part.supports, part.depends) == (True, [])
 
 
 def test_the_gaussian_is_compared_in_other_feature_spaces_too(tmp_path: Path) -> None:
@@ -330,7 +330,7 @@ def test_the_gaussian_is_compared_in_other_feature_spaces_too(tmp_path: Path) ->
 def test_runs_of_other_options_take_no_part(tmp_path: Path) -> None:
     runs = table(one=fid(near(8.0)), other=fid(near(10.0)))
     for row in runs.rows[:5]:
-        row.made["train"] = "model=gan lr=0.5"
+        row.record["train"] = "model=gan lr=0.5"
     found = answer(study(tmp_path), runs)
     assert found.missing == ["one: 3 of 8 runs, at least 4 are needed"]
 
@@ -366,7 +366,8 @@ def test_a_part_that_does_not_decide_does_not(tmp_path: Path) -> None:
     assert [part.one.arm for part in found.others] == ["third"]
     found = answer(given, table(one=fid(near(8.0)), other=fid(near(10.0))))
     assert found.outcome == "supported"
-    assert found.missing == ["third: 0 of 8 runs, at least 4 are needed"]
+    assert found.missing == []
+    assert found.missing_others == ["third: 0 of 8 runs, at least 4 are needed"]
 
 
 def test_runs_that_cannot_stand_in_one_study_are_refused(tmp_path: Path) -> None:
@@ -377,7 +378,7 @@ def test_runs_that_cannot_stand_in_one_study_are_refused(tmp_path: Path) -> None
         answers(given, table(one={"coverage": near(0.5)}, other={"coverage": near(0.5)}))
     for column in ("code", "training_precision"):
         runs = table(one=fid(near(8.0)), other=fid(near(10.0)))
-        runs.rows[3].made[column] = "x"
+        runs.rows[3].record[column] = "x"
         with pytest.raises(UserError, match=f"arms.one: runs of more than one {column}.*seed 13"):
             answers(given, runs)
 
@@ -385,7 +386,7 @@ def test_runs_that_cannot_stand_in_one_study_are_refused(tmp_path: Path) -> None
 def test_two_precisions_cannot_decide_a_claim(tmp_path: Path) -> None:
     runs = table(one=fid(near(8.0)), other=fid(near(10.0)), third=fid(near(12.0)))
     for row in runs.rows:
-        row.made["training_precision"] = "bf16-mixed" if row.run[0] == "other" else "32-true"
+        row.record["training_precision"] = "bf16-mixed" if row.run[0] == "other" else "32-true"
     with pytest.raises(
         UserError, match=r"D1.arms: .*one \(32-true\), other \(bf16-mixed\)"
     ) as caught:

@@ -226,7 +226,7 @@ def test_an_arm_whose_runs_are_of_other_code_is_not_trained_and_the_others_are(
     kept, (line,) = of_one_code(runs, known)
     assert {run.arm for run in kept} == {"two"}
     assert line.startswith("arms.one: 1 not trained: runs of one in runs.csv are of other code")
-    same = [row._replace(made={**row.made, "code": runs[0].code}) for row in known.rows]
+    same = [row._replace(record={**row.record, "code": runs[0].code}) for row in known.rows]
     assert of_one_code(runs, known._replace(rows=same)) == (runs, [])
 
     there = plan(study, composed, tmp_path / "elsewhere")  # "two" would go on from other code
@@ -272,6 +272,25 @@ def test_errors_by_image_that_were_not_kept_are_collected(tmp_path: Path) -> Non
     assert read_table(out).images.keys() == known.images.keys()
 
 
+def test_a_seed_that_chose_what_is_tested_is_not_trained(tmp_path: Path) -> None:
+    file = tmp_path / "small.yaml"
+    file.write_text(SMALL.replace("seeds: [1, 2]", "seeds: [1, 2]\nseen: [0, 2]"))
+    words = ["study", str(file), "--train", "--output", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 1
+    assert result.output.count("\n") == 1
+    assert "arms.two.seeds: seed 2 chose what the study tests (seen: [0, 2])" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_device_that_trained_is_in_the_table(tmp_path: Path) -> None:
+    study, runs = small(tmp_path), tmp_path / "runs"
+    make(runs, 1, 1)
+    edit(make(runs, 2, 1) / "status.json", device="NVIDIA H100")
+    table = collect(study, plan(study, composed, runs), tmp_path / "out")
+    assert [row.record["processor"] for row in table.rows] == ["AVX2", "NVIDIA H100"]
+
+
 def test_logs_that_cannot_be_made_are_one_line(pretend: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be made .* choose another --output"):
@@ -300,7 +319,7 @@ def test_other_test_images_are_refused(tmp_path: Path) -> None:
 
 def test_a_seed_that_is_no_whole_number_is_one_line(tmp_path: Path) -> None:
     text = (ROOT / "docs/study/runs.csv").read_text()
-    (tmp_path / "runs.csv").write_text(text.replace("gan_baseline,11,", "gan_baseline,11.0,"))
+    (tmp_path / "runs.csv").write_text(text.replace("vae_final,11,", "vae_final,11.0,"))
     with pytest.raises(UserError, match="not a table of a study's runs"):
         read_table(tmp_path)
 
@@ -321,7 +340,9 @@ def test_what_is_there_is_told_and_nothing_is_written(tmp_path: Path) -> None:
     words = ["study", str(tmp_path / "small.yaml"), "--output", str(tmp_path / "out")]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
-    assert "1 stopped, 1 missing" in result.output
+    few = "cannot decide with fewer than 4 seeds of two, one: three runs against three never reach"
+    assert few in result.output
+    assert result.output.index("cannot decide") < result.output.index("1 stopped, 1 missing")
     assert "2 missing" in result.output
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["runs"]
 
