@@ -158,21 +158,21 @@ def _best(evidence: Evidence, sides: Sequence[Side]) -> list[Side]:
 
 
 def _recreated(evidence: Evidence, arms: Sequence[str]) -> list[tuple[str, str, str]]:
-    """The arm of each model that recreates images best: label, way, median; the best first.
+    """Each model's arm that recreates images best, in each way: label, way, median; best first.
 
     Empty if the search of an arm has not converged.
     """
-    best: dict[str, tuple[float, tuple[str, str, str]]] = {}
+    best: dict[tuple[str, str], tuple[float, tuple[str, str, str]]] = {}
     for arm in arms:
         rows = evidence.rows(arm)
-        key = ENCODER if any(ENCODER in row.metrics for row in rows) else INVERSION
-        measured = _sides(evidence, [arm], key)
-        if not measured and len(rows) >= LEAST:
-            return []
-        for side in measured:
-            model, text = rows[0].record["model"], metric(key).show(side.median)
-            entry = side.median, (side.label, words.WAYS[key], text)
-            best[model] = min(best.get(model, entry), entry)
+        for key in (ENCODER, INVERSION):
+            measured = _sides(evidence, [arm], key)
+            if not measured and len(rows) >= LEAST and any(key in row.metrics for row in rows):
+                return []
+            for side in measured:
+                model, text = rows[0].record["model"], metric(key).show(side.median)
+                entry = side.median, (side.label, words.WAYS[key], text)
+                best[model, key] = min(best.get((model, key), entry), entry)
     return [entry for _, entry in sorted(best.values())]
 
 

@@ -169,13 +169,18 @@ def notes(answer: Answer) -> list[str]:
         for part in answer.parts
         if part.depends
     ]
-    sides = (side for part in answer.parts for side in (part.one, part.other) if side)
+    sides = [side for part in answer.parts for side in (part.one, part.other) if side]
     few = {s.label: f"{len(s.seeds)} of {len(s.planned)} of {s.label}" for s in sides if s.short}
+    out = {s.label: f"{', '.join(map(str, s.left_out))} of {s.label}" for s in sides if s.left_out}
     return [
         text
         for text in (
             f"In other features it comes out the other way: {'; '.join(odd)}." if odd else "",
             f"Interim, runs so far: {', '.join(few.values())}." if few else "",
+            f"The search for codes has not converged for seed {'; '.join(out.values())}: left out "
+            "of recreation."
+            if out
+            else "",
             answer.claim.note,
             f"Missing beside it: {'; '.join(answer.missing_others)}."
             if answer.missing_others
