@@ -408,15 +408,20 @@ def test_inversion_counts_only_where_it_has_converged(tmp_path: Path) -> None:
     other = {"inversion/mse": near(0.02, spread=1e-4), "inversion/control_share": [0.01] * 8}
     given = study(tmp_path, metrics="[inversion/mse]")
     assert answer(given, table(one=one, other=other)).outcome == "supported"
-    for metrics in (one, other):
-        metrics["inversion/ssim"] = near(0.9, spread=1e-4)
     other["inversion/control_share"][2] = 0.08
-    found = answer(study(tmp_path, metrics="[inversion/ssim]"), table(one=one, other=other))
-    assert found.outcome == "not answered"
-    given = study(tmp_path, metrics="[inversion/mse]")
+    other["inversion/mse"][2] = 0.001  # it would win, if it counted
+    found = answer(given, table(one=one, other=other))
+    (part,) = found.parts
+    assert (found.outcome, part.test.theta, found.interim) == ("supported", 1.0, False)
+    assert part.other is not None
+    assert (part.other.left_out, len(part.other.values)) == ((12,), 7)
+    other["inversion/control_share"][3:] = [0.08] * 5
     found = answer(given, table(one=one, other=other))
     assert found.outcome == "not answered"
-    assert "other: inversion has not converged for seed 12: its control is 8 %" in found.missing[0]
+    left = (
+        "other: 8 of 8 runs, 6 of them without a search that has converged, at least 4 are needed"
+    )
+    assert found.missing == [left]
 
 
 def test_the_studys_own_claims_are_answered_interim_and_whole() -> None:
