@@ -112,3 +112,13 @@ def test_what_the_text_counts() -> None:
     later = distances("gan_final_no_dropout")
     earlier = distances("gan_final_50_no_dropout")
     assert all(later[seed] > earlier[seed] for seed in later)
+
+
+@pytest.mark.parametrize(("arm", "model"), [("gan_final", "GAN"), ("vae_final", "VAE")])
+def test_the_best_models_are_compared_with_these_runs(arm: str, model: str) -> None:
+    page = (ROOT / "docs" / "best.md").read_text().splitlines()
+    (line,) = (line for line in page if line.startswith(f"| *the report's final {model}"))
+    for key in ("fid_lenet", "coverage"):
+        show, values = metric(key).show, [run.metrics[key] for run in of_arm(arm)]
+        ends = f"{show(min(values))} to {show(max(values))}"
+        assert f"| {ends} | {show(float(np.mean(values)))} |" in line
