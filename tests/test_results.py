@@ -122,3 +122,20 @@ def test_the_best_models_are_compared_with_these_runs(arm: str, model: str) -> N
         show, values = metric(key).show, [run.metrics[key] for run in of_arm(arm)]
         ends = f"{show(min(values))} to {show(max(values))}"
         assert f"| {ends} | {show(float(np.mean(values)))} |" in line
+
+
+def test_the_advice_against_a_collapse_counts_right() -> None:
+    page = " ".join((ROOT / "docs" / "curves.md").read_text().split())
+
+    def failures(*arms: str) -> tuple[int, int]:
+        runs = [run for arm in arms for run in of_arm(arm)]
+        return sum(run.failed for run in runs), len(runs)
+
+    low = ("gan_lr_1e_4", "gan_lr_5e_5")
+    failed, number = failures(*(f"{arm}_v2" for arm in low))
+    assert failures(*low) == (0, number)
+    assert f"{failed} of {number} runs failed with torch's weights, and none of {number}" in page
+    assert failures("gan_lr_2e_3") == failures("gan_lr_2e_3_v2") == (6, 6)
+    failed, number = failures("gan_lr_5e_4", "gan_final_50", *low)
+    assert failed == 0
+    assert f"none of {number} failed with He's weights" in page
