@@ -1,0 +1,141 @@
+"""The figures of docs/results.md are those of the study's runs."""
+
+import re
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from gen_models.comparison.metrics import metric
+from gen_models.study.collect import Row, read_table
+from gen_models.study.load import load_study
+
+PAGE, _, _ = (ROOT / "docs" / "results.md").read_text().partition("\n[^runs]:")
+ARMS = {arm.label: name for name, arm in load_study("wanare").arms.items()}
+RUNS = read_table(ROOT / "docs" / "study").rows
+COLUMNS = {
+    "fid_lenet", "coverage", "recall", "encoder/mse", "inversion/mse", "inversion/control_share",
+    "test/loss",
+}  # fmt: skip
+CRUDE = ("pca", "nearest", "mean_image")
+RATES = {"0.002", "0.0005", "0.0002", "0.0001", "0.00005"}
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def tables() -> list[tuple[list[str], list[list[str]]]]:
+    """The header and the rows of each table with metrics of the study's arms."""
+    found = []
+    for block in re.findall(r"(?:^\|.*\n)+", PAGE, re.MULTILINE):
+        header, _, *rows = block.splitlines()
+        names = [re.sub(r"[`↓↑ ]", "", name) for name in cells(header)]
+        kept = [cells(row) for row in rows if cells(row)[0] in ARMS]
+        if kept and set(names) & COLUMNS:
+            found.append((names, kept))
+    return found
+
+
+def of_arm(name: str) -> list[Row]:
+    return [row for row in RUNS if row.run[0] == name]
+
+
+def shown(key: str, values: list[float]) -> str:
+    if not values:
+        return "-"
+    show = metric(key).show
+    return f"{show(float(np.median(values)))} ({show(min(values))} to {show(max(values))})"
+
+
+def test_there_are_tables_to_test() -> None:
+    assert len(tables()) >= 6
+    assert sum(len(rows) for _, rows in tables()) >= 30
+
+
+@pytest.mark.parametrize(("names", "rows"), tables())
+def test_each_row_is_that_of_its_runs(names: list[str], rows: list[list[str]]) -> None:
+    for row in rows:
+        runs = of_arm(ARMS[row[0]])
+        sound = [run.metrics for run in runs if not run.failed]
+        for name, cell in zip(names, row, strict=True):
+            if name == "failed":
+                assert cell == f"{len(runs) - len(sound)} of {len(runs)}", row[0]
+            if name in COLUMNS:
+                values = [metrics[name] for metrics in sound if name in metrics]
+                assert cell == shown(name, values), (row[0], name)
+
+
+@pytest.mark.parametrize("arm", ["gan_baseline", "gan_final", "vae_baseline", "vae_final"])
+def test_the_costs_are_those_of_the_runs(arm: str) -> None:
+    runs = of_arm(arm)
+    seconds = sorted(float(run.made["seconds"]) for run in runs)
+    device = {"CPU" if run.made["processor"].startswith("AVX") else "H100" for run in runs}
+    drawn = [run.metrics["cost/sampling_seconds"] for run in runs]
+    amounts = (
+        metric(key).show(runs[0].metrics[key]) for key in ("cost/parameters", "cost/training_flops")
+    )
+    label = load_study("wanare").arms[arm].label
+    spent = f"{np.median(seconds):,.0f} ({seconds[0]:,.0f} to {seconds[-1]:,.0f})"
+    row = [label, *amounts, *device, spent, shown("cost/sampling_seconds", drawn)]
+    assert f"| {' | '.join(row)} |" in PAGE.splitlines()
+
+
+def test_the_text_names_figures_of_the_tables() -> None:
+    """Each figure of two decimals or more is in a table, or one of a few named here."""
+    in_tables = "\n".join(re.findall(r"^\|.*$", PAGE, re.MULTILINE))
+    text = re.sub(r"^\|.*$", "", PAGE, flags=re.MULTILINE)
+    (collapsed,) = (run.metrics for run in of_arm("gan_lr_2e_3") if run.run[1] == 21)
+    known = RATES | set(re.findall(r"\d+\.\d\d+", in_tables))
+    known |= {f"{RUNS[0].metrics[f'{name}/mse']:.5f}" for name in CRUDE}
+    known |= {f"{collapsed[key]:.2f}" for key in ("fid_lenet", "val/d_real", "val/d_fake")}
+    known |= set(re.findall(r"0\.00\d\d\b", (ROOT / "docs" / "best.md").read_text()))
+    known |= {"99.56", "0.05"}  # the classifier's accuracy, the most of a converged search
+    assert set(re.findall(r"\d+\.\d\d+", text)) <= known
+    assert collapsed["missing_digits"] == 9
+
+
+def test_what_the_text_counts() -> None:
+    """The sentences that count runs are true of these runs."""
+    four = ("gan_baseline", "gan_final", "vae_baseline", "vae_final")
+    runs = [run for arm in four for run in of_arm(arm)]
+    assert len(runs) == 40
+    assert not any(run.failed for run in runs)
+    shares = {run.run[1]: run.metrics["inversion/control_share"] for run in of_arm("gan_final")}
+    assert [seed for seed, share in shares.items() if share > 0.05] == [24]
+
+    def distances(arm: str) -> dict[int, float]:
+        return {run.run[1]: run.metrics["fid_lenet"] for run in of_arm(arm)}
+
+    later, earlier = distances("gan_final"), distances("gan_final_50")
+    assert all(later[seed] < earlier[seed] for seed in later)
+    later = distances("gan_final_no_dropout")
+    earlier = distances("gan_final_50_no_dropout")
+    assert all(later[seed] > earlier[seed] for seed in later)
+
+
+@pytest.mark.parametrize(("arm", "model"), [("gan_final", "GAN"), ("vae_final", "VAE")])
+def test_the_best_models_are_compared_with_these_runs(arm: str, model: str) -> None:
+    page = (ROOT / "docs" / "best.md").read_text().splitlines()
+    (line,) = (line for line in page if line.startswith(f"| *the report's final {model}"))
+    for key in ("fid_lenet", "coverage"):
+        show, values = metric(key).show, [run.metrics[key] for run in of_arm(arm)]
+        ends = f"{show(min(values))} to {show(max(values))}"
+        assert f"| {ends} | {show(float(np.mean(values)))} |" in line
+
+
+def test_the_advice_against_a_collapse_counts_right() -> None:
+    page = " ".join((ROOT / "docs" / "curves.md").read_text().split())
+
+    def failures(*arms: str) -> tuple[int, int]:
+        runs = [run for arm in arms for run in of_arm(arm)]
+        return sum(run.failed for run in runs), len(runs)
+
+    low = ("gan_lr_1e_4", "gan_lr_5e_5")
+    failed, number = failures(*(f"{arm}_v2" for arm in low))
+    assert failures(*low) == (0, number)
+    assert f"{failed} of {number} runs failed with torch's weights, and none of {number}" in page
+    assert failures("gan_lr_2e_3") == failures("gan_lr_2e_3_v2") == (6, 6)
+    failed, number = failures("gan_lr_5e_4", "gan_final_50", *low)
+    assert failed == 0
+    assert f"none of {number} failed with He's weights" in page
