@@ -94,7 +94,9 @@ def start(way: str, words: list[str]) -> subprocess.Popen[str]:
     by_user = {k: v for k, v in os.environ.items() if k not in (COUNT, POLICY, SPINS)}
     command = [sys.executable, __file__, *words, "--worker", "plain" if way == PLAIN else "here"]
     environment = by_user | WAYS[way]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+    )
 
 
 @contextmanager

@@ -82,7 +82,7 @@ def quota(membership: str, root: Path = CGROUPS) -> tuple[float, Path] | None:
             folder = root / line.removeprefix("0::/")
             for group in (folder, *folder.parents):
                 with suppress(OSError, ValueError):  # no such file, or "max"
-                    most, period = map(int, (group / "cpu.max").read_text().split())
+                    most, period = map(int, (group / "cpu.max").read_text(encoding="utf-8").split())
                     limits.append((most / period, group))
     return min(limits, default=None)
 
@@ -96,5 +96,5 @@ def _affinity() -> set[int]:
 def _read(path: Path | str) -> str:
     """The text of a file of Linux; "" on another system."""
     with suppress(OSError):
-        return Path(path).read_text()
+        return Path(path).read_text(encoding="utf-8")
     return ""

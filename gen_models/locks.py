@@ -50,7 +50,7 @@ def is_locked(file: Path) -> bool:
     writable = os.access(file, os.W_OK)  # NFS locks such files alone
     until = time.monotonic() + LOOK
     try:
-        with file.open("r+b" if writable else "rb") as opened:
+        with file.open("r+b") if writable else file.open("rb") as opened:
             while not lock_descriptor(opened.fileno(), blocking=False):
                 if time.monotonic() >= until:
                     return True

@@ -77,7 +77,7 @@ COMMANDS = [
     ("~nothing", "nothing"),
     ("model@other=vae", "other"),
     # keys
-    ("lrr=1", "lrr: no such option; did you mean lr? train.py --help lists them"),
+    ("lrr=1", "lrr: no such option; did you mean lr? python train.py --help lists them"),
     ("swep=lr", "swep: no such option; did you mean sweep?"),
     ("data.num_workers=4", "data.num_workers: no such option; known in data are batch_size, name"),
     ("trainer.max_epoch=3", "did you mean trainer.max_epochs? known in trainer are accelerator"),

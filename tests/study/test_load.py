@@ -88,15 +88,17 @@ def test_stages_are_trained_in_their_order_seed_by_seed(tmp_path: Path) -> None:
     assert order[3:6] == [("with", 3), ("with", 4), ("with", 5)]
 
 
-@pytest.mark.parametrize(("old", "arm"), [("seeds: [3, 4, 5]", "with"),
-                                          ("at_epoch: 1", "early")])  # fmt: skip
+@pytest.mark.parametrize(("old", "new", "arm"), [
+    ("seeds: [3, 4, 5, 6]", "seeds: [3, 4, 5]", "with"),
+    ("at_epoch: 1", "at_epoch: 1, seeds: [3, 4, 5]", "early"),
+])  # fmt: skip
 def test_a_claim_of_too_few_seeds_is_refused_before_training(
-    old: str, arm: str, tmp_path: Path
+    old: str, new: str, arm: str, tmp_path: Path
 ) -> None:
     text = OWN.replace("arms: [with, without]", f"arms: [{arm}, without]")
+    text = text.replace("seeds: [3, 4, 5]", "seeds: [3, 4, 5, 6]")
     check_seeds(load_study(write(tmp_path, text)))
-    new = "seeds: [3, 4]" if arm == "with" else "at_epoch: 1, seeds: [3]"
-    with pytest.raises(UserError, match=rf"arms.{arm}.seeds: has [12], and D1 needs at least 3"):
+    with pytest.raises(UserError, match=rf"arms.{arm}.seeds: has 3, and D1 needs at least 4"):
         check_seeds(load_study(write(tmp_path, text.replace(old, new))))
 
 
