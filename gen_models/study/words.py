@@ -182,7 +182,7 @@ def notes(answer: Answer) -> list[str]:
             if out
             else "",
             answer.claim.note,
-            f"Missing beside it: {'; '.join(answer.missing_others)}."
+            f"Too few runs to show: {'; '.join(answer.missing_others)}."
             if answer.missing_others
             else "",
         )
