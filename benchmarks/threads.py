@@ -130,6 +130,7 @@ def main() -> None:
     parser.add_argument("--data-root", default=os.environ.get("GEN_MODELS_DATA", "data"))
     parser.add_argument("--vae-batches", type=int, default=429, help="429: an epoch")
     parser.add_argument("--gan-batches", type=int, default=300)
+    parser.add_argument("--machines", nargs="+", choices=MACHINES, default=list(MACHINES))
     parser.add_argument("--worker", choices=["here", "plain"], help="one process; prints JSON")
     options = parser.parse_args()
     options.batches = {"vae": options.vae_batches, "gan": options.gan_batches}
@@ -140,13 +141,13 @@ def main() -> None:
     begin = time.perf_counter()
     ways = [way for way in WAYS if way != PLAIN or options.data == "mnist"]
     rows: dict[str, list[str]] = {way: [] for way in ways}
-    for machine, measured in MACHINES.items():
+    for machine in options.machines:
         for way, cells in rows.items():
-            results = measure(machine, way, sys.argv[1:]) if way in measured else []
+            results = measure(machine, way, sys.argv[1:]) if way in MACHINES[machine] else []
             for model in MODELS:
                 cells.append(", ".join(f"{result[model]:.1f}" for result in results))
-    print(f"\n| seconds | {' | '.join(f'{m}: {n.upper()}' for m in MACHINES for n in MODELS)} |")
-    print("|---" * (1 + len(MACHINES) * len(MODELS)) + "|")
+    head = [f"{machine}: {name.upper()}" for machine in options.machines for name in MODELS]
+    print(f"\n| seconds | {' | '.join(head)} |\n{'|---' * (1 + len(head))}|")
     for way, cells in rows.items():
         print(f"| {way} | {' | '.join(cells)} |")
     print(f"\nmeasured in {time.perf_counter() - begin:.0f} s")
