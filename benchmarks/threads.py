@@ -6,7 +6,7 @@ Seconds of training and validation, without the start: a VAE 784-400-20 in batch
 of PyTorch-GAN's widths in batches of 64. Each row is one process that trains both: on the idle
 machine, beside a process that keeps one core busy, and twice side by side. The plain script trains
 the same networks without Lightning, with torchvision's data set, ToTensor, a DataLoader and torch's
-own threads. Run it where nothing else runs; it takes less than six minutes on two cores.
+own threads. Run it where nothing else runs; it takes about ten minutes on two cores.
 """
 
 import argparse
