@@ -14,6 +14,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from gen_models import evaluation, training
+from gen_models.cores import count_cores
 from gen_models.data.module import MNISTDataModule
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import run_path
@@ -24,6 +25,12 @@ GROUPS = ("data", "model", "phase")
 
 # Weights depend on the number of threads: no test leaves it to what else the machine does.
 torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_auto_num_workers() -> int | None:
+    """The workers of `-n auto`: one for each core that this process may use."""
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else count_cores()
 
 
 @pytest.fixture(autouse=True)
