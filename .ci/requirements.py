@@ -1,8 +1,8 @@
 """Print requirements of pyproject.toml, as pip takes them.
 
-    lowest   the lowest versions that it promises: `scipy==1.13` ..., but for torch and torchvision,
-             which are too large to install twice, and for the tools of the extras docs and dev
-    light    what the commands that need no torch need
+lowest   the lowest versions that it promises: `scipy==1.13` ..., but for torch and torchvision,
+which are too large to install twice, and for the tools of the extras docs and dev
+light    what the commands that need no torch need
 """
 
 import sys

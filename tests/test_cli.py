@@ -66,6 +66,7 @@ def test_best_weights_are_an_extra(trained: Trained, tmp_path: Path) -> None:
     assert np.load(output).shape == (64, 28, 28)
 
 
+@pytest.mark.usefixtures("_real_pictures")
 def test_reconstruct(trained: Trained, tmp_path: Path) -> None:
     output = tmp_path / "pairs.png"
     run = trained("model=vae").path
@@ -103,11 +104,3 @@ def test_errors_are_one_line(arguments: list[str], says: str, tmp_path: Path) ->
 @pytest.mark.parametrize("arguments", [["sample", "x", "--count", "0"], ["simple"], ["sample"]])
 def test_wrong_calls_are_refused(arguments: list[str]) -> None:
     assert call(*arguments)[0] == 2
-
-
-def test_help_imports_no_torch() -> None:
-    import subprocess
-    import sys
-
-    program = "import sys, gen_models.cli; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

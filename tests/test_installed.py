@@ -66,7 +66,7 @@ def test_it_trains_from_another_folder(installed: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("hydra_restore_singletons")
-@pytest.mark.parametrize("words", [["lr=-1", "data=digits"], ["--nonsense"], ["-c"], ["model=no"]])
+@pytest.mark.parametrize("words", [["lr=-1", "data=digits"], ["--nonsense"]])
 def test_gen_models_train_is_train_py(
     words: list[str],
     tmp_path: Path,

@@ -699,6 +699,7 @@ def test_the_page_is_one_file_without_network(made: Path) -> None:
         assert (made / picture).is_file()
 
 
+@pytest.mark.slow
 @needs_chromium
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("committed", [False, True])
