@@ -140,6 +140,32 @@ def trained(tmp_path: Path) -> Trained:
     return run
 
 
+@pytest.fixture(scope="session")
+def _trained_once(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    @functools.cache
+    def run(*overrides: str, epochs: int = 2, batches: int | float = 4) -> RunDirectory:
+        folder = tmp_path_factory.mktemp("once")
+        options = small(folder, *overrides, epochs=epochs, batches=batches)
+        train(*options)
+        return directory_of(options)
+
+    return run
+
+
+@pytest.fixture
+def copied(tmp_path: Path, _trained_once: Trained) -> Trained:
+    """As `trained`, for what happens after a training: a copy of a run that is trained once."""
+
+    def run(*overrides: str, **length: float) -> RunDirectory:
+        source = _trained_once(*overrides, **length)
+        copy_of_it = RunDirectory(tmp_path.joinpath(*source.path.parts[-3:]))
+        shutil.copytree(source.path, copy_of_it.path)
+        copy_of_it.write_config(source.read_config() | {"output_dir": str(tmp_path)})
+        return copy_of_it
+
+    return run
+
+
 def small(
     output_dir: Path, *overrides: str, epochs: int = 2, batches: int | float = 4
 ) -> list[str]:

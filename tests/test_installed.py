@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, small
+from conftest import ROOT
 from test_command import ENVIRONMENT
 from test_front_door import call_train
 
@@ -54,15 +54,6 @@ def test_a_checkout_uses_its_own() -> None:
 def test_the_configuration_is_found_where_it_is_installed(installed: Path, tmp_path: Path) -> None:
     result = call(installed, tmp_path, "-c", FINDS)
     assert result.returncode == 0, result.stderr
-
-
-@pytest.mark.slow
-def test_it_trains_from_another_folder(installed: Path, tmp_path: Path) -> None:
-    words = small(Path("out"), "model=vae", epochs=1)
-    result = call(installed, tmp_path, "-m", "gen_models", "train", *words)
-    assert result.returncode == 0, result.stderr
-    assert (tmp_path / "out/digits/vae_baseline").is_dir()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
 
 
 @pytest.mark.usefixtures("hydra_restore_singletons")

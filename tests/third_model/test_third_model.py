@@ -59,7 +59,8 @@ def test_it_is_trained_evaluated_and_compared(tmp_path: Path) -> None:
     assert [run.parent.name for run in runs] == ["toy_baseline"] * 2
     assert "gen-models compare out/digits/toy_baseline" in swept.stdout
     for run in runs:
-        evaluated = call(*CLI, "evaluate", str(run), cwd=tmp_path)
+        little = ("--restarts", "1", "--iterations", "20")
+        evaluated = call(*CLI, "evaluate", str(run), *little, cwd=tmp_path)
         assert evaluated.returncode == 0, evaluated.stderr
         assert evaluated.stderr == ""  # no advice of libraries
     metrics = json.loads((runs[0] / "metrics.json").read_text())
