@@ -39,6 +39,7 @@ def call(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_a_table_pictures_and_the_next_command(tmp_path: Path) -> None:
     result = call(*small(Path("out"), "model=vae"), cwd=tmp_path)
     assert result.returncode == 0, result.stderr

@@ -57,7 +57,10 @@ def test_the_configuration_is_found_where_it_is_installed(installed: Path, tmp_p
 
 
 @pytest.mark.usefixtures("hydra_restore_singletons")
-@pytest.mark.parametrize("words", [["lr=-1", "data=digits"], ["--nonsense"]])
+@pytest.mark.parametrize(
+    "words",
+    [pytest.param(["lr=-1", "data=digits"], marks=pytest.mark.slow), ["--nonsense"]],
+)
 def test_gen_models_train_is_train_py(
     words: list[str],
     tmp_path: Path,

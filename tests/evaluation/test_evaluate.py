@@ -250,7 +250,7 @@ def test_a_density_has_a_name_of_its_own_and_labels_count_nowhere(real: Referenc
 def test_the_vaes_test_loss_is_measured_alike_in_training_and_afterwards(
     copied: Trained, real: Reference
 ) -> None:
-    run = copied("model=vae", epochs=20, batches=1.0)
+    run = copied("model=vae", epochs=5, batches=1.0)
     metrics = measure(load_model(run.path), real, effort=LITTLE).metrics
     assert metrics["grey_pixels/kl"] == pytest.approx(read_metrics(run)["test/kl"], rel=1e-4)
     assert metrics["grey_pixels/recon"] == pytest.approx(read_metrics(run)["test/recon"], rel=0.01)
