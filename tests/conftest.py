@@ -1,3 +1,6 @@
+import copy
+import functools
+import gc
 import json
 import logging
 import os
@@ -12,8 +15,10 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from PIL import Image
 
-from gen_models import evaluation, training
+from gen_models import evaluation, figures, training
+from gen_models.cores import count_cores
 from gen_models.data.module import MNISTDataModule
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import run_path
@@ -22,8 +27,17 @@ ROOT = Path(__file__).parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 GROUPS = ("data", "model", "phase")
 
+SAVE = figures.save
+
+gc.freeze()  # what is imported stays: no collection need look through it
 # Weights depend on the number of threads: no test leaves it to what else the machine does.
 torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_auto_num_workers() -> int | None:
+    """The workers of `-n auto`: one for each core that this process may use."""
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else count_cores()
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +45,6 @@ def _same_everywhere(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[N
     """No test depends on the user's data folder, nor leaves a changed global behind."""
     monkeypatch.delenv("GEN_MODELS_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-    monkeypatch.setattr("gen_models.figures.DPI", 20)  # 300 take two seconds a run
     threads = torch.get_num_threads()
     # Ignored where the tests are started in the background; what is started from here inherits it.
     interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -39,6 +52,26 @@ def _same_everywhere(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[N
     signal.signal(signal.SIGINT, interrupt)
     torch.set_num_threads(threads)
     logging.getLogger("gen_models").handlers.clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _blank_pictures() -> Iterator[None]:
+    """Matplotlib would take half of the time of a small training: its pictures are left blank."""
+
+    def save(_: object, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (1, 1)).save(path, format="png")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(figures, "save", save)
+        yield
+
+
+@pytest.fixture
+def _real_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are drawn, if coarsely."""
+    monkeypatch.setattr(figures, "save", SAVE)
+    monkeypatch.setattr(figures, "DPI", 20)
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +98,15 @@ def digits() -> MNISTDataModule:
 
 def composed(*overrides: str) -> dict[str, Any]:
     """The resolved configuration of `python train.py OVERRIDES`."""
+    folders = [text for text in overrides if text.startswith("output_dir=/")]
+    config = copy.deepcopy(_composed(*(text for text in overrides if text not in folders)))
+    for text in folders:
+        config["output_dir"] = text.partition("=")[2]
+    return config
+
+
+@functools.cache  # tests differ in their folder alone
+def _composed(*overrides: str) -> dict[str, Any]:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
     assert isinstance(config, dict)
@@ -94,6 +136,32 @@ def trained(tmp_path: Path) -> Trained:
         train(*small(tmp_path, *overrides, epochs=epochs, batches=batches))
         found = sorted(tmp_path.glob("digits/*/*/status.json"), key=os.path.getmtime)
         return RunDirectory(found[-1].parent)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def _trained_once(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    @functools.cache
+    def run(*overrides: str, epochs: int = 2, batches: int | float = 4) -> RunDirectory:
+        folder = tmp_path_factory.mktemp("once")
+        options = small(folder, *overrides, epochs=epochs, batches=batches)
+        train(*options)
+        return directory_of(options)
+
+    return run
+
+
+@pytest.fixture
+def copied(tmp_path: Path, _trained_once: Trained) -> Trained:
+    """As `trained`, for what happens after a training: a copy of a run that is trained once."""
+
+    def run(*overrides: str, **length: float) -> RunDirectory:
+        source = _trained_once(*overrides, **length)
+        copy_of_it = RunDirectory(tmp_path.joinpath(*source.path.parts[-3:]))
+        shutil.copytree(source.path, copy_of_it.path)
+        copy_of_it.write_config(source.read_config() | {"output_dir": str(tmp_path)})
+        return copy_of_it
 
     return run
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, small
+from conftest import ROOT, Trained, small
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -39,6 +39,7 @@ def call(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_a_table_pictures_and_the_next_command(tmp_path: Path) -> None:
     result = call(*small(Path("out"), "model=vae"), cwd=tmp_path)
     assert result.returncode == 0, result.stderr
@@ -68,12 +69,8 @@ def test_help_explains_the_groups_on_a_screen(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "names"),
     [
-        (["lr=-1"], "lr must be"),
-        (["activation=swish"], "leaky_relu"),
-        (["phase=middle"], "baseline"),
-        (["lrr=1"], "lrr"),
-        (["max_epochs=0"], "max_epochs must be"),
-        (["data=mnist", "data.root=nowhere"], "data=digits"),
+        (["lrr=1"], "lrr"),  # refused by Hydra
+        (["data=mnist", "data.root=nowhere"], "data=digits"),  # by us; more: test_front_door
     ],
 )
 def test_bad_input_ends_with_1_and_no_traceback(
@@ -86,6 +83,7 @@ def test_bad_input_ends_with_1_and_no_traceback(
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_after_a_run_that_fails_and_is_finished_by_the_same_command(
     tmp_path: Path,
 ) -> None:
@@ -101,6 +99,7 @@ def test_a_sweep_goes_on_after_a_run_that_fails_and_is_finished_by_the_same_comm
     assert result.stdout.count("already trained") == 2
 
 
+@pytest.mark.slow
 def test_a_named_sweep_runs_without_m(tmp_path: Path) -> None:
     arguments = [text for text in small(Path("out"), epochs=1) if not text.startswith("phase")]
     result = call(*arguments, "sweep=phases", cwd=tmp_path)
@@ -157,6 +156,7 @@ def test_a_job_that_fails_and_cannot_be_noted_fails_the_sweep(
     assert failed.status == JobStatus.FAILED
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 @pytest.mark.parametrize("place", ["/dev/full", "head"])
 def test_a_training_goes_on_when_its_output_cannot_be_written(place: str, tmp_path: Path) -> None:
@@ -209,10 +209,9 @@ def test_a_signal_ends_a_whole_sweep(number: int, code: int, tmp_path: Path) -> 
     assert [path.parent for path in tmp_path.rglob("status.json")] == [first]
 
 
-def test_tensorboard_shows_curves_pictures_text_and_hyperparameters(tmp_path: Path) -> None:
-    assert call(*small(tmp_path, "model=vae"), cwd=tmp_path).returncode == 0
-    (events,) = tmp_path.rglob("events.out.tfevents.*")
-    accumulator = EventAccumulator(str(events.parent), size_guidance={"images": 0}).Reload()
+def test_tensorboard_shows_curves_pictures_text_and_hyperparameters(trained: Trained) -> None:
+    run = trained("model=vae")
+    accumulator = EventAccumulator(str(run.path), size_guidance={"images": 0}).Reload()
     tags = accumulator.Tags()
     stages = [f"{stage}/{name}" for stage in ("train", "val", "test")
               for name in ("loss", "recon", "kl")]  # fmt: skip

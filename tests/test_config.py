@@ -157,12 +157,6 @@ def test_grids_are_products_whose_runs_compose(grid: str, runs: int) -> None:
     assert len({str(composed(*job)) for job in jobs}) == runs
 
 
-def test_lr_sweep_is_the_reports() -> None:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", ["sweep=lr"], return_hydra_config=True)
-    assert config.hydra.sweeper.params.lr == "2e-3,5e-4,2e-4,1e-4,5e-5"
-
-
 @pytest.mark.parametrize(
     "group", ["data", "model", "phase", "learning_rate", "activation", "trainer", "sweep"]
 )

@@ -17,6 +17,7 @@ from gen_models.comparison.report import write_report
 from gen_models.evaluation.evaluate import evaluate_run
 from gen_models.evaluation.measure import Effort
 
+pytestmark = pytest.mark.usefixtures("_real_pictures")
 OF_THE_USER = {  # in a matplotlibrc
     "text.usetex": True,
     "font.size": 40.0,

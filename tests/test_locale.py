@@ -74,17 +74,8 @@ def test_the_check_sees_what_it_should() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "locale",
-    [
-        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},  # ASCII
-        {"LC_ALL": "en_US.ISO-8859-1", "PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"},
-    ],
-    ids=["ascii", "latin-1"],
-)
-def test_a_run_and_its_pages_are_written_whatever_the_locale(
-    locale: dict[str, str], tmp_path: Path
-) -> None:
+def test_a_run_and_its_pages_are_written_in_a_locale_of_ascii(tmp_path: Path) -> None:
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     environment = {k: v for k, v in ENVIRONMENT.items() if not k.startswith(("LC_", "LANG"))}
     options = small(Path("runs"), "model=vae", "evaluate=quick", epochs=1)
     result = subprocess.run(
@@ -93,8 +84,7 @@ def test_a_run_and_its_pages_are_written_whatever_the_locale(
         capture_output=True, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr.decode(errors="replace")
-    encoding = "ascii" if locale["LC_ALL"] == "C" else "latin-1"
-    assert "quick/coverage ?" in result.stdout.decode(encoding, errors="replace")
+    assert "quick/coverage ?" in result.stdout.decode("ascii")
     for name in ("report/report.html", "report/report.md", "exported/README.md"):
         assert "↓" in (tmp_path / name).read_text(encoding="utf-8")
     assert (tmp_path / "page.html").read_text(encoding="utf-8").startswith("<!doctype html>")

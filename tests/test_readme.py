@@ -70,7 +70,7 @@ def test_pictures_and_files_that_are_shown_exist() -> None:
 
 
 def test_the_links_lead_somewhere() -> None:
-    for file in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+    for file in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
         for path in re.findall(r"\]\(([^)#:]+)\)", file.read_text()):
             assert (file.parent / path).exists(), (file, path)
 

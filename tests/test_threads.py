@@ -284,6 +284,7 @@ def free() -> dict[str, str]:
     return {name: value for name, value in ENVIRONMENT.items() if name != "OMP_NUM_THREADS"}
 
 
+@pytest.mark.slow
 def test_the_command_says_its_threads_at_the_start_and_sets_them(tmp_path: Path) -> None:
     script = [sys.executable, str(ROOT / "train.py"), *small(tmp_path, "model=vae", epochs=1)]
 

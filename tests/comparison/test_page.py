@@ -21,7 +21,7 @@ SORTED = """() => {
   return [order(0), click(), click(), order(1)];
 }"""
 
-pytestmark = needs_chromium
+pytestmark = [pytest.mark.slow, needs_chromium]
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ from gen_models.training.reporting import read_curves
 LITTLE = Effort(restarts=1, iterations=10, importance_samples=50)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
@@ -44,8 +44,8 @@ def real() -> Reference:
 
 
 @pytest.mark.parametrize("model", ["gan", "vae"])
-def test_a_run_is_measured_into_its_directory(model: str, trained: Trained, tmp_path: Path) -> None:
-    run = trained(f"model={model}")
+def test_a_run_is_measured_into_its_directory(model: str, copied: Trained, tmp_path: Path) -> None:
+    run = copied(f"model={model}")
     before = read_metrics(run)
     code, text = call("evaluate", run.path, "--restarts", 2, "--iterations", 40)
     assert code == 0, text
@@ -101,8 +101,9 @@ def test_a_run_is_measured_into_its_directory(model: str, trained: Trained, tmp_
         assert shown in text
 
 
-def test_measuring_again_gives_the_same_and_leaves_nothing_behind(trained: Trained) -> None:
-    run = trained("model=vae")
+@pytest.mark.usefixtures("_own_cache")
+def test_measuring_again_gives_the_same_and_leaves_nothing_behind(copied: Trained) -> None:
+    run = copied("model=vae")
     lines: list[str] = []
     state = torch.random.get_rng_state()
     first = evaluate_run(run.path, effort=LITTLE, say=lines.append)
@@ -126,8 +127,8 @@ def _files(run: Path) -> list[str]:
     return sorted(str(path.relative_to(run)).split(".tfevents")[0] for path in run.rglob("*"))
 
 
-def test_the_projector_shows_digits_with_their_labels(trained: Trained) -> None:
-    run = trained("model=vae")
+def test_the_projector_shows_digits_with_their_labels(copied: Trained) -> None:
+    run = copied("model=vae")
     evaluate_run(run.path, effort=LITTLE, say=lambda line: None)
     folder = run.path / "projector"
     config = (folder / "projector_config.pbtxt").read_text()
@@ -150,8 +151,8 @@ def test_the_projector_shows_digits_with_their_labels(trained: Trained) -> None:
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
 
 
-def test_the_effort_is_chosen_and_recorded(trained: Trained) -> None:
-    run = trained("model=vae", "model.binarize=true")
+def test_the_effort_is_chosen_and_recorded(copied: Trained) -> None:
+    run = copied("model=vae", "model.binarize=true")
     options = ["--restarts", 1, "--iterations", 3, "--importance-samples", 7]
     options += ["--likelihood-images", 20]
     code, text = call("evaluate", run.path, *options)
@@ -168,10 +169,10 @@ def test_the_effort_is_chosen_and_recorded(trained: Trained) -> None:
 
 
 def test_what_hinders_a_command_names_no_option_that_it_has_not(
-    trained: Trained, monkeypatch: pytest.MonkeyPatch
+    copied: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run of somebody else's, or one at which another process is at work."""
-    run = trained("model=vae")
+    run = copied("model=vae")
     commands = (["evaluate", run.path], ["fit-sampler", run.path])
 
     def refuse(**_: object) -> None:
@@ -191,9 +192,9 @@ def test_what_hinders_a_command_names_no_option_that_it_has_not(
 
 
 def test_an_evaluation_that_cannot_be_written_leaves_the_earlier_one(
-    trained: Trained, monkeypatch: pytest.MonkeyPatch
+    copied: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = trained("model=gan")
+    run = copied("model=gan")
     options = ["--restarts", 1, "--iterations", 2]
     assert call("evaluate", run.path, *options)[0] == 0
     file = run.path / "evaluation.npz"
@@ -212,16 +213,16 @@ def test_an_evaluation_that_cannot_be_written_leaves_the_earlier_one(
     assert not list(run.path.glob(".tmp*"))
 
 
-def test_a_batch_that_takes_validation_images_too_is_measured(trained: Trained) -> None:
+def test_a_batch_that_takes_validation_images_too_is_measured(copied: Trained) -> None:
     """It is larger than the training images that a run is measured against."""
-    run = trained("model=gan", "data.train_on_validation=true", "data.batch_size=1400", batches=1.0)
+    run = copied("model=gan", "data.train_on_validation=true", "data.batch_size=1400", batches=1.0)
     code, text = call("evaluate", run.path, "--restarts", 1, "--iterations", 2)
     assert code == 0, text
     assert read_metrics(run)["cost/flops_per_step"] > 0
 
 
-def test_a_likelihood_needs_binarised_training(trained: Trained, real: Reference) -> None:
-    model = load_model(trained("model=vae", "model.binarize=true").path)
+def test_a_likelihood_needs_binarised_training(copied: Trained, real: Reference) -> None:
+    model = load_model(copied("model=vae", "model.binarize=true").path)
     metrics = measure(model, real, effort=LITTLE).metrics
     assert metrics["likelihood/images"] == 300  # of 1,000 asked
     assert metrics["likelihood/iwae/low"] < metrics["likelihood/iwae"]
@@ -247,16 +248,16 @@ def test_a_density_has_a_name_of_its_own_and_labels_count_nowhere(real: Referenc
 
 
 def test_the_vaes_test_loss_is_measured_alike_in_training_and_afterwards(
-    trained: Trained, real: Reference
+    copied: Trained, real: Reference
 ) -> None:
-    run = trained("model=vae", epochs=20, batches=1.0)
+    run = copied("model=vae", epochs=5, batches=1.0)
     metrics = measure(load_model(run.path), real, effort=LITTLE).metrics
     assert metrics["grey_pixels/kl"] == pytest.approx(read_metrics(run)["test/kl"], rel=1e-4)
     assert metrics["grey_pixels/recon"] == pytest.approx(read_metrics(run)["test/recon"], rel=0.01)
 
 
-def test_a_model_whose_images_are_not_finite_is_refused(trained: Trained) -> None:
-    run = trained("model=vae")
+def test_a_model_whose_images_are_not_finite_is_refused(copied: Trained) -> None:
+    run = copied("model=vae")
     weights = load_file(run.weights)
     weights["network.dec2.bias"][:] = float("nan")
     save_file(weights, run.weights)
@@ -293,8 +294,8 @@ def test_what_to_type_next_can_be_pasted(
     assert sample[:3] == ["gen-models", "sample", str(run.path)]
 
 
-def test_a_model_is_left_as_it_was(trained: Trained, real: Reference) -> None:
-    model = load_model(trained("model=gan").path)
+def test_a_model_is_left_as_it_was(copied: Trained, real: Reference) -> None:
+    model = load_model(copied("model=gan").path)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
     trainable = [parameter.requires_grad for parameter in model.parameters()]
     measure(model, real, effort=LITTLE)
@@ -341,6 +342,7 @@ def test_a_cache_that_cannot_be_written_costs_no_more_than_time(
     assert "cannot be written (Not a directory), so they will be measured again" in said[-1]
 
 
+@pytest.mark.usefixtures("_own_cache")
 @pytest.mark.parametrize("content", ["", '{"floor/samp', "[1]", "{}", '{"floor/samples": "x"}'])
 def test_a_damaged_cache_is_measured_anew_and_said(
     content: str, real: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -373,6 +375,7 @@ def test_a_user_without_a_home_directory_has_no_cache(
     assert "there is no home directory to keep them in" in said[0]
 
 
+@pytest.mark.usefixtures("_own_cache")
 def test_bounds_are_measured_anew_when_what_they_depend_on_changes(
     real: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

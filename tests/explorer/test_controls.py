@@ -12,7 +12,7 @@ from chromium import chromium, needs_chromium
 from pages import Seen, make_runs, written
 from PIL import Image
 
-pytestmark = needs_chromium
+pytestmark = [pytest.mark.slow, needs_chromium]
 
 
 @pytest.fixture(scope="module")

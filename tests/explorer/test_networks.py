@@ -21,7 +21,7 @@ from gen_models.models.gan import GAN
 from gen_models.models.layers import ACTIVATIONS, Activation
 from gen_models.models.vae import VAE
 
-pytestmark = needs_chromium
+pytestmark = [pytest.mark.slow, needs_chromium]
 
 
 @pytest.fixture(scope="module")

@@ -129,8 +129,10 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(trained: Trai
         "callbacks.sample_grid.every_n_epochs=2",
     ],
 )
-def test_watching_changes_no_weight(trained: Trained, model: str, change: str) -> None:
-    plain = load_file(trained(f"model={model}").weights)
+def test_watching_changes_no_weight(
+    trained: Trained, copied: Trained, model: str, change: str
+) -> None:
+    plain = load_file(copied(f"model={model}").weights)
     watched = load_file(trained(f"model={model}", change, "overwrite=true").weights)
     assert all(torch.equal(plain[name], watched[name]) for name in plain)
 

@@ -512,6 +512,7 @@ def test_a_figure_that_is_not_would_be_found(
         check_page(tmp_path, load_study("wanare"))
 
 
+@pytest.mark.slow
 def test_the_committed_page_is_that_of_its_runs(tmp_path: Path) -> None:
     study = load_study("wanare")
     check_page(DOCS, study)
@@ -699,6 +700,7 @@ def test_the_page_is_one_file_without_network(made: Path) -> None:
         assert (made / picture).is_file()
 
 
+@pytest.mark.slow
 @needs_chromium
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("committed", [False, True])

@@ -16,7 +16,6 @@ from test_command import call, start, wait_for
 @pytest.mark.parametrize(
     "options",
     [
-        ["model=gan"],
         ["model=vae", "model.conditional=true", "model.free_bits=0.02"],
         ["model=gan", "network=conv", "model.width=8", "model.spectral_norm=true", "model.r1=1"],
         ["model=vae", "network=conv", "model.width=8", "model.prior=vamp"],

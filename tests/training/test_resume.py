@@ -71,9 +71,10 @@ STOPS = [  # 3 epochs of 4 batches: 0 is the first, 5 in the middle, 3 and 7 the
 # Each place with each model would take minutes: every model meets every kind of place.
 CASES = [
     (list(MODELS)[(i + 2 * shift) % 4], stop, bool((i // 4 + shift) % 2))
-    for i, stop in enumerate(STOPS)
     for shift in (0, 1)
+    for i, stop in enumerate(STOPS)
 ]
+FEW = CASES[: len(STOPS)]  # each place once
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +94,15 @@ def overrides_of(model: str, by_steps: bool, folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("model", "stop", "by_steps"), CASES, ids=["-".join(map(str, (m, *s, n))) for m, s, n in CASES]
+    ("model", "stop", "by_steps"),
+    [
+        pytest.param(
+            *case,
+            id="-".join(map(str, (case[0], *case[1], case[2]))),
+            marks=[] if case in FEW else pytest.mark.slow,
+        )
+        for case in CASES
+    ],
 )
 def test_a_stopped_run_ends_as_the_whole_one(
     model: str,
