@@ -14,7 +14,7 @@ from typing import IO
 
 from filelock import lock_descriptor
 
-from gen_models.errors import UserError
+from gen_models.files import writing
 
 PATIENCE = 0.5  # seconds: who only looks whether a lock is held, holds it for an instant
 LOOK = 0.02  # seconds: two who look at once see one another
@@ -61,13 +61,9 @@ def is_locked(file: Path) -> bool:
 
 
 def _made(file: Path) -> IO[bytes]:
-    try:
+    with writing(file.parent, "choose another output_dir"):
         file.parent.mkdir(parents=True, exist_ok=True)
         return file.open("ab")
-    except OSError as error:
-        raise UserError(
-            f"{file.parent}: cannot be written ({error.strerror}): choose another output_dir"
-        ) from error
 
 
 def _lock(opened: IO[bytes], file: Path) -> bool:
