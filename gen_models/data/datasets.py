@@ -203,9 +203,9 @@ def _letters(name: str) -> str:
     return "".join(filter(str.isalnum, name)).lower()
 
 
-def _missing(root: Path, folder: Path, there: Collection[str]) -> str:
-    """Which file is not there, and the nearest one that is."""
-    file = next(file for file in FILES if file not in there)
+def _missing(root: Path, folder: Path, present: Collection[str]) -> str:
+    """The error of a file that is missing, with the file of the nearest name, if any."""
+    file = next(file for file in FILES if file not in present)
     levels = ("*", "*/*", "*/*/*")
     near = [
         p for level in levels for p in islice(root.glob(level), MOST_NAMES) if os.path.isfile(p)

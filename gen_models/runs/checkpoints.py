@@ -1,4 +1,4 @@
-"""How checkpoints reach the disk: whole or not at all, the one before `latest` kept.
+"""Checkpoints on the disk: written whole or not at all, and the one before `latest` is kept.
 
 Lightning's own writer goes through the temporary folder, which is atomic only on the same file
 system, and hides a PermissionError; this one writes to the folder of the file that it replaces.

@@ -1,4 +1,4 @@
-"""What makes a run the run that it is: the settings that change its figures, and its path."""
+"""The settings that change a run's figures, and the path that follows from them."""
 
 import hashlib
 from pathlib import Path
@@ -12,7 +12,7 @@ LISTED_APART = (  # options of Lightning's trainer: listed below, or without inf
 
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:
-    """What changes the figures of a run, flat; nothing else decides its name or its group."""
+    """The settings that change a run's figures, flat; they alone decide its name and its group."""
     trainer = config["trainer"]
     arguments = {key: value for key, value in config["model"].items() if not key.startswith("_")}
     return {

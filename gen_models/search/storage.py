@@ -53,9 +53,9 @@ def open_study(url: str, settings: dict[str, Any], space: Space) -> optuna.Study
             pruner=optuna.pruners.MedianPruner(n_startup_trials=PRUNE_AFTER),
             load_if_exists=True,
         )
-        ours = {"settings": settings, "space": _describe(space)}
+        asked = {"settings": settings, "space": _describe(space)}
         if not study.user_attrs:
-            study.set_user_attr("search", ours)
+            study.set_user_attr("search", asked)
     except UserError:
         raise
     except Exception as error:  # of SQLAlchemy, of a database's driver, of the system
@@ -63,10 +63,10 @@ def open_study(url: str, settings: dict[str, Any], space: Space) -> optuna.Study
             f"{place}: cannot be opened ({first_line(error.__cause__ or error)}): name a database, "
             "e.g. sqlite:///search.db"
         ) from error
-    theirs = study.user_attrs.get("search", {})
+    stored = study.user_attrs.get("search", {})
     for part in ("space", "settings"):
-        for key in [*theirs.get(part, {}), *ours[part]]:
-            before, now = (some.get(part, {}).get(key, "nothing") for some in (theirs, ours))
+        for key in [*stored.get(part, {}), *asked[part]]:
+            before, now = (some.get(part, {}).get(key, "nothing") for some in (stored, asked))
             if before != now:
                 raise UserError(
                     f"{place}: already holds a search in whose {part} {key} is {before}, here it "
