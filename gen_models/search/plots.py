@@ -47,7 +47,8 @@ def _history(study: optuna.Study, axes: Axes) -> None:
     axes.step(numbers, best, where="post", color=COLORS[0], lw=1.2)
     axes.scatter(numbers, values, s=14, color=COLORS[0], label="to its end")
     if pruned:
-        axes.scatter(*zip(*pruned, strict=True), s=18, marker="x", color=COLORS[1], label="pruned")
+        numbers, values = zip(*pruned, strict=True)
+        axes.scatter(numbers, values, s=18, marker="x", color=COLORS[1], label="pruned")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("{x:g}")

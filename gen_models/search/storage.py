@@ -92,6 +92,7 @@ def take_trial(
         locks: Folder with a file for each trial at work, which its worker locks; a kill -9 frees
             it.
     """
+    trial: Trial | None
     with ExitStack() as held:
         with locked(locks / ASKING, patience=math.inf), storage_errors():
             trials = study.get_trials(deepcopy=False)
