@@ -20,7 +20,7 @@ def expanded(path: str | Path) -> Path:
     """
     try:
         os.fspath(path).encode()
-    except UnicodeEncodeError as error:  # Python stands in for what it could not read
+    except UnicodeEncodeError as error:  # Python replaced what it could not read
         raise UserError(
             f"{os.fspath(path).encode(errors='replace').decode()}: this locale "
             "lacks a character of it: PYTHONUTF8=1 lets Python read it"
@@ -38,27 +38,50 @@ def with_home(words: Iterable[str]) -> list[str]:
 
 def cache_folder() -> Path | None:
     """The user's folder of what can be made anew; None for a user without a home directory."""
-    given = os.environ.get("XDG_CACHE_HOME")
     with suppress(UserError):
-        return expanded(given or "~/.cache") / "gen-models"
+        return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "gen-models"
     return None
+
+
+def nearest_existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that exists."""
+    return next(each for each in (path, *path.absolute().parents) if os.path.exists(each))
 
 
 def can_be_written(folder: Path) -> bool:
     """Whether files can be made in a folder, which need not exist; nothing is left there."""
-    there = next(path for path in (folder, *folder.parents) if os.path.exists(path))
     try:
-        with tempfile.TemporaryFile(dir=there):
+        with tempfile.TemporaryFile(dir=nearest_existing(folder)):
             return True
     except OSError:
         return False
+
+
+@contextmanager
+def writing(
+    place: str | Path, remedy: str = "free some space, or choose another"
+) -> Iterator[None]:
+    """Turn an error of the system into the one line that `place` cannot be written.
+
+    Args:
+        place: The file or folder, with the option that names it: `--output x.png`.
+        remedy: What the user can do.
+
+    Raises:
+        UserError: Something could not be written.
+    """
+    try:
+        yield
+    except OSError as error:  # Pillow's and NumPy's have no strerror
+        reason = error.strerror or error
+        raise UserError(f"{place}: cannot be written ({reason}): {remedy}") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read one of our JSON files.
 
     Raises:
-        UserError: It cannot be read, or is not one of ours.
+        UserError: It cannot be read, or is no JSON object.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -71,7 +94,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """A file beside `path` to be written, which then takes its place: whole, or not at all."""
+    """A file next to `path` to be written, which then takes its place: whole, or not at all."""
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")  # with the same ending
     try:
         yield temporary
@@ -81,7 +104,7 @@ def replaced(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON whole or not at all, beside other processes that write the same file."""
+    """Write JSON whole or not at all, while other processes may write the same file."""
     with replaced(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
@@ -90,7 +113,7 @@ def other_version(file: Path, which: str = "") -> UserError:
     """The error of a run's file that this version of gen-models cannot use.
 
     Args:
-        file: It.
+        file: The file.
         which: The version that wrote it, if that is known.
     """
     wrote = f" ({which})" if which else ""

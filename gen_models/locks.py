@@ -1,7 +1,7 @@
-"""Locks on files, which keep processes apart. A process that ends, by a kill -9 too, frees its own.
+"""Locks on files, which keep processes apart; the end of a process frees its own, by kill -9 too.
 
-Some file systems have no locks (Lustre mounted without flock, NFS without its lock daemon): there a
-warning says once that two processes are not kept apart, and the work goes on.
+Some file systems have no locks (Lustre mounted without flock, NFS without its lock daemon): then a
+warning says once that two processes are not kept apart, and the work continues.
 """
 
 import os
@@ -14,10 +14,10 @@ from typing import IO
 
 from filelock import lock_descriptor
 
-from gen_models.errors import UserError
+from gen_models.files import writing
 
-PATIENCE = 0.5  # seconds: who only looks whether a lock is held, holds it for an instant
-LOOK = 0.02  # seconds: two who look at once see one another
+PATIENCE = 0.5  # seconds: `is_locked` of another process holds the lock for an instant
+LOOK = 0.02  # seconds: as long may two processes that call `is_locked` at once see one another
 PAUSE = 0.01  # seconds between two tries
 
 _warned: set[int] = set()  # devices of the file systems without locks
@@ -25,19 +25,19 @@ _warned: set[int] = set()  # devices of the file systems without locks
 
 @contextmanager
 def locked(file: Path, *, patience: float = PATIENCE) -> Iterator[bool]:
-    """Hold the lock of a file, which is made with its folder; False where another process does.
+    """Hold the lock of a file, made if it does not exist; False if another process holds it.
 
     Args:
         file: An empty file.
-        patience: Seconds in which the other process may still free it.
+        patience: Seconds to wait for the other process to free it.
 
     Raises:
         UserError: The file cannot be made.
     """
     until = time.monotonic() + patience
     while True:
-        with _made(file) as opened:
-            free = _lock(opened, file)
+        with _opened(file) as opened:
+            free = _try_lock(opened, file)
             removed = not _is_at(opened, file)  # by the process that held it until now
             if not removed and (free or time.monotonic() >= until):
                 yield free
@@ -46,8 +46,8 @@ def locked(file: Path, *, patience: float = PATIENCE) -> Iterator[bool]:
 
 
 def is_locked(file: Path) -> bool:
-    """Whether another process holds the lock of a file; False too where that cannot be seen."""
-    writable = os.access(file, os.W_OK)  # NFS locks such files alone
+    """Whether another process holds the lock of a file; False if that cannot be found out."""
+    writable = os.access(file, os.W_OK)  # NFS locks no others
     until = time.monotonic() + LOOK
     try:
         with file.open("r+b") if writable else file.open("rb") as opened:
@@ -60,17 +60,13 @@ def is_locked(file: Path) -> bool:
     return False
 
 
-def _made(file: Path) -> IO[bytes]:
-    try:
+def _opened(file: Path) -> IO[bytes]:
+    with writing(file.parent, "choose another output_dir"):
         file.parent.mkdir(parents=True, exist_ok=True)
         return file.open("ab")
-    except OSError as error:
-        raise UserError(
-            f"{file.parent}: cannot be written ({error.strerror}): choose another output_dir"
-        ) from error
 
 
-def _lock(opened: IO[bytes], file: Path) -> bool:
+def _try_lock(opened: IO[bytes], file: Path) -> bool:
     try:
         return lock_descriptor(opened.fileno(), blocking=False)
     except OSError as error:

@@ -11,7 +11,7 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "gen_models"
 MODELS = "gen_models.models"
-BASE = ["places", "errors", "locks", "files", "checks", "seeding", "figures", "terminal", "cores"]
+BASE = ["places", "errors", "files", "locks", "checks", "seeding", "figures", "terminal", "cores"]
 BASE += ["threads"]
 ROOMS = ["data", "models", "metrics", "runs", "training", "evaluation", "comparison", "study"]
 ROOMS += ["search", "explorer", "export"]

@@ -1,4 +1,4 @@
-"""The command line itself, and what its commands share."""
+"""The command line, and the arguments that its commands share."""
 
 import functools
 import sys
@@ -17,7 +17,7 @@ from gen_models.threads import watch
 
 
 class _OneLine(TyperGroup):
-    """Says in one line, without a frame and the usage, what is wrong."""
+    """Reports an error in one line, without a frame and the usage."""
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Run the command and exit."""
@@ -49,14 +49,14 @@ app = typer.Typer(
 
 
 def command(**options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """As `app.command`; `~` in any path is the home directory."""
+    """Like `app.command`, with `~` in any path as the home directory."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(function)
-        def with_whole_paths(**values: Any) -> None:
+        def with_expanded_paths(**values: Any) -> None:
             function(**{name: _expanded(value) for name, value in values.items()})
 
-        return app.command(**options)(with_whole_paths)
+        return app.command(**options)(with_expanded_paths)
 
     return register
 
@@ -68,7 +68,7 @@ def _expanded(value: Any) -> Any:
 
 
 class Checkpoint(StrEnum):
-    """Which weights of a run."""
+    """The weights of a run that can be chosen."""
 
     last = "last"
     best = "best"

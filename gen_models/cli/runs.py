@@ -1,4 +1,4 @@
-"""`gen-models runs, remove`: which runs there are, how far they are; away with some."""
+"""`gen-models runs` lists runs and how far they are, `gen-models remove` deletes some."""
 
 import os
 import shutil
@@ -23,22 +23,22 @@ from gen_models.runs.listing import Listed, list_runs
 from gen_models.terminal import say, show
 
 COLORS = {"running": "green", "stopped": "yellow", "diverged": "red", "failed": "red"}
-SECONDS = 2  # between two looks
+SECONDS = 2  # between two updates of the table
 
 
 @command()
 def runs(
     folder: Annotated[Path, typer.Argument(help="Where runs are written.")] = Path("outputs"),
-    watch: Annotated[bool, typer.Option("--watch", help="Go on until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Update the table until Ctrl-C.")] = False,
 ) -> None:
-    """List all runs under a folder: how far they are, and how near to real images."""
+    """List all runs under a folder: how far they are, and how close to real images."""
     if not watch:
         show(_table(list_runs(folder)))
         return
     with suppress(KeyboardInterrupt), Live(auto_refresh=False) as live:
         while True:
-            found = sorted(list_runs(folder), key=lambda run: run.state != "running")
-            live.update(_table(found), refresh=True)
+            listed = sorted(list_runs(folder), key=lambda run: run.state != "running")
+            live.update(_table(listed), refresh=True)
             time.sleep(SECONDS)
 
 
@@ -48,30 +48,32 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Delete runs, with their weights, metrics and pictures."""
-    once = {os.path.realpath(path): path for path in paths}
-    found = [RunDirectory(path, replaced=True) for path in once.values()]
-    for run in found:
+    different = {os.path.realpath(path): path for path in paths}
+    doomed = [RunDirectory(path, replaced=True) for path in different.values()]
+    for run in doomed:
         if os.path.islink(run.path):
             raise UserError(f"{run.path}: is a link: name the run itself, {run.path.resolve()}")
         if not os.path.exists(run.status):
             raise UserError(f"{run.path}: not a run (there is no status.json in it): name runs")
         if run.is_locked():
             raise UserError(f"{run.path}: is being trained or measured: stop that first")
-    for run in found:
+    for run in doomed:
         state = run.read_status().get("status", "unreadable")
         say(f"{run.path} ({state}, {_mebibytes(run.path):.1f} MiB)")
-    if not yes and not typer.confirm(f"Delete {'it' if len(found) == 1 else 'them'}?"):
-        raise UserError("nothing was deleted")
-    for run in found:
+    if not yes and not typer.confirm(f"Delete {'it' if len(doomed) == 1 else 'them'}?"):
+        raise UserError("nothing was deleted: answer y, or pass --yes")
+    for run in doomed:
         with run.lock():
             try:
                 shutil.rmtree(run.path.absolute())  # "." itself cannot be removed
             except OSError as error:
-                raise UserError(f"{run.path}: cannot be deleted ({error.strerror})") from error
+                raise UserError(
+                    f"{run.path}: cannot be deleted ({error.strerror}): check who may write there"
+                ) from error
 
 
-def _table(found: Sequence[Listed]) -> Table:
-    counts = Counter(run.state for run in found)
+def _table(listed: Sequence[Listed]) -> Table:
+    counts = Counter(run.state for run in listed)
     caption = ", ".join(f"{count} {state}" for state, count in counts.items())
     table = Table(box=SIMPLE_HEAD, padding=0, caption=caption, caption_justify="left")
     for name in ("data", "model", "phase"):
@@ -80,7 +82,7 @@ def _table(found: Sequence[Listed]) -> Table:
     table.add_column("state", no_wrap=True)
     for name in ("epoch", "left", "fid_lenet"):
         table.add_column(name, justify="right", no_wrap=True)
-    for run in found:
+    for run in listed:
         color = COLORS.get(run.state)
         table.add_row(
             *map(escape, (run.data, run.model, run.phase, run.path.resolve().name)),

@@ -1,6 +1,5 @@
-"""`gen-models search`: settings that were tried, and the best of them."""
+"""`gen-models search`: tries settings, and prints the best of them."""
 
-import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +8,7 @@ import typer
 
 from gen_models.cli.app import command
 from gen_models.errors import UserError
-from gen_models.files import expanded
+from gen_models.files import can_be_written, expanded
 from gen_models.places import how_to_install
 from gen_models.threads import prepare, use
 
@@ -22,24 +21,26 @@ def search(
         list[str] | None,
         typer.Argument(
             metavar="[OPTION=VALUE]...",
-            help="Of train.py, for all trials: model=gan max_epochs=3.",
+            help="Options of train.py for all trials: model=gan max_epochs=3.",
             show_default=False,
         ),
     ] = None,
-    trials: Annotated[int, typer.Option(min=1, help="In all, with those already there.")] = 30,
+    trials: Annotated[
+        int, typer.Option(min=1, help="Trials in all, with those of earlier commands.")
+    ] = 30,
     storage: Annotated[
-        str, typer.Option(metavar="URL", help="Where Optuna keeps them; shared by all workers.")
+        str, typer.Option(metavar="URL", help="Optuna's database; shared by all workers.")
     ] = "sqlite:///search.db",
     space: Annotated[
-        Path | None, typer.Option(help="What is tried; default: conf/search/MODEL.yaml.")
+        Path | None, typer.Option(help="Settings to try; default: conf/search/MODEL.yaml.")
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder of the plots.")] = Path("search"),
-    seed: Annotated[int, typer.Option(min=0, help="Of the choice of settings.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the choice of settings.")] = 0,
 ) -> None:
     """Search for the settings with the smallest val/fid_lenet, by Optuna's TPE.
 
-    Stop it whenever you like: the same command goes on, with the trial that was stopped first.
-    The same command, started more than once, has several workers share the trials.
+    Stop it whenever you like: the same command resumes, with the trial that was stopped first.
+    Start the same command more than once, and several workers share the trials.
     """
     if not find_spec("optuna"):
         raise UserError(f"gen-models search needs Optuna: {how_to_install('search')}")
@@ -54,20 +55,14 @@ def search(
     from gen_models.terminal import quiet_libraries
     from gen_models.training import stopped_by_signals
 
-    _check_folder(output)
+    if not can_be_written(output):
+        raise UserError(f"--output {output}: cannot be written: choose another folder")
     quiet_libraries()
     file = space or FOLDER / f"{model_name(config)}.yaml"
     if storage.startswith(f"{SQLITE}~"):
         storage = f"{SQLITE}{expanded(storage.removeprefix(SQLITE))}"
-    searched = engine.Search(common, read_space(file), compose_job, instantiate)
+    settings = engine.Search(common, read_space(file), compose_job, instantiate)
     typer.echo(use(config["threads"]))
     with stopped_by_signals():
-        study = engine.search(searched, storage=storage, count=trials, seed=seed)
-        engine.summarise(searched, study, output)
-
-
-def _check_folder(output: Path) -> None:
-    """Refuse a folder that cannot be made or written, before anything is trained."""
-    there = next(path for path in (output, *output.parents) if os.path.exists(path))
-    if not (there.is_dir() and os.access(there, os.W_OK)):
-        raise UserError(f"--output {output}: {there} is not a folder that can be written")
+        study = engine.search(settings, storage=storage, count=trials, seed=seed)
+        engine.summarise(settings, study, output)

@@ -6,8 +6,10 @@ import hashlib
 import math
 import os
 import socket
+import struct
 import tempfile
 import zlib
+from collections.abc import Collection
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -21,6 +23,7 @@ from torchvision.datasets import KMNIST, MNIST, FashionMNIST
 
 from gen_models.data.loader import IMAGE_SIZE
 from gen_models.errors import UserError
+from gen_models.files import nearest_existing, writing
 from gen_models.seeding import generator
 
 
@@ -32,21 +35,25 @@ class Split(NamedTuple):
 
 
 DOWNLOAD_TIMEOUT = 10.0  # seconds without an answer; torchvision sets none
-UINT8 = 8  # as an idx file's header says it
-LOOKED_AT = 1000  # entries of a folder, for the name nearest to one that is missing
-FILES = [
-    f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
-]
+UINT8 = 8  # the code of this type in an idx file's header
+MOST_NAMES = 1000  # of a folder, compared with the name of a missing file
+TRAIN_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
+TEST_FILES = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+FILES = TRAIN_FILES + TEST_FILES
 
 
 class Source(NamedTuple):
-    """A data set in torchvision's layout: `<root>/<folder>/raw/<file>`, idx files or .gz."""
+    """A data set in torchvision's layout: `<root>/<folder>/raw/<file>`, idx files or .gz.
+
+    Where the MD5 of the uncompressed files is not known, an archive is read in preference to the
+    file that was unpacked from it, since torchvision knows the archive's MD5.
+    """
 
     dataset: type[MNIST]
-    train_size: int
-    test_size: int
-    md5: dict[str, str]  # of the uncompressed files, where known
-    validation_size: int = 5000
+    md5: dict[str, str]  # of the uncompressed files; {} if not known
+    train_size: int = 60_000
+    validation_size: int = 5000  # of the training images
+    test_size: int = 10_000
 
     @property
     def folder(self) -> str:
@@ -57,8 +64,6 @@ class Source(NamedTuple):
 SOURCES = {
     "mnist": Source(
         MNIST,
-        60_000,
-        10_000,
         {
             "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
             "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
@@ -66,8 +71,8 @@ SOURCES = {
             "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
         },
     ),
-    "fashion_mnist": Source(FashionMNIST, 60_000, 10_000, {}),
-    "kmnist": Source(KMNIST, 60_000, 10_000, {}),
+    "fashion_mnist": Source(FashionMNIST, {}),
+    "kmnist": Source(KMNIST, {}),
 }
 DIGITS_SIZES = {"train": 1297, "validation": 200, "test": 300}
 DATA_SETS = [*SOURCES, "digits"]
@@ -77,19 +82,68 @@ def download(name: str, root: Path) -> None:
     """Download a data set that is not on disk; nothing is left of a download that fails.
 
     Raises:
-        UserError: That failed; the message names the ways out.
+        UserError: The download failed; the message names the ways out.
     """
-    if name in SOURCES and not _find(SOURCES[name], root):
-        _download(SOURCES[name], root, name)
+    source = SOURCES.get(name)
+    if source is None:
+        return
+    folder, paths = _find(source, root)
+    if len(paths) == len(FILES):
+        return
+    raw, missing = root / source.folder / "raw", _missing(root, folder, paths)
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
+    try:
+        with (
+            writing(
+                f"{missing}, and data.root={root}",
+                "choose another folder with data.root=FOLDER or GEN_MODELS_DATA",
+            ),
+            tempfile.TemporaryDirectory(prefix=".download-", dir=nearest_existing(root)) as new,
+        ):
+            try:
+                source.dataset(new, download=True)
+            except (OSError, RuntimeError) as error:  # URLError is an OSError
+                reason = str(error).strip().splitlines()[-1]
+                raise UserError(
+                    f"{name}: {missing}, and it could not be downloaded ({reason}): put its four "
+                    f"files in {raw}, or set GEN_MODELS_DATA to the folder that holds "
+                    f"{source.folder}/raw, or use data=digits, which needs no download"
+                ) from error
+            raw.mkdir(parents=True, exist_ok=True)
+            for file in Path(new, source.folder, "raw").iterdir():
+                if not (raw / file.name).exists():  # what is there may be the user's own
+                    os.replace(file, raw / file.name)
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def load(name: str, root: Path) -> dict[str, Split]:
     """Read and check the files of a data set: "train", "validation" and "test".
 
     Raises:
-        UserError: A file is missing, corrupt or another one; the message names it.
+        UserError: A file is missing, damaged or of another data set; the message names it.
     """
-    return _load_idx(SOURCES[name], root) if name in SOURCES else _load_digits()
+    if name not in SOURCES:
+        return _load_digits()
+    source = SOURCES[name]
+    folder, paths = _find(source, root)
+    if len(paths) < len(FILES):
+        raise UserError(_missing(root, folder, paths))
+    official, test = (
+        Split(
+            _read_idx(source, paths[images], n, IMAGE_SIZE, IMAGE_SIZE).unsqueeze(1),
+            _read_idx(source, paths[labels], n).long(),
+        )
+        for (images, labels), n in (
+            (TRAIN_FILES, source.train_size),
+            (TEST_FILES, source.test_size),
+        )
+    )
+    order = _fixed_permutation("validation", source.train_size)
+    held_out, kept = order[: source.validation_size], order[source.validation_size :]
+    train, validation = (Split(*(part[rows] for part in official)) for rows in (kept, held_out))
+    return {"train": train, "validation": validation, "test": test}
 
 
 def _load_digits() -> dict[str, Split]:
@@ -106,38 +160,26 @@ def _load_digits() -> dict[str, Split]:
     }
 
 
-def _load_idx(source: Source, root: Path) -> dict[str, Split]:
-    paths = _find(source, root)
-    if not paths:
-        raise UserError(_missing(source, root))
-    train, test = (
-        Split(
-            _read_idx(source, paths[f"{part}-images-idx3-ubyte"], n, dims=3).unsqueeze(1),
-            _read_idx(source, paths[f"{part}-labels-idx1-ubyte"], n, dims=1).long(),
-        )
-        for part, n in (("train", source.train_size), ("t10k", source.test_size))
-    )
-    order = _fixed_permutation("validation", len(train.images))
-    held_out, kept = order[: source.validation_size], order[source.validation_size :]
-    return {
-        "train": Split(train.images[kept], train.labels[kept]),
-        "validation": Split(train.images[held_out], train.labels[held_out]),
-        "test": test,
-    }
-
-
 def _fixed_permutation(purpose: str, n: int) -> Tensor:
-    """The same in every run, whatever its seed."""
+    """A permutation of n that is the same in every run, whatever its seed."""
     return torch.randperm(n, generator=generator("split", purpose))
 
 
-def _find(source: Source, root: Path) -> dict[str, Path] | None:
-    """The four files, by their names in `FILES`, in the first folder that has them all."""
+def _find(source: Source, root: Path) -> tuple[Path, dict[str, Path]]:
+    """The folder with most of the four files, and where they are, by their names in `FILES`.
+
+    A file has our name or the original site's (with a dot), and may be compressed.
+    """
+    endings = ("", ".gz") if source.md5 else (".gz", "")
+    files: dict[Path, dict[str, Path]] = {}
     for folder in _folders(source, root):
-        found = {file: _file(folder, file) for file in FILES}
-        if all(found.values()):
-            return {file: path for file, path in found.items() if path}
-    return None
+        files[folder] = {}
+        for file in FILES:
+            for name in (f"{n}{e}" for e in endings for n in (file, file.replace("-idx", ".idx"))):
+                if os.path.isfile(folder / name):
+                    files[folder].setdefault(file, folder / name)
+    folder = max(files, key=lambda each: len(files[each]))
+    return folder, files[folder]
 
 
 def _folders(source: Source, root: Path) -> list[Path]:
@@ -161,28 +203,21 @@ def _letters(name: str) -> str:
     return "".join(filter(str.isalnum, name)).lower()
 
 
-def _file(folder: Path, file: str) -> Path | None:
-    """A file by our name or by the original site's (with a dot), as it is or compressed."""
-    names = [file, file.replace("-idx", ".idx")]
-    paths = [folder / f"{name}{ending}" for ending in ("", ".gz") for name in names]
-    return next((path for path in paths if os.path.isfile(path)), None)
-
-
-def _missing(source: Source, root: Path) -> str:
-    """Which file is not there, and the nearest one that is."""
-    first, *others = _folders(source, root)
-    folder = max([first, *others], key=lambda each: sum(bool(_file(each, f)) for f in FILES))
-    file = next(file for file in FILES if not _file(folder, file))
+def _missing(root: Path, folder: Path, present: Collection[str]) -> str:
+    """The error of a file that is missing, with the file of the nearest name, if any."""
+    file = next(file for file in FILES if file not in present)
     levels = ("*", "*/*", "*/*/*")
-    near = [p for level in levels for p in islice(root.glob(level), LOOKED_AT) if os.path.isfile(p)]
+    near = [
+        p for level in levels for p in islice(root.glob(level), MOST_NAMES) if os.path.isfile(p)
+    ]
     near = [path for path in near if path.parent != folder or path.name not in FILES]
     names = difflib.get_close_matches(file, [path.name for path in near], n=1)
     nearest = next((f" (the nearest is {path})" for path in near if path.name in names), "")
     return f"there is no {folder / file}{nearest}"
 
 
-def _read_idx(source: Source, path: Path, n: int, *, dims: int) -> Tensor:
-    """One file, checked: images (n, 28, 28) or labels (n,), uint8."""
+def _read_idx(source: Source, path: Path, *shape: int) -> Tensor:
+    """The uint8 content of a file; by its MD5 the published one, as far as an MD5 is known."""
     remedy = f"put the published file there, or move it elsewhere and {source.folder} is downloaded"
     try:
         published = path.read_bytes()
@@ -190,73 +225,18 @@ def _read_idx(source: Source, path: Path, n: int, *, dims: int) -> Tensor:
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or "it is damaged"
         raise UserError(f"{path}: cannot be read ({reason}): {remedy}") from error
-    kind = "images" if dims == 3 else "labels"
-    shape = [int.from_bytes(content[4 * k : 4 * k + 4], "big") for k in range(1, dims + 1)]
-    header = 4 + 4 * dims  # bytes
-    if content[:4] != bytes([0, 0, UINT8, dims]) or len(content) != header + math.prod(shape):
-        raise UserError(f"{path}: not a whole idx file of {kind}: {remedy}")
-    expected = [n, IMAGE_SIZE, IMAGE_SIZE][:dims]
-    if shape != expected:
-        raise UserError(f"{path}: holds {_times(shape)}, expected {_times(expected)}: {remedy}")
-    if not _is_published(source, path, published, content):
+    header = bytes([0, 0, UINT8, len(shape)]) + struct.pack(f">{len(shape)}I", *shape)
+    if not content.startswith(header) or len(content) != len(header) + math.prod(shape):
+        expected = " x ".join(f"{size:,}" for size in shape)
+        raise UserError(f"{path}: not a whole idx file of {expected} bytes: {remedy}")
+    name = path.name.replace(".idx", "-idx")
+    md5, checked = source.md5.get(name.removesuffix(".gz")), content
+    if md5 is None:
+        known = {Path(url).name: md5 for url, md5 in source.dataset.resources}
+        md5, checked = known.get(name), published
+    if md5 and hashlib.md5(checked, usedforsecurity=False).hexdigest() != md5:
         raise UserError(f"{path}: its content is not the published one: {remedy}")
-    tensor = torch.frombuffer(bytearray(content[header:]), dtype=torch.uint8).view(shape)
-    if kind == "labels" and tensor.max() > 9:
+    tensor = torch.frombuffer(bytearray(content[len(header) :]), dtype=torch.uint8).view(shape)
+    if len(shape) == 1 and tensor.max() > 9:
         raise UserError(f"{path}: holds a label of {tensor.max()}, expected 0 to 9: {remedy}")
     return tensor
-
-
-def _is_published(source: Source, path: Path, published: bytes, content: bytes) -> bool:
-    """Whether a file is the published one, as far as that is known.
-
-    By the MD5 of the content; for a data set that publishes only the MD5 of its .gz files, by that
-    or by the CRC32 at the end of the .gz that torchvision's download leaves next to the file.
-    """
-    name = path.name.removesuffix(".gz").replace(".idx", "-idx")
-    if name in source.md5:
-        return _md5(content) == source.md5[name]
-    if path.suffix != ".gz":
-        archive = path.with_name(f"{path.name}.gz")
-        if not archive.is_file():
-            return True
-        published = archive.read_bytes()
-    crc32 = int.from_bytes(published[-8:-4], "little")  # RFC 1952, section 2.3.1
-    known = {Path(url).name: md5 for url, md5 in source.dataset.resources}
-    return _md5(published) == known[f"{name}.gz"] and crc32 == zlib.crc32(content)
-
-
-def _md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-
-def _times(sizes: list[int]) -> str:
-    return " x ".join(f"{size:,}" for size in sizes)
-
-
-def _download(source: Source, root: Path, name: str) -> None:
-    raw = root / source.folder / "raw"
-    there = next(path for path in (root, *root.absolute().parents) if os.path.exists(path))
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
-    try:
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=there) as folder:
-            try:
-                source.dataset(folder, download=True)
-            except (OSError, RuntimeError) as error:  # URLError is an OSError
-                reason = str(error).strip().splitlines()[-1]
-                raise UserError(
-                    f"{name}: {_missing(source, root)}, and it could not be downloaded ({reason}): "
-                    f"put its four files in {raw}, or set GEN_MODELS_DATA to the folder that holds "
-                    f"{source.folder}/raw, or use data=digits, which needs no download"
-                ) from error
-            raw.mkdir(parents=True, exist_ok=True)
-            for file in Path(folder, source.folder, "raw").iterdir():
-                if not (raw / file.name).exists():  # what is there may be the user's own
-                    os.replace(file, raw / file.name)
-    except OSError as error:
-        raise UserError(
-            f"data.root={root}: {_missing(source, root)}, and a download cannot be written "
-            f"({error.strerror}): choose another folder by data.root=FOLDER or GEN_MODELS_DATA"
-        ) from error
-    finally:
-        socket.setdefaulttimeout(before)

@@ -15,7 +15,7 @@ IMAGE_SIZE = 28  # pixels, both ways
 
 
 class Batch(NamedTuple):
-    """What a model's steps are given."""
+    """The argument of a model's steps."""
 
     images: Tensor  # (b, 1, 28, 28) float in [0, 1]
     labels: Tensor | None = None  # (b,) int64; None where the data set has none
@@ -25,7 +25,7 @@ class InMemoryLoader:
     """Batches of one tensor, with an order that is a function of (seed, epoch).
 
     Lightning calls `set_epoch` through `sampler`, and saves and restores `state_dict` with its
-    checkpoints, so that training goes on at the very next batch.
+    checkpoints, so that training resumes at the very next batch.
 
     Args:
         images: (n, 1, 28, 28) uint8, on the device where the batches shall be.
@@ -37,7 +37,7 @@ class InMemoryLoader:
         world_size: Number of processes; each takes every `world_size`-th image of a batch.
     """
 
-    batch_sampler = None  # Lightning asks for both on anything that is not a DataLoader
+    batch_sampler = None  # Lightning reads it, and `sampler`, of a loader that is no DataLoader
 
     def __init__(
         self,
@@ -89,13 +89,14 @@ class InMemoryLoader:
             begin, end = index * self.batch_size, (index + 1) * self.batch_size
             if index == len(self) - 1 and not self.drop_last:
                 end = len(self.images)
-            chosen = slice(begin + self.rank, end, self.world_size)
-            rows = chosen if order is None else order[chosen]
+            own = slice(begin + self.rank, end, self.world_size)
+            rows = own if order is None else order[own]
             images = self.images[rows].to(torch.float32).div_(255)
             yield Batch(images, None if self.labels is None else self.labels[rows])
 
     def _order(self) -> Tensor | None:
+        """The permutation of this epoch; None: the images as they are."""
         if self.shuffle_seed is None:
             return None
-        own = generator("order", self.shuffle_seed, self.epoch)
-        return torch.randperm(len(self.images), generator=own).to(self.images.device)
+        shuffle = generator("order", self.shuffle_seed, self.epoch)
+        return torch.randperm(len(self.images), generator=shuffle).to(self.images.device)

@@ -8,14 +8,14 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from gen_models.checks import check_bool, check_whole
+from gen_models.checks import check_bool, check_choice, check_whole
 from gen_models.data import datasets
 from gen_models.data.datasets import DATA_SETS, Split
 from gen_models.data.loader import InMemoryLoader
 from gen_models.errors import UserError
 from gen_models.files import expanded
 
-LEAST = 6  # images of each part: each and its five nearest, for `coverage`
+LEAST = 6  # images of each part: an image and its five nearest, for `coverage`
 
 
 class MNISTDataModule(pl.LightningDataModule):
@@ -27,7 +27,7 @@ class MNISTDataModule(pl.LightningDataModule):
     Args:
         name: One of `DATA_SETS`.
         root: Folder of the files in torchvision's layout; what is missing is downloaded there.
-            None means the environment variable GEN_MODELS_DATA, else `data`.
+            None: the environment variable GEN_MODELS_DATA, else `data`.
         batch_size: Images a training step, over all processes.
         train_on_validation: Train on the validation images too, as published figures do; `val/...`
             then says nothing of new images.
@@ -47,9 +47,7 @@ class MNISTDataModule(pl.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if name not in DATA_SETS:
-            raise ValueError(f"name must be one of {', '.join(DATA_SETS)}, got {name!r}")
-        self.name: str = name
+        self.name: str = check_choice("name", name, DATA_SETS)
         self.root = expanded(root or os.environ.get("GEN_MODELS_DATA") or "data")
         self.batch_size = check_whole("batch_size", batch_size, 1)
         self.train_on_validation = check_bool("train_on_validation", train_on_validation)
@@ -64,7 +62,7 @@ class MNISTDataModule(pl.LightningDataModule):
         """Read and check the files, and split them.
 
         Raises:
-            UserError: A file is missing, corrupt or another one; the message names it.
+            UserError: A file is missing, damaged or of another data set; the message names it.
         """
         if self.splits:
             return
@@ -72,8 +70,8 @@ class MNISTDataModule(pl.LightningDataModule):
         for name, split in splits.items():
             if len(split.images) < LEAST:
                 raise UserError(
-                    f"{self.name}: has {len(split.images)} {name} images: what is measured of a "
-                    f"model needs {LEAST} or more"
+                    f"{self.name}: has {len(split.images)} {name} images, but a model's metrics "
+                    f"need {LEAST} or more: choose another data set"
                 )
         if self.train_on_validation:
             kept, held_out = splits["train"], splits["validation"]
@@ -122,6 +120,22 @@ class MNISTDataModule(pl.LightningDataModule):
             world_size=world_size,
             **options,
         )
+
+
+def load_data(name: str, root: str | Path | None) -> MNISTDataModule:
+    """A data set ready to be used: downloaded if it is not on disk, read, checked and split.
+
+    Args:
+        name: One of `DATA_SETS`.
+        root: As for `MNISTDataModule`.
+
+    Raises:
+        UserError: A file is missing, damaged or of another data set; the message names it.
+    """
+    data = MNISTDataModule(name=name, root=root)
+    data.prepare_data()
+    data.setup()
+    return data
 
 
 def _on_device(images: Tensor, device: torch.device) -> Tensor:

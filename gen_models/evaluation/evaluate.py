@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from gen_models.data.datasets import Split
-from gen_models.data.module import MNISTDataModule
+from gen_models.data.module import MNISTDataModule, load_data
 from gen_models.errors import UserError
 from gen_models.evaluation import pictures, reporting
 from gen_models.evaluation.bounds import find_bounds
@@ -169,9 +169,7 @@ def _real_images(
 ) -> tuple[MNISTDataModule, Reference]:
     """The run's data, and the images on the device that it is measured against."""
     data = directory.read_config()["data"]
-    datamodule = MNISTDataModule(name=data["name"], root=data_root or data["root"])
-    datamodule.prepare_data()
-    datamodule.setup()
+    datamodule = load_data(data["name"], data_root or data["root"])
     classifier = find_classifier(datamodule, say)
     real = reference(datamodule.splits, classifier, device=device, **options)
     return datamodule, real

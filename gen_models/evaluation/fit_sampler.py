@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from gen_models.data.datasets import Split
-from gen_models.data.module import MNISTDataModule
+from gen_models.data.module import load_data
 from gen_models.errors import UserError, first_line
 from gen_models.metrics.classifier import Classifier
 from gen_models.metrics.distribution import frechet_distance
@@ -86,9 +86,7 @@ def fit_sampler(
         )
     with directory.lock():
         data = directory.read_config()["data"]
-        datamodule = MNISTDataModule(name=data["name"], root=data_root or data["root"])
-        datamodule.prepare_data()
-        datamodule.setup()
+        datamodule = load_data(data["name"], data_root or data["root"])
         train, held_out = datamodule.splits["train"], datamodule.splits["validation"]
         picked = torch.randperm(len(train.images), generator=generator(seed, "sampler"))[:FITTED]
         train = Split(train.images[picked], train.labels[picked])

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from gen_models import figures
-from gen_models.data.module import MNISTDataModule
+from gen_models.data.module import load_data
 from gen_models.errors import UserError
 from gen_models.files import replaced
 from gen_models.metrics.pixels import as_bytes
@@ -99,10 +99,8 @@ def write_pairs(
     if not isinstance(model, Encoder):
         name = type(model).__name__
         raise UserError(f"a {name} has no encoder, so it cannot reconstruct: name a VAE's run")
-    datamodule = MNISTDataModule(name=data_name, root=data_root)
-    datamodule.prepare_data()
-    datamodule.setup()
-    images, labels = (part[:count] for part in datamodule.splits["test"])
+    test = load_data(data_name, data_root).splits["test"]
+    images, labels = (part[:count] for part in test)
     made = as_bytes(reconstruct(model, images.float() / 255, labels)).numpy()
     pairs = figures.tile_pairs(images.squeeze(1).numpy(), made, min(len(images), 20))
     figure = figures.picture(pairs, title="test images above, their reconstructions below")

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from gen_models.data.module import MNISTDataModule
+from gen_models.data.facts import facts_of
+from gen_models.data.module import load_data
 from gen_models.errors import UserError
 from gen_models.explorer.content import Run, page_content
 from gen_models.files import replaced
@@ -17,13 +18,6 @@ from gen_models.runs.directory import RunDirectory
 from gen_models.runs.sampler import read_record
 from gen_models.runs.weights import load_model
 from gen_models.training.reporting import run_title
-
-SOURCES = {  # of the test images that the page holds, with their licence
-    "mnist": "MNIST by Y. LeCun, C. Cortes and C. Burges, CC BY-SA 3.0",
-    "fashion_mnist": "Fashion-MNIST by Zalando SE, MIT licence",
-    "kmnist": "KMNIST by CODH, CC BY-SA 4.0",
-    "digits": "Optical Recognition of Handwritten Digits by E. Alpaydin and C. Kaynak, CC BY 4.0",
-}
 
 
 class Explorer(NamedTuple):
@@ -58,15 +52,13 @@ def explore(
     """
     _check_output(output, overwrite)
     runs = _read_runs(paths)
-    data = MNISTDataModule(name=runs[0].data, root=data_root or runs[0].root)
-    data.prepare_data()
-    data.setup()
+    data = load_data(runs[0].data, data_root or runs[0].root)
     classifier_file = classifier_path(data.name, data.root)
     known = is_kept(classifier_file)
     classifier = load_classifier(classifier_file) if known else None
     content, difference = page_content(runs, data, classifier, say)
     left_out = _left_out(runs, classifier)
-    source = SOURCES.get(data.name, f"the data set {data.name}")
+    source = facts_of(data.name).credit
     facts = {"difference": difference, "left_out": left_out, "source": source}
     text = _render(content | {"leftOut": left_out}, facts)
     _write(text, output)

@@ -11,6 +11,7 @@ import jinja2
 import yaml
 
 from gen_models.comparison.metrics import BOUNDS, QUICK, metric
+from gen_models.data.facts import Facts, facts_of
 from gen_models.errors import UserError
 from gen_models.evaluation.cost import trained_parameters
 from gen_models.evaluation.measure import INVERTED
@@ -27,26 +28,6 @@ SHOWN = ("fid_lenet", "coverage", "missing_digits", "encoder/mse", "inversion/ms
 RECREATED = ("encoder/mse", "inversion/mse")
 DISTANCE_BOUNDS = {f"{bound}/{{}}": BOUNDS[bound] for bound in ("floor", "gaussian")}
 RECREATION_BOUNDS = {"pca/mse": "PCA", "nearest/mse": "nearest training image"}
-
-
-class Data(NamedTuple):
-    """A data set as a card names it."""
-
-    title: str
-    source: str
-    licence: str
-
-
-DATA = {
-    "mnist": Data("MNIST", "Y. LeCun, C. Cortes, C. Burges", "CC BY-SA 3.0"),
-    "fashion_mnist": Data("Fashion-MNIST", "H. Xiao, K. Rasul, R. Vollgraf, 2017", "MIT"),
-    "kmnist": Data("KMNIST", "T. Clanuwat et al., 2018", "CC BY-SA 4.0"),
-    "digits": Data(
-        "Optical Recognition of Handwritten Digits, of scikit-learn, enlarged to 28x28",
-        "E. Alpaydin, C. Kaynak, 1998",
-        "CC BY 4.0",
-    ),
-}
 
 
 class Row(NamedTuple):
@@ -71,7 +52,7 @@ def write_card(
     """Write the card of an exported run; all figures are those that the run has recorded."""
     config, metrics, status = run.read_config(), read_json(run.metrics), run.read_status()
     name = config["data"]["name"]
-    data = DATA.get(name, Data(name, "source not recorded", "licence not recorded"))
+    data = facts_of(name)
     title = f"{run_title(config)}, {data.title}"
     rows = _rows(metrics)
     environment = jinja2.Environment(
@@ -126,7 +107,7 @@ def _rows(metrics: dict[str, float]) -> list[Row]:
 
 
 def _front_matter(
-    config: dict[str, Any], rows: Sequence[Row], kind: str, data: Data, title: str
+    config: dict[str, Any], rows: Sequence[Row], kind: str, data: Facts, title: str
 ) -> str:
     name = config["data"]["name"]
     results = [

@@ -1,4 +1,4 @@
-"""How checkpoints reach the disk: whole or not at all, the one before `latest` kept.
+"""Checkpoints on the disk: written whole or not at all, and the one before `latest` is kept.
 
 Lightning's own writer goes through the temporary folder, which is atomic only on the same file
 system, and hides a PermissionError; this one writes to the folder of the file that it replaces.
@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io import CheckpointIO
 
-from gen_models.errors import UserError, system_error
+from gen_models.errors import UserError, first_line, system_error
+from gen_models.files import writing
 
 log = logging.getLogger(__name__)
 
@@ -26,11 +27,11 @@ class AtomicCheckpointIO(CheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write next to `path`, flush to the disk, see that it opens, then put in its place.
+        """Write next to `path`, flush to the disk, check that it opens, then replace `path`.
 
         Raises:
             OSError: It could not be written and there is no earlier one. Where there is an
-                earlier one, a warning is logged and training goes on.
+                earlier one, a warning is logged and training continues.
             UnpicklingError: It holds other than plain types and tensors.
         """
         path = Path(path)
@@ -59,7 +60,7 @@ class AtomicCheckpointIO(CheckpointIO):
     ) -> dict[str, Any]:
         """Read a file of plain types and tensors; anything else is refused without being run.
 
-        To the CPU, from where Lightning moves them: a run of a GPU can go on without one.
+        To the CPU, from where Lightning moves them: a run of a GPU can be resumed without one.
         """
         checkpoint: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
         return checkpoint
@@ -70,37 +71,33 @@ class AtomicCheckpointIO(CheckpointIO):
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make the folder, see that it can be written, and delete what a kill -9 has left half done.
+    """Make the folder, try to write to it, and delete the unfinished files of a kill -9.
 
     Raises:
-        UserError: It cannot be written: better said now than after an epoch.
+        UserError: It cannot be written: better known now than after an epoch.
     """
-    probe = folder / f"probe{TEMPORARY}{os.getpid()}"
-    try:
+    with writing(folder, "choose another output_dir"):
         folder.mkdir(exist_ok=True)
-        probe.write_text("written", encoding="utf-8")
-        for left in folder.glob(f"*{TEMPORARY}*"):
-            left.unlink()
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror})") from error
+        (folder / f"probe{TEMPORARY}{os.getpid()}").write_text("written", encoding="utf-8")
+        for unfinished in folder.glob(f"*{TEMPORARY}*"):
+            unfinished.unlink()
 
 
 def newest_readable(folder: Path) -> Path | None:
     """`latest.ckpt`, or the one before it where the newest does not open, or None without any.
 
     Raises:
-        UserError: There are checkpoints, and none opens: whether to start again is not ours to say.
+        UserError: There are checkpoints, and none opens: the user decides whether to start again.
     """
-    found = [path for path in (folder / LATEST, folder / PREVIOUS) if path.exists()]
-    for path in found:
+    paths = [path for path in (folder / LATEST, folder / PREVIOUS) if path.exists()]
+    for path in paths:
         try:
             _peek(path)
         except Exception as error:  # whatever a damaged file makes the reader raise
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            log.warning("%s: does not open (%s)", path, reason)
+            log.warning("%s: does not open (%s)", path, first_line(error))
         else:
             return path
-    if found:
+    if paths:
         raise UserError(f"{folder}: no checkpoint in it opens: overwrite=true starts again")
     return None
 

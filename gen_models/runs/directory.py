@@ -25,7 +25,7 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # OmegaConf's own is thi
 
 
 class RunDirectory:
-    """Paths of one run, and what stands in its status.
+    """Paths of one run, its status and its configuration.
 
     Args:
         path: The directory, which need not exist.
@@ -47,10 +47,10 @@ class RunDirectory:
         self.figures = self.path / "figures"
 
     def read_status(self) -> dict[str, Any]:
-        """What `write_status` wrote; empty if there is no run here.
+        """The content of `status.json`; empty if there is no run here.
 
         Raises:
-            UserError: It cannot be read, or is not one of ours.
+            UserError: It cannot be read, or is not a run's.
         """
         if not os.path.exists(self.status):  # Path's own raises for a name that is too long
             return {}
@@ -70,13 +70,18 @@ class RunDirectory:
         write_json(self.status, {**self.read_status(), **fields})
 
     def read_config(self) -> dict[str, Any]:
-        """The resolved configuration of the run."""
+        """The resolved configuration of the run.
+
+        Raises:
+            UserError: It cannot be read, or is not a run's.
+        """
         try:
-            with self.config.open("rb") as file:
-                config: dict[str, Any] = yaml.load(file, LOADER)
+            config: dict[str, Any] = yaml.load(self.config.read_bytes(), LOADER)
             identity(config)
         except OSError as error:
-            raise UserError(f"{self.config}: cannot be read ({error.strerror})") from error
+            raise UserError(
+                f"{self.config}: cannot be read ({error.strerror}): train the run again"
+            ) from error
         except Exception as error:  # of YAML, or a key that is missing
             raise other_version(self.config) from error
         return config
@@ -102,7 +107,7 @@ class RunDirectory:
         """Make the directory and keep other processes out of it; a kill -9 frees it.
 
         Args:
-            training: The run is about to be trained: it could go elsewhere.
+            training: The run is about to be trained, so another directory would do.
 
         Raises:
             BusyError: Another process trains here.
@@ -110,7 +115,7 @@ class RunDirectory:
         """
         if not training and not can_be_written(self.path):
             raise UserError(f"{self.path}: cannot be written: copy the run, and name the copy")
-        made = not os.path.exists(self.path)
+        is_new = not os.path.exists(self.path)
         with locked(self.path / LOCK) as free:
             if not free:
                 other = ", or change seed or output_dir" if training else ""
@@ -123,5 +128,5 @@ class RunDirectory:
                 where = f"{error.filename or self.path}: " if error.strerror else ""
                 raise UserError(f"{where}{error.strerror or error}") from error
             finally:
-                if made and not self.status.exists():  # refused or stopped before it began
+                if is_new and not self.status.exists():  # refused or stopped before it began
                     shutil.rmtree(self.path, ignore_errors=True)

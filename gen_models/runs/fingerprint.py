@@ -1,77 +1,71 @@
 """Hashes of code that tell whether figures were made by the same code.
 
-What cannot change a figure is left out: comments, docstrings, imports, the words of an error or a
-message, blank lines.
+Left out is what cannot change a figure: comments, docstrings, imports, errors, messages, the names
+of files. So a run stays valid when a file is moved or reworded.
 """
 
 import ast
 import hashlib
 import importlib
 import io
+import re
 import subprocess
 import tokenize
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent
-TRAINING = (  # what decides a run's weights, with the model's own file
-    "data/datasets.py",
-    "data/loader.py",
-    "data/module.py",
-    "models/layers.py",
-    "models/losses.py",
-    "models/networks.py",
-    "models/pseudo_inputs.py",
-    "seeding.py",
-    "training/schedule.py",
-    "training/trainer.py",
+TRAINING = ("data/module.py", "training/schedule.py", "training/trainer.py")  # of every model
+FOLLOWED = re.compile(r"gen_models\.(data|models|seeding)\b")  # imports that can change weights
+
+# Beginnings of statements: a run that is resumed has met no error, and strings are docstrings.
+WITHOUT_INFLUENCE = re.compile(
+    r"""(raise|import|from)\b | (\w+\.)*(say|debug|info|warning|error|warn)\( | [rR]?["']""", re.X
 )
-MESSAGES = ("say", "debug", "info", "warning", "error", "warn")
+LAYOUT = (tokenize.COMMENT, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
 
 
 def fingerprint(model_class: type) -> str:
-    """Hash of the code that trains a model: its file, and what all trainings share."""
+    """Hash of the code that trains a model: its file and what all trainings share, with imports."""
     own = Path(importlib.import_module(model_class.__module__).__file__ or "")
-    return hash_code([own, *(PACKAGE / name for name in TRAINING)])
+    waiting, files = [own, *(PACKAGE / name for name in TRAINING)], set[Path]()
+    while waiting:
+        file = waiting.pop()
+        if file not in files:
+            files.add(file)
+            waiting += _imported(file)
+    return hash_code(files)
 
 
 def hash_code(files: Iterable[Path]) -> str:
     """Hash of what Python files do, the same in every Python; 16 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(essence(file.read_text(encoding="utf-8")).encode())
-    return digest.hexdigest()[:16]
+    hashes = (hashlib.sha256(essence(file.read_text("utf-8")).encode()).digest() for file in files)
+    return hashlib.sha256(b"".join(sorted(hashes))).hexdigest()[:16]
 
 
 def essence(source: str) -> str:
-    """The source without what cannot change a figure, and without its layout.
+    """The statements that can change a figure, with their indentation.
 
     The text is cut, not printed anew from its syntax tree, which each Python prints otherwise.
     """
-    text = source.encode()
-    lines = text.splitlines(keepends=True)
-    starts = list(accumulate(map(len, lines), initial=0))
-    cut = bytearray(len(text))  # 1 where a byte is left out
-
-    def leave_out(first: tuple[int, int], last: tuple[int, int]) -> None:
-        begin, end = (starts[line - 1] + column for line, column in (first, last))
-        cut[begin:end] = b"\1" * (end - begin)
-
-    for node in ast.walk(ast.parse(source)):
-        if _changes_nothing(node):
-            leave_out(
-                (node.lineno, node.col_offset),  # type: ignore[attr-defined]
-                (node.end_lineno, node.end_col_offset),  # type: ignore[attr-defined]
-            )
-    for token in tokenize.tokenize(io.BytesIO(text).readline):
-        if token.type == tokenize.COMMENT:
-            line, column = token.start
-            before = lines[line - 1].decode()[:column]
-            column = len(before.encode())  # ast counts bytes, tokenize characters
-            leave_out((line, column), (line, column + len(token.string.encode())))
-    kept = bytes(byte for byte, left_out in zip(text, cut, strict=True) if not left_out)
-    return " ".join(line.rstrip() for line in kept.decode().splitlines() if line.strip())
+    starts = [0, *accumulate(map(len, io.StringIO(source)))]  # of the lines
+    statements, depth, text, end = list[str](), 0, "", (0, 0)
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        depth += (token.type == tokenize.INDENT) - (token.type == tokenize.DEDENT)
+        if token.type == tokenize.NEWLINE:
+            if not WITHOUT_INFLUENCE.match(text):
+                statements.append(" " * depth + text)
+            text = ""
+        elif token.type not in LAYOUT:
+            if text and token.start[0] == end[0]:
+                begin = end  # with what is between them: some Pythons split f-strings into tokens
+            else:
+                begin, text = token.start, text and text + " "
+            end = token.end
+            first, last = (starts[line - 1] + column for line, column in (begin, end))
+            text += source[first:last]
+    return "\n".join(statements)
 
 
 def commit() -> str:
@@ -79,8 +73,8 @@ def commit() -> str:
 
     def git(*words: str) -> str:
         command = ["git", "-C", str(PACKAGE), *words]
-        said = subprocess.run(command, capture_output=True, check=True).stdout
-        return said.decode(errors="replace").strip()
+        answer = subprocess.run(command, capture_output=True, check=True).stdout
+        return answer.decode(errors="replace").strip()
 
     try:
         git("ls-files", "--error-unmatch", __file__)
@@ -90,12 +84,12 @@ def commit() -> str:
         return ""
 
 
-def _changes_nothing(node: ast.AST) -> bool:
-    """Docstrings, imports, errors (a run that goes on has not met one), calls that only tell."""
-    if isinstance(node, ast.Raise | ast.Import | ast.ImportFrom):
-        return True
-    if not isinstance(node, ast.Expr):
-        return False
-    called = node.value.func if isinstance(node.value, ast.Call) else None
-    name = getattr(called, "attr", None) or getattr(called, "id", None)
-    return isinstance(node.value, ast.Constant) or name in MESSAGES
+def _imported(file: Path) -> Iterator[Path]:
+    """The files of the package that a file imports, of the rooms whose code can change weights."""
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            module = getattr(node, "module", None) or ""
+            for name in (module, *(f"{module}.{alias.name}".lstrip(".") for alias in node.names)):
+                path = PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py")
+                if FOLLOWED.match(name) and path.is_file():
+                    yield path

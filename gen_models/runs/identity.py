@@ -1,34 +1,34 @@
-"""What makes a run the run that it is: the settings that change its figures, and its path."""
+"""The settings that change a run's figures, and the path that follows from them."""
 
 import hashlib
 from pathlib import Path
 from typing import Any
 
 LONGEST_NAME = 100  # characters; most file systems allow 255
-TOLD_APART = (  # of Lightning's trainer: told below, or without influence on the figures
+LISTED_APART = (  # options of Lightning's trainer: listed below, or without influence on figures
     "max_epochs", "precision", "limit_train_batches", "limit_val_batches", "accelerator", "devices",
     "strategy", "num_nodes", "log_every_n_steps", "check_val_every_n_epoch",
 )  # fmt: skip
 
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:
-    """What changes the figures of a run, flat; nothing else decides its name or its group."""
+    """The settings that change a run's figures, flat; they alone decide its name and its group."""
     trainer = config["trainer"]
     arguments = {key: value for key, value in config["model"].items() if not key.startswith("_")}
     return {
         "seed": config["seed"],
         "data": config["data"]["name"],
         "batch_size": config["data"]["batch_size"],
-        "train_on_validation": config["data"].get("train_on_validation", False),
+        "train_on_validation": config["data"]["train_on_validation"],
         "model": model_name(config),
         **{f"model.{key}": value for key, value in arguments.items()},
         "max_epochs": trainer["max_epochs"],
         "max_steps": config["max_steps"],
-        "lr_schedule": config.get("lr_schedule", "constant"),  # older runs have no such option
+        "lr_schedule": config["lr_schedule"],
         "limit_train_batches": trainer["limit_train_batches"],
         "limit_val_batches": trainer["limit_val_batches"],
         "precision": trainer["precision"],
-        **{f"trainer.{key}": value for key, value in trainer.items() if key not in TOLD_APART},
+        **{f"trainer.{key}": value for key, value in trainer.items() if key not in LISTED_APART},
     }
 
 

@@ -1,9 +1,8 @@
-"""All runs under a folder, as their directories tell, while they train too. Without torch."""
+"""All runs under a folder, read from their files, even while they train. Without torch."""
 
 import os
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,48 +16,34 @@ RECORDS = {"fid_lenet": "evaluation", "quick/fid_lenet": "quick"}  # of a distan
 
 
 class Listed(NamedTuple):
-    """One run as a row of a table.
-
-    Attributes:
-        path: Its directory.
-        state: running, stopped, done, diverged, failed; unreadable if its files are not ours.
-        data: Name of the data set; this and what follows is empty or None where it is not known.
-        model: Name of the model.
-        phase: Its phase.
-        epoch: Epochs that are finished.
-        epochs: Epochs at the end.
-        left: Seconds of training that are left, of a run that is running or stopped.
-        distance: `fid_lenet` on the test images, else on the validation images.
-        images: Which images that distance is to: "test", "quick" (fewer test images) or "val";
-            and the sampler that drew the new ones, if it is not the prior.
-    """
+    """One run as a row of a table; what is not known is empty or None."""
 
     path: Path
-    state: str
-    data: str = ""
+    state: str  # running, stopped, done, diverged, failed; unreadable if its files are damaged
+    data: str = ""  # name of the data set
     model: str = ""
     phase: str = ""
-    epoch: int | None = None
-    epochs: int | None = None
-    left: float | None = None
-    distance: float | None = None
-    images: str = ""
+    epoch: int | None = None  # epochs that are finished
+    epochs: int | None = None  # epochs in all
+    left: float | None = None  # seconds of training, if it is running or stopped
+    distance: float | None = None  # `fid_lenet` on the test images, else on the validation images
+    images: str = ""  # of the distance: test, quick (fewer test images) or val; and the sampler
 
 
 def list_runs(folder: Path) -> list[Listed]:
-    """Every run below a folder, or the folder itself; seed10 stands after seed9.
+    """Every run at or below a folder, with seed10 after seed9.
 
     Raises:
         UserError: There is none.
     """
-    found = sorted(find_runs(folder), key=_natural)
-    if not found:
+    paths = sorted(find_runs(folder), key=_natural)
+    if not paths:
         raise UserError(f"{folder}: there are no runs in it: name the output_dir of a training")
-    return [_listed(RunDirectory(path)) for path in found]
+    return [_listed(RunDirectory(path)) for path in paths]
 
 
 def find_runs(folder: Path) -> set[Path]:
-    """The run directories at or below a folder, while others come and go."""
+    """The run directories at or below a folder; some may come and go meanwhile."""
     return {Path(place) for place, _, files in os.walk(folder) if "status.json" in files}
 
 
@@ -97,7 +82,7 @@ def _images(key: str, status: dict[str, Any]) -> str:
 
 
 def _left(run: RunDirectory, status: dict[str, Any], epochs: int, state: str) -> float | None:
-    """At the pace of the epochs so far; `status.json` was written when the last one ended."""
+    """Seconds at the pace of the epochs so far; `status.json` is as old as the last one's end."""
     if state not in ("running", "stopped") or not status.get("epoch"):
         return None
     left: float = status["seconds"] * (epochs / status["epoch"] - 1)
@@ -107,9 +92,5 @@ def _left(run: RunDirectory, status: dict[str, Any], epochs: int, state: str) ->
 
 def _natural(path: Path) -> list[tuple[int, str]]:
     """A key that sorts numbers within a path by their size."""
-
-    def parts() -> Iterator[tuple[int, str]]:
-        for part in re.split(r"(\d+)", str(path)):
-            yield (int(part), "") if part.isdecimal() else (-1, part)
-
-    return list(parts())
+    parts = re.split(r"(\d+)", str(path))
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

@@ -1,4 +1,4 @@
-"""A run's sampler, `sampler.safetensors`: mixtures of latents, and to which weights they belong."""
+"""A run's sampler, `sampler.safetensors`: mixtures of latents, fitted to the run's weights."""
 
 import hashlib
 import json
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gen_models.errors import UserError, first_line
-from gen_models.files import replaced
+from gen_models.files import replaced, writing
 from gen_models.runs.directory import RunDirectory
 
 TENSORS = ("weights", "means", "factors")
@@ -14,7 +14,7 @@ RECORD = "sampler"  # the one key of the file's own metadata, in JSON
 
 
 def read_record(run: RunDirectory) -> dict[str, Any]:
-    """What is known of a run's sampler, its "name" first; empty if it has none. Without torch.
+    """A run's sampler as it was recorded, its "name" first; {} if it has none. Without torch.
 
     Raises:
         UserError: The file is not one of ours.
@@ -47,11 +47,8 @@ def write_sampler(run: RunDirectory, tensors: dict[str, Any], record: dict[str, 
     from safetensors.torch import save
 
     record = record | {"weights_sha256": hash_file(run.weights)}
-    try:
-        with replaced(run.sampler) as temporary:
-            temporary.write_bytes(save(tensors, {RECORD: json.dumps(record)}))
-    except OSError as error:
-        raise UserError(f"{run.sampler}: cannot be written ({error.strerror})") from error
+    with writing(run.sampler, "free some space"), replaced(run.sampler) as temporary:
+        temporary.write_bytes(save(tensors, {RECORD: json.dumps(record)}))
 
 
 def read_sampler(run: RunDirectory, latent_dim: int) -> tuple[str, dict[str, Any]]:
@@ -79,9 +76,9 @@ def read_sampler(run: RunDirectory, latent_dim: int) -> tuple[str, dict[str, Any
 
 
 def sampler_measured_with(status: dict[str, Any]) -> str | None:
-    """Name of the sampler by which a run's metrics were measured; None for the prior.
+    """Name of the sampler whose images were measured; None for the prior.
 
-    Those of the whole evaluation, or, where there is none, of the quick one.
+    In the full evaluation, or, if there is none, in the quick one.
     """
     name: str | None = status.get("evaluation", status.get("quick", {})).get("sampler")
     return name
@@ -94,6 +91,6 @@ def hash_file(path: Path) -> str:
 
 def _unusable(run: RunDirectory, reason: str) -> UserError:
     return UserError(
-        f"{run.sampler}: {reason}: gen-models fit-sampler {run.path} fits another, --remove goes "
-        "back to the prior"
+        f"{run.sampler}: {reason}: gen-models fit-sampler {run.path} fits another, with --remove "
+        "the prior is used"
     )

@@ -25,11 +25,10 @@ from gen_models.runs.directory import RunDirectory
 from gen_models.runs.sampler import read_sampler
 
 ALLOWED = "GEN_MODELS_IMPORT"  # other modules that hold models, separated by commas
-OLD_MODULES = {"gen_models.gan": "gen_models.models.gan", "gen_models.vae": "gen_models.models.vae"}
 
 
 def save_model(run: RunDirectory, model: pl.LightningModule) -> None:
-    """Keep the weights and what is needed to rebuild the model around them."""
+    """Write the weights, and what is needed to rebuild the model around them."""
     weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
     with replaced(run.weights) as temporary:
         temporary.write_bytes(to_bytes(weights))
@@ -47,42 +46,45 @@ def load_model(
             `sampler.safetensors` are all that is read.
         checkpoint: "last": the last epoch's weights, as in every metric. "best": those of
             `checkpoints/best.ckpt`, an extra.
-        sampler: A run with a sampler gives a `WithSampler`, whose `model` is the trained one;
-            without, the trained model itself, which draws from its prior.
+        sampler: Return a run that has a sampler as a `WithSampler`, whose `model` is the trained
+            one. False: the trained model itself, which draws from its prior.
 
     Raises:
-        UserError: Not a finished run, or a file that is not ours.
+        UserError: Not a finished run, or one of its files is damaged.
     """
     run = RunDirectory(run_dir)
     if not run.model.exists():
         status = run.read_status().get("status")
-        found = f"its status is {status}" if status else "there is no status.json in it"
-        raise UserError(f"{run.path}: not a finished run ({found}): name a run directory")
+        reason = f"its status is {status}" if status else "there is no status.json in it"
+        raise UserError(f"{run.path}: not a finished run ({reason}): name a run directory")
     record = read_json(run.model)
     try:
         model = _model_class(record, run.model)(**record["arguments"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"{run.model}: not the arguments of its model ({first_line(error)})"
+            f"{run.model}: not the arguments of its model ({first_line(error)}): train it again"
         ) from error
     if checkpoint not in ("last", "best"):
         raise UserError(f"checkpoint must be last or best, got {checkpoint!r}")
     sampler = sampler and run.sampler.exists()
     if sampler and checkpoint != "last":
         raise UserError(
-            f"{run.sampler}: of the last epoch's weights, not of {checkpoint}.ckpt: gen-models "
-            f"fit-sampler {run.path} --remove goes back to the prior"
+            f"{run.sampler}: fitted to the last epoch's weights, not to {checkpoint}.ckpt: "
+            f"gen-models fit-sampler {run.path} --remove deletes it"
         )
     file = run.weights if checkpoint == "last" else run.checkpoints / BEST
     if not file.exists():
-        raise UserError(f"{file}: missing; this run has no {checkpoint} weights")
+        raise UserError(f"{file}: missing, so this run has no {checkpoint} weights: train it again")
     try:
         model.load_state_dict(_read_weights(file))
     except Exception as error:  # whatever a damaged file makes the readers raise
-        raise UserError(f"{file}: not weights of this model ({first_line(error)})") from error
+        reason = first_line(error)
+        raise UserError(f"{file}: not weights of this model ({reason}): train it again") from error
     model.eval().requires_grad_(False)
     if not isinstance(model, GenerativeModel):
-        raise UserError(f"{run.model}: {record['class']} has not the interface of a model")
+        raise UserError(
+            f"{run.model}: {record['class']} lacks a method of gen_models.models.interface: add it"
+        )
     if not sampler:
         return model
     assert isinstance(model, Encoder)
@@ -101,15 +103,14 @@ def _read_weights(file: Path) -> dict[str, torch.Tensor]:
 def _model_class(record: dict[str, Any], file: Path) -> type[pl.LightningModule]:
     """The class that `model.json` names, if it is one that may be imported."""
     module_name, _, class_name = str(record.get("class")).rpartition(".")
-    module_name = OLD_MODULES.get(module_name, module_name)
     allowed = os.environ.get(ALLOWED, "").split(",")
     own = module_name.startswith("gen_models.")
     if module_name and (own or module_name in allowed or module_name in sys.modules):
         try:
-            found = getattr(importlib.import_module(module_name), class_name, None)
+            cls = getattr(importlib.import_module(module_name), class_name, None)
         except ModuleNotFoundError:
-            found = None
-        if isinstance(found, type) and issubclass(found, pl.LightningModule):
-            return found
+            cls = None
+        if isinstance(cls, type) and issubclass(cls, pl.LightningModule):
+            return cls
     remedy = "" if own else f": if it is yours, {ALLOWED}={module_name} allows its import"
     raise UserError(f"{file}: {record.get('class')!r} is not a model of gen_models{remedy}")

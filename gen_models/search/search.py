@@ -1,4 +1,4 @@
-"""The search: ask for settings, train them, tell how they did; again, until enough did."""
+"""The search: ask for settings, train them, tell Optuna the result; until there are enough."""
 
 import io
 import shlex
@@ -29,10 +29,10 @@ from gen_models.training.experiment import Build, assemble
 from gen_models.training.run import train
 from gen_models.training.validation import OBJECTIVE, Reporter
 
-ENDING = "ending"  # in words, of a trial that did not simply come to its end
+ENDING = "ending"  # the attribute of a trial that says what was wrong, in words
 MEASURES = "validation_distance"  # the callback
 EVERY_EPOCH = f"callbacks.{MEASURES}.every_n_epochs=1"  # pruning needs it
-PAUSE = 2.0  # seconds until a run that another process trains is asked for again
+PAUSE = 2.0  # seconds between two tries to get a run that another process trains
 
 Compose = Callable[[Sequence[str]], tuple[dict[str, Any], dict[str, Any]]]
 
@@ -62,19 +62,19 @@ class Search(NamedTuple):
         return config, defaults
 
     def check(self) -> dict[str, Any]:
-        """See that every value of the space can be trained; returns what all trials share.
+        """Check that every value of the space can be trained; returns what all trials share.
 
         Raises:
             UserError: A key does not exist, is fixed too, or a value is out of its range.
         """
         fixed = {text.partition("=")[0].lstrip("+~") for text in self.common}
         if both := sorted(fixed & self.space.options):
-            raise UserError(f"{both[0]}: {self.space.file} searches it: take it out of one")
+            raise UserError(f"{both[0]}: {self.space.file} searches it too: leave one out")
         settings = []
         for corner in self.space.corners():
             config, defaults = self.composed(corner)
             if MEASURES not in config["callbacks"]:
-                raise UserError(f"callbacks.{MEASURES}: a search judges by it: leave it in")
+                raise UserError(f"callbacks.{MEASURES}: a search needs it: do not remove it")
             assemble(config, defaults=defaults, build=self.build)
             folder = str(Path(config["output_dir"]).resolve())  # with the locks of all workers
             settings.append(identity(config) | {"output_dir": folder})
@@ -85,16 +85,16 @@ class Search(NamedTuple):
 def search(search: Search, *, storage: str, count: int, seed: int) -> optuna.Study:
     """Train until the storage has so many trials; several processes may do so at once.
 
-    A trial that was stopped, by whatever, is taken up again from its run's checkpoint.
+    A trial that was stopped or killed is resumed from its run's checkpoint.
 
     Args:
         search: What is tried.
-        storage: Optuna's; made if it is not there.
+        storage: Optuna's URL; a new storage if there is none.
         count: Trials in all.
         seed: Of the choice of settings; not of the training.
 
     Raises:
-        UserError: Bad input, or a storage that is there no more; one line.
+        UserError: Bad input, or a storage that can no longer be used; one line.
     """
     study = open_study(storage, search.check(), search.space)
     config, _ = search.composed(search.space.corners()[0])
@@ -112,35 +112,35 @@ def _train(search: Search, trial: Trial, count: int) -> None:
     config, defaults = search.composed(parameters)
     say(f"trial {trial.number + 1} of {count}: {' '.join(search.space.overrides(parameters))}")
 
-    def measured(epoch: int, value: float) -> None:
+    def prune_or_continue(epoch: int, value: float) -> None:
         if report(trial, epoch, value):
             raise StoppedEarly(f"pruned after epoch {epoch}, {OBJECTIVE} {value:.4g}")
 
     try:
         with redirect_stdout(io.StringIO()):  # a run's own words; train.log has them
-            run = _trained(search, config, defaults, Reporter(measured))
+            run = _trained(search, config, defaults, Reporter(prune_or_continue))
         value, ending = float(run.read_status()["objective"]), None
         missing = int(read_json(run.metrics)["val/missing_digits"])
         if missing:
             ending = f"{missing} digits missing"
         _tell(trial, ending, value=value)
-        said = f"{OBJECTIVE} {value:.4g}" + (f" ({ending})" if ending else "")
+        result = f"{OBJECTIVE} {value:.4g}" + (f" ({ending})" if ending else "")
     except StorageError:
         raise
     except (StoppedEarly, DivergedError) as error:
-        said = str(error)
+        result = str(error)
         pruned = isinstance(error, StoppedEarly)
-        _tell(trial, said, state=TrialState.PRUNED if pruned else TrialState.FAIL)
+        _tell(trial, result, state=TrialState.PRUNED if pruned else TrialState.FAIL)
     except UserError as error:
         _tell(trial, str(error), state=TrialState.FAIL)
         raise
-    say(f"  {said}{_best(trial.study)}")
+    say(f"  {result}{_best(trial.study)}")
 
 
 def _tell(
     trial: Trial, ending: str | None, *, value: float | None = None, state: TrialState | None = None
 ) -> None:
-    """Keep how a trial ended, in words too."""
+    """Record how a trial ended, in words too."""
     with storage_errors():
         if ending:
             trial.set_user_attr(ENDING, ending)
@@ -150,7 +150,7 @@ def _tell(
 def _trained(
     search: Search, config: dict[str, Any], defaults: dict[str, Any], watcher: Reporter
 ) -> RunDirectory:
-    """The run, trained here; or by another process that was given the same settings."""
+    """The run, trained here or by another process that tries the same settings."""
     while True:
         try:
             run = train(config, defaults=defaults, build=search.build, watchers=[watcher])
@@ -171,7 +171,7 @@ def _best(study: optuna.Study) -> str:
 
 
 def summarise(search: Search, study: optuna.Study, output: Path) -> None:
-    """Say how the trials ended and which was best, as a command; draw the plots."""
+    """Print how the trials ended, and the command of the best one; draw the plots."""
     from gen_models.search import plots
 
     with storage_errors():

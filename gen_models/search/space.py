@@ -25,31 +25,26 @@ from gen_models.places import CONF
 FOLDER = CONF / "search"
 LAYERS = {"width", "depth", "growth"}
 RANGE = {"low", "high", "log"}
-HOW = "a list of values, or {low: ..., high: ...} with log: true where the scale is logarithmic"
+VALUES = "a list of values, or {low: ..., high: ...}, with log: true for a logarithmic scale"
 
 
 class Space(NamedTuple):
-    """What may be tried.
-
-    Attributes:
-        file: Where it was read.
-        distributions: By parameter: an option of train.py or, of layers, `option.width` and so on.
-    """
+    """What may be tried: each parameter is an option of train.py, or `option.width` of layers."""
 
     file: Path
     distributions: dict[str, BaseDistribution]
 
     @property
     def options(self) -> set[str]:
-        """The options of train.py that it sets."""
+        """The options of train.py that the parameters set."""
         return {text.partition("=")[0] for text in self.overrides(self.corners()[0])}
 
     def draw(self, trial: BaseTrial) -> dict[str, Any]:
-        """The trial's value of each parameter: those that it has, and new ones."""
+        """The trial's value of each parameter, drawn if it has none yet."""
         return {name: _suggest(trial, name, kind) for name, kind in self.distributions.items()}
 
     def corners(self) -> list[dict[str, Any]]:
-        """Few sets of parameters in which each choice and each end of a range occurs."""
+        """A few sets of parameters in which each choice and each end of a range occurs."""
         values = {
             name: list(kind.choices)
             if isinstance(kind, CategoricalDistribution)
@@ -60,23 +55,23 @@ class Space(NamedTuple):
         return [{k: some[i % len(some)] for k, some in values.items()} for i in range(longest)]
 
     def overrides(self, parameters: dict[str, Any]) -> list[str]:
-        """Parameters as options of train.py: a choice as it is given, a range's number short."""
+        """Parameters as options of train.py: choices in full, numbers of a range rounded."""
         layers: dict[str, dict[str, int]] = {}
-        written = []
+        options = []
         for name, value in parameters.items():
             option, _, part = name.rpartition(".")
             kind = self.distributions[name]
             if part in LAYERS and {f"{option}.width", f"{option}.depth"} <= parameters.keys():
                 layers.setdefault(option, {})[part] = value
             elif isinstance(kind, FloatDistribution):
-                written.append(f"{name}={_short(value, kind.low, kind.high)}")
+                options.append(f"{name}={_short(value, kind.low, kind.high)}")
             else:
-                written.append(f"{name}={value}")
+                options.append(f"{name}={value}")
         for option, parts in layers.items():
             growth = parts.get("growth", 1)
             dims = [parts["width"] * growth**layer for layer in range(parts["depth"])]
-            written.append(f"{option}=[{','.join(map(str, dims))}]")
-        return written
+            options.append(f"{option}=[{','.join(map(str, dims))}]")
+        return options
 
 
 def _short(value: float, low: float, high: float) -> str:
@@ -98,39 +93,38 @@ def read_space(file: Path) -> Space:
         known = ", ".join(sorted(path.stem for path in FOLDER.glob("*.yaml")))
         raise UserError(f"{file}: no such space: --space FILE, or one for {known}") from error
     except Exception as error:  # of the system, of YAML, of OmegaConf
-        raise UserError(
-            f"{file}: cannot be read as YAML: {' '.join(str(error).split())}"
-        ) from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"{file}: cannot be read as YAML: {reason}") from error
     if not isinstance(content, dict) or not content:
-        raise UserError(f"{file}: the space is empty: give options of train.py, e.g. lr: {HOW}")
+        raise UserError(f"{file}: the space is empty: give options of train.py, e.g. lr: {VALUES}")
     kinds: dict[str, BaseDistribution] = {}
-    for option, given in ((str(key), given) for key, given in content.items()):
+    for option, values in ((str(key), values) for key, values in content.items()):
         place = f"{file}: {option}"
-        if isinstance(given, dict) and LAYERS & set(given):
-            if not {"width", "depth"} <= set(given) <= LAYERS:
+        if isinstance(values, dict) and LAYERS & set(values):
+            if not {"width", "depth"} <= set(values) <= LAYERS:
                 raise UserError(f"{place}: layers need width and depth, and may have growth")
-            for part, values in given.items():
-                kind = kinds[f"{option}.{part}"] = _distribution(f"{place}.{part}", values)
+            for part, sizes in values.items():
+                kind = kinds[f"{option}.{part}"] = _distribution(f"{place}.{part}", sizes)
                 choices = getattr(kind, "choices", [])
                 if isinstance(kind, FloatDistribution) or any(type(n) is not int for n in choices):
-                    raise UserError(f"{place}.{part}: must be whole numbers, got {values!r}")
+                    raise UserError(f"{place}.{part}: must be whole numbers, got {sizes!r}")
         else:
-            kinds[option] = _distribution(place, given)
+            kinds[option] = _distribution(place, values)
     return Space(file, kinds)
 
 
-def _distribution(place: str, given: Any) -> BaseDistribution:
-    if isinstance(given, list) and given:
-        return CategoricalDistribution([_typed(value) for value in given])
-    if not isinstance(given, dict) or not {"low", "high"} <= set(given) <= RANGE:
-        raise UserError(f"{place}: must be {HOW}, got {given!r}")
-    ends = given["low"], given["high"]
+def _distribution(place: str, values: Any) -> BaseDistribution:
+    if isinstance(values, list) and values:
+        return CategoricalDistribution([_typed(value) for value in values])
+    if not isinstance(values, dict) or not {"low", "high"} <= set(values) <= RANGE:
+        raise UserError(f"{place}: must be {VALUES}, got {values!r}")
+    ends = values["low"], values["high"]
     if not all(type(end) in (int, float) and math.isfinite(end) for end in ends):
-        raise UserError(f"{place}: low and high must be finite numbers, got {given!r}")
+        raise UserError(f"{place}: low and high must be finite numbers, got {values!r}")
     whole = all(isinstance(end, int) for end in ends)
     kind: Callable[..., BaseDistribution] = IntDistribution if whole else FloatDistribution
     try:
-        return kind(*ends, log=bool(given.get("log", False)))
+        return kind(*ends, log=bool(values.get("log", False)))
     except ValueError as error:
         raise UserError(f"{place}: {first_line(error)}") from error
 

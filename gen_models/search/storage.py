@@ -3,13 +3,13 @@
 import json
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage, get_storage
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from gen_models.errors import StoppedEarly, UserError, first_line
 from gen_models.locks import locked
@@ -18,16 +18,16 @@ from gen_models.seeding import derive_seed
 
 NAME = "gen-models search"
 STARTUP = 10  # trials drawn at random before TPE learns from them
-PRUNE_AFTER = 5  # trials to their end before others are measured against their median
+PRUNE_AFTER = 5  # trials to their end before others are compared with their median
 ASKING = "ask.lock"  # held while a worker counts the trials and asks for another
 
 
 class StorageError(StoppedEarly):
-    """The storage cannot be read or written any more; the trial's run can go on later."""
+    """The storage cannot be read or written any more; the trial's run can be resumed later."""
 
 
 def open_study(url: str, settings: dict[str, Any], space: Space) -> optuna.Study:
-    """The search of a storage, begun if there is none.
+    """The search in a storage, a new one if there is none.
 
     Args:
         url: As SQLAlchemy writes it, e.g. sqlite:///search.db.
@@ -35,16 +35,17 @@ def open_study(url: str, settings: dict[str, Any], space: Space) -> optuna.Study
         space: What is searched.
 
     Raises:
-        UserError: It cannot be reached, or is of another search or space.
+        UserError: It cannot be opened, or holds a search with other settings or another space.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    place = f"--storage {url}"
     try:
         waiting = {"connect_args": {"timeout": 60}}  # seconds for another worker's write
         sqlite = url.startswith("sqlite")
         storage = RDBStorage(url, engine_kwargs=waiting) if sqlite else get_storage(url)
         others = [name for name in optuna.get_all_study_names(storage) if name != NAME]
         if others:
-            raise UserError(f"--storage {url}: is of another search ({others[0]}): choose another")
+            raise UserError(f"{place}: already holds another study, {others[0]}: choose another")
         study = optuna.create_study(
             storage=storage,
             study_name=NAME,
@@ -52,27 +53,24 @@ def open_study(url: str, settings: dict[str, Any], space: Space) -> optuna.Study
             pruner=optuna.pruners.MedianPruner(n_startup_trials=PRUNE_AFTER),
             load_if_exists=True,
         )
-        ours = {"settings": settings, "space": _describe(space)}
+        asked = {"settings": settings, "space": _describe(space)}
         if not study.user_attrs:
-            study.set_user_attr("search", ours)
+            study.set_user_attr("search", asked)
     except UserError:
         raise
     except Exception as error:  # of SQLAlchemy, of a database's driver, of the system
         raise UserError(
-            f"--storage {url}: cannot be opened ({first_line(error.__cause__ or error)}): name a "
-            "database, e.g. sqlite:///search.db"
+            f"{place}: cannot be opened ({first_line(error.__cause__ or error)}): name a database, "
+            "e.g. sqlite:///search.db"
         ) from error
-    for what, remedy in (
-        ("space", "give it that space"),
-        ("settings", "set it so, or choose another storage"),
-    ):
-        kept = study.user_attrs.get("search", {}).get(what, {})
-        for key in [*kept, *ours[what]]:
-            there, here = (some.get(key, "nothing") for some in (kept, ours[what]))
-            if there != here:
+    stored = study.user_attrs.get("search", {})
+    for part in ("space", "settings"):
+        for key in [*stored.get(part, {}), *asked[part]]:
+            before, now = (some.get(part, {}).get(key, "nothing") for some in (stored, asked))
+            if before != now:
                 raise UserError(
-                    f"--storage {url}: is of another search: in its {what}, {key} is {there}, "
-                    f"here it is {here}: {remedy}"
+                    f"{place}: already holds a search in whose {part} {key} is {before}, here it "
+                    f"is {now}: set it to that, or choose another storage"
                 )
     return study
 
@@ -81,40 +79,39 @@ def open_study(url: str, settings: dict[str, Any], space: Space) -> optuna.Study
 def take_trial(
     study: optuna.Study, *, count: int, seed: int, locks: Path
 ) -> Iterator[Trial | None]:
-    """A trial whose worker is no more or, until there are `count`, a new one; None after that.
+    """A trial whose worker has died or, until there are `count`, a new one; None after that.
+
+    Optuna's own heartbeat would retry a trial under a new number, after a pause: the search would
+    count it twice, and choose other settings than one that was never stopped.
 
     Args:
         study: The search.
         count: Trials in all.
         seed: Of the sampler. Each trial has a stream of its own, so that a search that was
-            stopped goes on as if it had not been.
-        locks: Folder of a file for each trial at work, which its worker holds; a kill -9 frees it.
+            stopped continues as if it had not been.
+        locks: Folder with a file for each trial at work, which its worker locks; a kill -9 frees
+            it.
     """
-    tried: set[int] = set()  # and found to be another worker's
     trial: Trial | None
-    while True:
+    with ExitStack() as held:
         with locked(locks / ASKING, patience=math.inf), storage_errors():
             trials = study.get_trials(deepcopy=False)
-            left = [t for t in trials if t.state == TrialState.RUNNING and t.number not in tried]
-            if left:
-                trial = Trial(study, left[0]._trial_id)
-            elif len(trials) < count:
-                trial = study.ask()
+            for running in (known for known in trials if known.state == TrialState.RUNNING):
+                trial = Trial(study, running._trial_id)
+                free = held.enter_context(lock_trial(locks, trial))
+                if free and _state(trial).state == TrialState.RUNNING:  # not finished meanwhile
+                    break
             else:
-                trial = None
-        if trial is None:
-            yield None
-            return
-        tried.add(trial.number)
-        with lock_trial(locks, trial) as free:
-            if free and _state(trial) == TrialState.RUNNING:
-                study.sampler = optuna.samplers.TPESampler(
-                    seed=derive_seed("search", seed, trial.number),
-                    n_startup_trials=STARTUP,
-                    multivariate=False,
-                )
-                yield trial
-                return
+                trial = study.ask() if len(trials) < count else None
+                if trial is not None:
+                    held.enter_context(lock_trial(locks, trial))
+        if trial is not None:
+            study.sampler = optuna.samplers.TPESampler(
+                seed=derive_seed("search", seed, trial.number),
+                n_startup_trials=STARTUP,
+                multivariate=False,
+            )
+        yield trial
 
 
 @contextmanager
@@ -136,26 +133,26 @@ def storage_errors() -> Iterator[None]:
     """
     try:
         yield
+    except UserError:
+        raise
     except Exception as error:  # of Optuna, of SQLAlchemy, of a database's driver, of the system
         raise StorageError(
             f"--storage: cannot be read or written any more ({first_line(error.__cause__ or error)}"
-            "): the runs are kept; when it is there again, the same command goes on from here"
+            "): the runs are kept; when it is back, the same command resumes"
         ) from error
 
 
-def _state(trial: Trial) -> TrialState:
-    with storage_errors():
-        state: TrialState = trial.study._storage.get_trial(trial._trial_id).state
-    return state
-
-
 def report(trial: Trial, epoch: int, value: float) -> bool:
-    """Keep a value as of after an epoch; whether the trial is worse than the median of others."""
+    """Record a value after an epoch; whether the trial is worse than the median of others."""
     with storage_errors():
-        known = trial.study._storage.get_trial(trial._trial_id).intermediate_values
-        if epoch not in known:  # measured again after a stop: the same value
+        if epoch not in _state(trial).intermediate_values:  # measured again after a stop
             trial.report(value, epoch)
         return trial.should_prune()
+
+
+def _state(trial: Trial) -> FrozenTrial:
+    """The trial as it is in the storage now."""
+    return trial.study.get_trials(deepcopy=False)[trial.number]
 
 
 def _describe(space: Space) -> dict[str, Any]:

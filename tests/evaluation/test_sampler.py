@@ -143,8 +143,7 @@ def test_a_run_then_draws_by_it_until_it_is_removed(tmp_path: Path, kind: str) -
     record = read_record(run)
     assert f"{record['val/fid_lenet'][model.name]:.2f} by {model.name}" in text
     if kind == "normal":  # exactly the moments of the codes
-        dataset = fitting.MNISTDataModule(name="digits")
-        dataset.setup()
+        dataset = fitting.load_data("digits", None)
         means = encode_means(plain, dataset.splits["train"].images.float() / 255).double()
         assert model.means[0, 0].numpy() == pytest.approx(means.mean(0).numpy(), abs=1e-4)
         covariance = model.factors[0, 0] @ model.factors[0, 0].T

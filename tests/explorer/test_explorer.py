@@ -18,11 +18,12 @@ from synthetic import make_run
 from torch import Tensor, nn
 from toy import Toy
 
+from gen_models.data.facts import FACTS
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
 from gen_models.explorer.content import _networks, rounding_difference
 from gen_models.explorer.directions import principal_directions, prior_of
-from gen_models.explorer.explore import SOURCES, explore
+from gen_models.explorer.explore import explore
 from gen_models.explorer.graph import Weights, lower
 from gen_models.models.gan import GAN
 from gen_models.models.vae import VAE
@@ -210,9 +211,12 @@ def test_the_page_says_what_is_left_out(
 def test_a_data_set_of_the_users_own_is_named(
     runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(SOURCES, "digits")
+    monkeypatch.delitem(FACTS, "digits")
     written([runs["gan"]], tmp_path / "page.html")
-    assert "The test images are from the data set digits." in (tmp_path / "page.html").read_text()
+    assert (
+        "The test images are from digits (source not recorded)"
+        in (tmp_path / "page.html").read_text()
+    )
 
 
 def test_its_test_images_are_the_data_sets(runs: dict[str, Path], tmp_path: Path) -> None:

@@ -252,7 +252,33 @@ def test_a_fingerprint_is_of_the_text_and_so_the_same_in_every_python() -> None:
         '"""Doc."""\nimport os\n\n\ndef f(x):\n    "doc"\n    log.info(f"{x!r:>{3}}")\n'
         "    # why\n    return f'ä{{{x}}}', '#'  # ä\n"
     )
-    assert essence(source) == "def f(x):     return f'ä{{{x}}}', '#'"
+    assert essence(source) == "def f(x):\n return f'ä{{{x}}}', '#'"
+
+
+def test_a_fingerprint_follows_imports_and_outlives_a_rename(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "gen_models"
+    for name in ("data/module.py", "training/schedule.py", "training/trainer.py"):
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(f"PATH = {name!r}")
+    monkeypatch.setattr(fingerprints, "PACKAGE", package)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def hashed(factor: int, name: str) -> str:
+        shutil.rmtree(package / "models", ignore_errors=True)
+        (package / "models").mkdir()
+        (package / "models" / f"{name}.py").write_text(f"FACTOR = {factor}")
+        (tmp_path / "its_model.py").write_text(
+            f"class M:\n def f(self):\n  from gen_models.models import {name} as shared\n"
+        )
+        sys.modules.pop("its_model", None)
+        import its_model  # type: ignore[import-not-found]
+
+        return fingerprint(its_model.M)
+
+    assert hashed(2, "layers") == hashed(2, "blocks") != hashed(3, "blocks")
 
 
 def test_two_processes_cannot_share_a_run(trained: Trained, tmp_path: Path) -> None:
@@ -305,16 +331,6 @@ def test_what_is_loaded_asks_for_no_gradients(trained: Trained, model: str) -> N
     built = {"gan": GAN, "vae": VAE}[model](**record["arguments"])
     count = sum(p.numel() for p in built.parameters() if p.requires_grad)
     assert trained_parameters(loaded) == count > 0
-
-
-def test_a_run_of_before_the_rooms_loads(trained: Trained) -> None:
-    """Its model.json names the class by the path that it had then."""
-    run = trained("model=vae")
-    images = draw_fixed(load_model(run.path), 4)
-    record = json.loads(run.model.read_text())
-    assert record["class"] == "gen_models.models.vae.VAE"
-    run.model.write_text(json.dumps(record | {"class": "gen_models.vae.VAE"}))
-    assert torch.equal(draw_fixed(load_model(run.path), 4), images)
 
 
 def test_the_weights_are_the_last_epochs_and_best_is_an_extra(trained: Trained) -> None:

@@ -306,50 +306,30 @@ def test_killed_in_a_trial_it_goes_on_from_its_checkpoint(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("space", "options", "names"),
     [
-        ("", [], "the space is empty"),
-        ("lr: 1", [], "lr: must be a list of values, or {low: ..., high: ...}"),
+        ("", [], "space.yaml"),
+        ("lr: 1", [], "lr:"),
         ("lr: {low: 1e-2, high: 1e-3}", [], "lr:"),
-        ("lr: {low: a, high: 1e-3}", [], "lr: low and high must be finite numbers"),
-        ("lr: {low: 1e-4, high: .inf, log: true}", [], "lr: low and high must be finite numbers"),
+        ("lr: {low: a, high: 1e-3}", [], "lr:"),
+        ("lr: {low: 1e-4, high: .inf, log: true}", [], "lr:"),
         ("1: [2]", [], "1=2"),
         ("network: [null, conv]", [], "network=null"),
-        ("lr: [1e-3]", ["lr=1e-4"], "lr: space.yaml searches it: take it out of one"),
-        (
-            "hidden_dims: {width: [8], depth: [1]}",
-            ["hidden_dims=[4]"],
-            "hidden_dims: space.yaml searches it",
-        ),
-        (
-            "lr: [1e-3]",
-            ["~callbacks.validation_distance"],
-            "callbacks.validation_distance: a search judges by it",
-        ),
-        ("hidden_dims: {width: [8]}", [], "hidden_dims: layers need width and depth"),
-        (
-            "hidden_dims: {width: [8], depth: [2], growth: [1, 1.5]}",
-            [],
-            "hidden_dims.growth: must be whole numbers, got [1, 1.5]",
-        ),
-        (
-            "hidden_dims: {width: [8], depth: {low: 1.0, high: 2.0}}",
-            [],
-            "hidden_dims.depth: must be whole numbers",
-        ),
+        ("lr: [1e-3]", ["lr=1e-4"], "lr: space.yaml"),
+        ("hidden_dims: {width: [8], depth: [1]}", ["hidden_dims=[4]"], "hidden_dims: space.yaml"),
+        ("lr: [1e-3]", ["~callbacks.validation_distance"], "callbacks.validation_distance"),
+        ("hidden_dims: {width: [8]}", [], "hidden_dims:"),
+        ("hidden_dims: {width: [8], depth: [2], growth: [1, 1.5]}", [], "hidden_dims.growth:"),
+        ("hidden_dims: {width: [8], depth: {low: 1.0, high: 2.0}}", [], "hidden_dims.depth:"),
         ("lrr: [1e-3]", [], "lrr"),
         ("lr: [1e-3, -1]", [], "lr must be a number in (0, 1], got -1"),
-        ("lr: [", [], "space.yaml: cannot be read as YAML"),
-        ("lr: [1e-3]", ["--space", "nowhere.yaml"], "nowhere.yaml: no such space"),
+        ("lr: [", [], "space.yaml"),
+        ("lr: [1e-3]", ["--space", "nowhere.yaml"], "nowhere.yaml"),
         ("lr: [1e-3]", ["lrr=1"], "lrr"),
         ("lr: [1e-3]", ["--trials", "0"], "trials"),
-        (
-            "lr: [1e-3]",
-            ["--output", "space.yaml"],
-            "--output space.yaml: space.yaml is not a folder",
-        ),
-        ("lr: [1e-3]", ["--output", "space.yaml/a"], "--output space.yaml/a: space.yaml is not a"),
-        ("lr: [1e-3]", ["--storage", "search.db"], "--storage search.db: cannot be opened"),
-        ("lr: [1e-3]", ["--storage", "sqlite:////no/where/s.db"], "cannot be opened"),
-        ("lr: [1e-3]", ["--storage", "sqlite:///space.yaml"], "cannot be opened"),
+        ("lr: [1e-3]", ["--output", "space.yaml"], "--output space.yaml"),
+        ("lr: [1e-3]", ["--output", "space.yaml/a"], "--output space.yaml/a"),
+        ("lr: [1e-3]", ["--storage", "search.db"], "--storage search.db"),
+        ("lr: [1e-3]", ["--storage", "sqlite:////no/where/s.db"], "--storage sqlite:////no"),
+        ("lr: [1e-3]", ["--storage", "sqlite:///space.yaml"], "--storage sqlite:///space.yaml"),
     ],
 )
 @pytest.mark.usefixtures("hydra_restore_singletons")
@@ -376,15 +356,12 @@ def test_a_storage_of_another_search_or_space_is_refused(
     settings = engine.Search(["data=digits"], space, compose_job, instantiate).check()
     engine.open_study("sqlite:///search.db", settings, space)
     for options, names in (
-        (["--storage", "sqlite:///else.db", "--space", "space.yaml"], "of another search (mine)"),
-        (
-            ["--space", "space.yaml", "max_epochs=3"],
-            "max_epochs is 100, here it is 3",
-        ),
-        (["--space", "other.yaml"], "in its space, lr is {'choices': [0.001]}, here"),
+        (["--storage", "sqlite:///else.db", "--space", "space.yaml"], "mine"),
+        (["--space", "space.yaml", "max_epochs=3"], "max_epochs is 100, here it is 3"),
+        (["--space", "other.yaml"], "lr is {'choices': [0.001]}, here"),
         (
             ["--space", "space.yaml", "output_dir=elsewhere"],
-            f"output_dir is {tmp_path}/outputs, here it is {tmp_path}/elsewhere: set it so, or",
+            f"output_dir is {tmp_path}/outputs, here it is {tmp_path}/elsewhere",
         ),
     ):
         assert names in said_of("data=digits", *options)
