@@ -1,4 +1,4 @@
-"""A run's sampler, `sampler.safetensors`: mixtures of latents, and to which weights they belong."""
+"""A run's sampler, `sampler.safetensors`: mixtures of latents, and the weights they belong to."""
 
 import hashlib
 import json
@@ -9,12 +9,12 @@ from gen_models.errors import UserError, first_line
 from gen_models.files import replaced
 from gen_models.runs.directory import RunDirectory
 
-TENSORS = ("weights", "means", "factors")
+TENSORS = {"weights", "means", "factors"}
 RECORD = "sampler"  # the one key of the file's own metadata, in JSON
 
 
 def read_record(run: RunDirectory) -> dict[str, Any]:
-    """What is known of a run's sampler, its "name" first; empty if it has none. Without torch.
+    """The record of a run's sampler, its "name" first; empty if it has none. Without torch.
 
     Raises:
         UserError: The file is not one of ours.
@@ -28,8 +28,8 @@ def read_record(run: RunDirectory) -> dict[str, Any]:
             record: dict[str, Any] = json.loads(file.metadata()[RECORD])
         if not isinstance(record["name"], str) or not isinstance(record["weights_sha256"], str):
             raise ValueError("its record is not a sampler's")
-    except Exception as error:  # whatever a damaged file makes the reader raise
-        raise _unusable(run, f"not a sampler ({first_line(error)})") from error
+    except Exception as error:  # a damaged file makes the reader raise anything
+        raise _unusable(run, f"is not a sampler ({first_line(error)})") from error
     return record
 
 
@@ -42,11 +42,11 @@ def write_sampler(run: RunDirectory, tensors: dict[str, Any], record: dict[str, 
         record: "name", and how it was fitted.
 
     Raises:
-        UserError: It cannot be written.
+        UserError: The file cannot be written.
     """
     from safetensors.torch import save
 
-    record = record | {"weights_sha256": hash_file(run.weights)}
+    record = record | {"weights_sha256": _sha256(run.weights)}
     try:
         with replaced(run.sampler) as temporary:
             temporary.write_bytes(save(tensors, {RECORD: json.dumps(record)}))
@@ -63,37 +63,38 @@ def read_sampler(run: RunDirectory, latent_dim: int) -> tuple[str, dict[str, Any
     from safetensors.torch import load_file
 
     record = read_record(run)
-    if record["weights_sha256"] != hash_file(run.weights):
-        raise _unusable(run, "fitted to other weights than this run's model.safetensors")
+    if record["weights_sha256"] != _sha256(run.weights):
+        raise _unusable(run, "was fitted to other weights than this run's model.safetensors")
     tensors = load_file(run.sampler)
-    if set(tensors) != set(TENSORS):
-        raise _unusable(run, f"must hold {', '.join(TENSORS)}")
+    if set(tensors) != TENSORS:
+        raise _unusable(run, f"must hold {', '.join(sorted(TENSORS))}")
     classes, components, width = tensors["means"].shape
-    shapes = [tuple(tensors[name].shape) for name in ("weights", "factors")]
-    labels = 0 if classes == 1 else classes
-    if shapes != [(classes, components), (classes, components, width, width)] or (
-        width + labels != latent_dim
+    mixtures = (classes, components)
+    if (
+        tensors["weights"].shape != mixtures
+        or tensors["factors"].shape != (*mixtures, width, width)
+        or width + (0 if classes == 1 else classes) != latent_dim
     ):
-        raise _unusable(run, f"not of latents of width {latent_dim}")
+        raise _unusable(run, f"does not fit latents of width {latent_dim}")
     return record["name"], tensors
 
 
 def sampler_measured_with(status: dict[str, Any]) -> str | None:
-    """Name of the sampler by which a run's metrics were measured; None for the prior.
+    """Name of the sampler that a run's metrics were measured with; None for the prior.
 
-    Those of the whole evaluation, or, where there is none, of the quick one.
+    The full evaluation decides or, where there is none, the quick one.
     """
     name: str | None = status.get("evaluation", status.get("quick", {})).get("sampler")
     return name
 
 
-def hash_file(path: Path) -> str:
+def _sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _unusable(run: RunDirectory, reason: str) -> UserError:
     return UserError(
-        f"{run.sampler}: {reason}: gen-models fit-sampler {run.path} fits another, --remove goes "
-        "back to the prior"
+        f"{run.sampler}: {reason}; `gen-models fit-sampler {run.path}` fits a new one, and its "
+        "--remove returns to the prior"
     )
