@@ -1,11 +1,10 @@
-"""The command line itself, and what its commands share."""
+"""The command line, and the arguments that its commands share."""
 
 import functools
 import sys
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -23,7 +22,7 @@ GROUPS = {  # how --help lists the commands
 
 
 class _OneLine(TyperGroup):
-    """A group that reports an error in one line, without a frame and the usage."""
+    """Reports an error in one line, without a frame and the usage."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """All commands, in the order of --help."""
@@ -59,16 +58,16 @@ app = typer.Typer(
 
 
 def command(**options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """As `app.command`, in its group of --help; `~` in any path is the home directory."""
+    """Like `app.command`, in its group of --help, with `~` in any path as the home directory."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(function)
-        def with_whole_paths(**values: Any) -> None:
+        def with_expanded_paths(**values: Any) -> None:
             function(**{name: _expanded(value) for name, value in values.items()})
 
         name = function.__name__.replace("_", "-")
         (group,) = (group for group, names in GROUPS.items() if name in names)
-        return app.command(rich_help_panel=group, **options)(with_whole_paths)
+        return app.command(rich_help_panel=group, **options)(with_expanded_paths)
 
     return register
 
@@ -79,16 +78,9 @@ def _expanded(value: Any) -> Any:
     return expanded(value) if isinstance(value, Path) else value
 
 
-class Checkpoint(StrEnum):
-    """Which weights of a run."""
-
-    last = "last"
-    best = "best"
-
-
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)]
 Weights = Annotated[
-    Checkpoint,
+    Literal["last", "best"],
     typer.Option("--checkpoint", help="Use the weights of the last epoch, or those of best.ckpt."),
 ]
 DataRoot = Annotated[

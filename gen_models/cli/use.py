@@ -1,27 +1,12 @@
 """`gen-models sample, reconstruct, explore, export, fit-sampler`: what one does with a model."""
 
 import shlex
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from gen_models.cli.app import Checkpoint, DataRoot, Run, Weights, command
-
-
-class Format(StrEnum):
-    """The files of an export."""
-
-    onnx = "onnx"
-    torch = "torch"
-
-
-class Sampler(StrEnum):
-    """The distribution that is fitted to a VAE's latents."""
-
-    gmm = "gmm"
-    normal = "normal"
+from gen_models.cli.app import DataRoot, Run, Weights, command
 
 
 @command()
@@ -34,7 +19,7 @@ def sample(
         int | None,
         typer.Option("--digit", "--class", min=0, max=9, help="The digit to draw."),
     ] = None,
-    checkpoint: Weights = Checkpoint.last,
+    checkpoint: Weights = "last",
 ) -> None:
     """Draw new images with a model, into a .npy array or a .png grid.
 
@@ -47,7 +32,7 @@ def sample(
     from gen_models.runs.weights import load_model
 
     sampling.check_output(output, {".npy", ".png"})
-    model = load_model(run, checkpoint=checkpoint.value)
+    model = load_model(run, checkpoint=checkpoint)
     images = sampling.draw_images(model, count, seed, digit)
     sampling.write_images(images, output, in_turn=digit is None and is_conditional(model))
     with_sampler = (
@@ -62,7 +47,7 @@ def reconstruct(
     output: Annotated[Path, typer.Option(help="A .png file.")] = Path("pairs.png"),
     count: Annotated[int, typer.Option(min=1, help="The number of test images.")] = 40,
     data_root: DataRoot = None,
-    checkpoint: Weights = Checkpoint.last,
+    checkpoint: Weights = "last",
 ) -> None:
     """Show test images above a VAE's reconstructions of them."""
     from gen_models.evaluation import sampling
@@ -70,7 +55,7 @@ def reconstruct(
     from gen_models.runs.weights import load_model
 
     sampling.check_output(output, {".png"})
-    model = load_model(run, checkpoint=checkpoint.value, sampler=False)
+    model = load_model(run, checkpoint=checkpoint, sampler=False)
     data = RunDirectory(run).read_config()["data"]
     root = data_root or data["root"]
     shown = sampling.write_pairs(model, data["name"], root, count, output)
@@ -107,8 +92,9 @@ def export(
         Path, typer.Option(metavar="FOLDER", help="The folder to make.", show_default=False)
     ],
     kind: Annotated[
-        Format, typer.Option("--format", help="ONNX, or programs of torch.export (.pt2).")
-    ] = Format.onnx,
+        Literal["onnx", "torch"],
+        typer.Option("--format", help="ONNX, or programs of torch.export (.pt2)."),
+    ] = "onnx",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier export.")
     ] = False,
@@ -118,12 +104,7 @@ def export(
     from gen_models.export.export import export_run
 
     export_run(
-        run,
-        kind=kind.value,
-        output=output,
-        overwrite=overwrite,
-        data_root=data_root,
-        say=typer.echo,
+        run, kind=kind, output=output, overwrite=overwrite, data_root=data_root, say=typer.echo
     )
 
 
@@ -131,8 +112,9 @@ def export(
 def fit_sampler(
     run: Run,
     kind: Annotated[
-        Sampler, typer.Option(help="A Gaussian mixture, whose size is chosen, or one Gaussian.")
-    ] = Sampler.gmm,
+        Literal["gmm", "normal"],
+        typer.Option(help="A Gaussian mixture, whose size is chosen, or one Gaussian."),
+    ] = "gmm",
     seed: Annotated[int, typer.Option(min=0, help="The seed of the fit.")] = 0,
     data_root: DataRoot = None,
     remove: Annotated[
@@ -150,5 +132,5 @@ def fit_sampler(
         fitting.remove_sampler(run)
         typer.echo(f"{run} draws from its prior again")
     else:
-        fitting.fit_sampler(run, kind=kind.value, seed=seed, data_root=data_root, say=typer.echo)
+        fitting.fit_sampler(run, kind=kind, seed=seed, data_root=data_root, say=typer.echo)
     typer.echo(f"Measure it again: gen-models evaluate {shlex.quote(str(run))}")

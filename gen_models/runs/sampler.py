@@ -1,4 +1,4 @@
-"""A run's sampler, `sampler.safetensors`: mixtures of latents, and the weights they belong to."""
+"""A run's sampler, `sampler.safetensors`: mixtures of latents, fitted to the run's weights."""
 
 import hashlib
 import json
@@ -9,12 +9,12 @@ from gen_models.errors import UserError, first_line
 from gen_models.files import replaced
 from gen_models.runs.directory import RunDirectory
 
-TENSORS = {"weights", "means", "factors"}
+TENSORS = ("weights", "means", "factors")
 RECORD = "sampler"  # the one key of the file's own metadata, in JSON
 
 
 def read_record(run: RunDirectory) -> dict[str, Any]:
-    """The record of a run's sampler, its "name" first; empty if it has none. Without torch.
+    """A run's sampler as it was recorded, its "name" first; {} if it has none. Without torch.
 
     Raises:
         UserError: The file is not one of ours.
@@ -42,11 +42,11 @@ def write_sampler(run: RunDirectory, tensors: dict[str, Any], record: dict[str, 
         record: "name", and how it was fitted.
 
     Raises:
-        UserError: The file cannot be written.
+        UserError: It cannot be written.
     """
     from safetensors.torch import save
 
-    record = record | {"weights_sha256": _sha256(run.weights)}
+    record = record | {"weights_sha256": hash_file(run.weights)}
     try:
         with replaced(run.sampler) as temporary:
             temporary.write_bytes(save(tensors, {RECORD: json.dumps(record)}))
@@ -63,11 +63,11 @@ def read_sampler(run: RunDirectory, latent_dim: int) -> tuple[str, dict[str, Any
     from safetensors.torch import load_file
 
     record = read_record(run)
-    if record["weights_sha256"] != _sha256(run.weights):
+    if record["weights_sha256"] != hash_file(run.weights):
         raise _unusable(run, "was fitted to other weights than this run's model.safetensors")
     tensors = load_file(run.sampler)
-    if set(tensors) != TENSORS:
-        raise _unusable(run, f"must hold {', '.join(sorted(TENSORS))}")
+    if set(tensors) != set(TENSORS):
+        raise _unusable(run, f"must hold {', '.join(TENSORS)}")
     classes, components, width = tensors["means"].shape
     mixtures = (classes, components)
     if (
@@ -80,21 +80,21 @@ def read_sampler(run: RunDirectory, latent_dim: int) -> tuple[str, dict[str, Any
 
 
 def sampler_measured_with(status: dict[str, Any]) -> str | None:
-    """Name of the sampler that a run's metrics were measured with; None for the prior.
+    """Name of the sampler whose images were measured; None for the prior.
 
-    The full evaluation decides or, where there is none, the quick one.
+    In the full evaluation, or, if there is none, in the quick one.
     """
     name: str | None = status.get("evaluation", status.get("quick", {})).get("sampler")
     return name
 
 
-def _sha256(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _unusable(run: RunDirectory, reason: str) -> UserError:
     return UserError(
-        f"{run.sampler}: {reason}; `gen-models fit-sampler {run.path}` fits a new one, and its "
-        "--remove returns to the prior"
+        f"{run.sampler}: {reason}: gen-models fit-sampler {run.path} fits another, with --remove "
+        "the prior is used"
     )

@@ -15,7 +15,7 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from gen_models.cli import app
-from gen_models.data import facts
+from gen_models.data.facts import FACTS
 from gen_models.export import programs
 from gen_models.metrics.classifier import classifier_path, load_classifier
 from gen_models.models.gan import GAN
@@ -242,7 +242,7 @@ def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_data_set_of_the_users_own_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(facts.FACTS, "digits")
+    monkeypatch.delitem(FACTS, "digits")
     folder = tmp_path / "export"
     code, text = call(saved(tmp_path, "gan").path, "--format", "torch", "--output", folder)
     assert code == 0, text
