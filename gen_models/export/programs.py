@@ -107,7 +107,9 @@ def write_part(part: Part, kind: Format, folder: Path) -> Exported:
             program = torch.export.export(network, inputs, dynamic_shapes=shapes)
             kind.write(program, part, folder / file)
     except Exception as error:  # the exporter may raise anything about an operation
-        raise UserError(f"its {part.name} cannot be exported: {first_line(error)}") from error
+        raise UserError(
+            f"its {part.name} cannot be exported ({first_line(error)}); try the other --format"
+        ) from error
     difference = max(
         _difference(part, kind, folder / file, [tensor[:count] for tensor in inputs])
         for count in (CHECKED, 1)
