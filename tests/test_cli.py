@@ -1,22 +1,15 @@
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from conftest import Trained
 from PIL import Image
-from synthetic import make_run
 from typer.main import get_command
 from typer.testing import CliRunner
 
 from gen_models.cli import app
 from gen_models.cli.app import GROUPS
-from gen_models.models.gan import GAN
-from gen_models.models.vae import VAE
-from gen_models.runs.weights import save_model
 
 
 def call(*arguments: object) -> tuple[int, str]:
@@ -25,25 +18,12 @@ def call(*arguments: object) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Finished runs of a GAN and a VAE that were never trained."""
-    torch.manual_seed(0)
-    paths = {}
-    for name, model in (("gan", GAN(generator_dims=[16])), ("vae", VAE())):
-        run = make_run(tmp_path_factory.mktemp("runs"), f"model={name}", "data=digits")
-        save_model(run, model)
-        paths[name] = run.path
-    return paths
-
-
-def test_sample_writes_arrays_that_a_seed_decides(runs: dict[str, Path], tmp_path: Path) -> None:
+def test_sample_writes_arrays_that_a_seed_decides(trained: Trained, tmp_path: Path) -> None:
+    run = trained("model=gan").path
     arrays = []
     for name, count, seed in (("a", 1300, 0), ("b", 5, 0), ("c", 5, 1)):
         output = tmp_path / f"{name}.npy"
-        code, text = call(
-            "sample", runs["gan"], "--count", count, "--seed", seed, "--output", output
-        )
+        code, text = call("sample", run, "--count", count, "--seed", seed, "--output", output)
         assert code == 0
         assert str(output) in text
         arrays.append(np.load(output))
@@ -55,28 +35,29 @@ def test_sample_writes_arrays_that_a_seed_decides(runs: dict[str, Path], tmp_pat
     assert len(np.unique(long.reshape(1300, -1), axis=0)) == 1300
 
 
-def test_sample_writes_a_grid(runs: dict[str, Path], tmp_path: Path) -> None:
+def test_sample_writes_a_grid(trained: Trained, tmp_path: Path) -> None:
     output = tmp_path / "grid.png"
-    code, _ = call("sample", runs["vae"], "--count", 10, "--output", output)
+    code, _ = call("sample", trained("model=vae").path, "--count", 10, "--output", output)
     assert code == 0
     with Image.open(output) as image:
         assert image.size == (3 * (4 * 29 + 1), 3 * (3 * 29 + 1))
 
 
 def test_a_file_that_cannot_be_written_whole_leaves_the_earlier_one(
-    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fill_the_disk(path: Path, content: bytes) -> None:
         path.write_text("a half")
         raise OSError(28, "No space left on device")
 
+    run = trained("model=gan").path
     output = tmp_path / "out" / "images.npy"
     output.parent.mkdir()
     output.write_bytes(b"the earlier one")
     monkeypatch.setattr(Path, "write_bytes", fill_the_disk)
-    code, text = call("sample", runs["gan"], "--count", 10, "--output", output)
-    assert (code, text.count("\n")) == (1, 1)
-    assert text.startswith(f"--output {output}: cannot be written (No space left on device)")
+    code, text = call("sample", run, "--count", 10, "--output", output)
+    assert code == 1
+    assert text == f"--output {output}: cannot be written (No space left on device)\n"
     assert output.read_bytes() == b"the earlier one"
     assert list(output.parent.iterdir()) == [output]
 
@@ -88,8 +69,9 @@ def test_best_weights_are_an_extra(trained: Trained, tmp_path: Path) -> None:
     assert np.load(output).shape == (64, 28, 28)
 
 
-def test_reconstruct(runs: dict[str, Path], tmp_path: Path) -> None:
-    output, run = tmp_path / "pairs.png", runs["vae"]
+def test_reconstruct(trained: Trained, tmp_path: Path) -> None:
+    output = tmp_path / "pairs.png"
+    run = trained("model=vae").path
     code, text = call("reconstruct", run, "--output", output, "--count", 7)
     assert (code, text) == (0, f"7 pairs in {output}\n")
     with Image.open(output) as image:
@@ -98,8 +80,8 @@ def test_reconstruct(runs: dict[str, Path], tmp_path: Path) -> None:
     assert text == f"300 pairs in {output}\n"  # all that there are
 
 
-def test_a_gan_does_not_reconstruct(runs: dict[str, Path], tmp_path: Path) -> None:
-    code, text = call("reconstruct", runs["gan"], "--output", tmp_path / "x.png")
+def test_a_gan_does_not_reconstruct(trained: Trained, tmp_path: Path) -> None:
+    code, text = call("reconstruct", trained("model=gan").path, "--output", tmp_path / "x.png")
     assert code == 1
     assert "GAN has no encoder" in text
 
@@ -134,8 +116,3 @@ def test_help_lists_every_command_once_in_its_group() -> None:
 @pytest.mark.parametrize("arguments", [["sample", "x", "--count", "0"], ["simple"], ["sample"]])
 def test_wrong_calls_are_refused(arguments: list[str]) -> None:
     assert call(*arguments)[0] == 2
-
-
-def test_help_imports_no_torch() -> None:
-    program = "import sys, gen_models.cli; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
