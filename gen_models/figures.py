@@ -1,6 +1,6 @@
 """Pictures and matplotlib figures from arrays; nothing is computed here.
 
-Without torch; matplotlib, which takes a second to import, is imported by what draws with it.
+Without torch. Matplotlib takes a second to import, so only the functions that draw import it.
 """
 
 import logging
@@ -25,18 +25,18 @@ MARGIN = 0.45  # inches
 INCHES_A_PIXEL = 4 / DPI
 PANELS = 4  # curves in a row
 GREY = 128  # between the images of a grid
-COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7"]  # Okabe & Ito: told apart by all
-# Ten that are told apart by most: Tol's "muted", his pale grey darkened.
+COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7"]  # Okabe & Ito: safe for colour blindness
+# Ten colours that most people can distinguish: Tol's "muted" with a darker grey.
 LABEL_COLORS = ["#cc6677", "#332288", "#ddcc77", "#117733", "#88ccee"]
 LABEL_COLORS += ["#882255", "#44aa99", "#999933", "#aa4499", "#555555"]
 
 
 @contextmanager
 def our_style(changes: Any = None) -> Iterator[None]:
-    """Matplotlib's own settings, whatever the user's matplotlibrc says, as of LaTeX and fonts.
+    """Matplotlib's default settings, whatever the user's matplotlibrc sets (LaTeX, fonts, ...).
 
     Args:
-        changes: Settings of a style sheet, which differ from them.
+        changes: Settings of a style sheet, on top of the defaults.
     """
     import matplotlib.style
 
@@ -49,7 +49,7 @@ def tile(images: np.ndarray, columns: int) -> np.ndarray:
 
     Args:
         images: (n, h, w) uint8.
-        columns: Images a row; where the last row is short it is filled with grey.
+        columns: Images in a row; a last row that is not full is filled with grey.
 
     Returns:
         (rows * (h + 1) + 1, columns * (w + 1) + 1) uint8.
@@ -59,20 +59,16 @@ def tile(images: np.ndarray, columns: int) -> np.ndarray:
     cells = np.full((rows * columns, height + 1, width + 1), GREY, dtype=np.uint8)
     cells[:n, 1:, 1:] = images
     in_rows = cells.reshape(rows, columns, height + 1, width + 1).swapaxes(1, 2)
-    whole = in_rows.reshape(rows * (height + 1), columns * (width + 1))
-    return np.pad(whole, ((0, 1), (0, 1)), constant_values=GREY)
+    grid = in_rows.reshape(rows * (height + 1), columns * (width + 1))
+    return np.pad(grid, ((0, 1), (0, 1)), constant_values=GREY)
 
 
 def tile_pairs(above: np.ndarray, below: np.ndarray, columns: int) -> np.ndarray:
-    """Images (n, h, w) uint8 above others of the same number, `columns` pairs a row."""
-    missing = -len(above) % columns
-    halves = [
-        np.pad(half, ((0, missing), (0, 0), (0, 0)), constant_values=GREY).reshape(
-            -1, columns, *half.shape[1:]
-        )
-        for half in (above, below)
-    ]  # (rows, columns, h, w) each
-    return tile(np.stack(halves, 1).reshape(-1, *above.shape[1:]), columns)
+    """Images (n, h, w) uint8 above as many others, `columns` pairs in a row."""
+    fill = ((0, 0), (0, -len(above) % columns), (0, 0), (0, 0))
+    pairs = np.pad(np.stack([above, below]), fill, constant_values=GREY)  # (2, n, h, w)
+    rows = pairs.reshape(2, -1, columns, *above.shape[1:]).swapaxes(0, 1)
+    return tile(rows.reshape(-1, *above.shape[1:]), columns)
 
 
 @our_style()
@@ -151,7 +147,7 @@ def scatter(
 
 
 def save(figure: "Figure", path: Path) -> None:
-    """Write a PNG of 300 dots an inch."""
+    """Write a PNG with 300 dots per inch."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with our_style():
         figure.savefig(path, dpi=DPI)
@@ -159,8 +155,8 @@ def save(figure: "Figure", path: Path) -> None:
 
 @contextmanager
 def drawing(path: Path) -> Iterator[Path]:
-    """Let a picture that fails be a warning: no trained run fails because of it."""
+    """Turn any error of drawing into a warning, so that no trained run fails because of it."""
     try:
         yield path
-    except Exception as error:  # of matplotlib, Pillow, a font, the disk
+    except Exception as error:  # from matplotlib, Pillow, a font or the disk
         log.warning("%s: could not be drawn (%s)", path, first_line(error))

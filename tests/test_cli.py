@@ -1,12 +1,15 @@
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import Trained
 from PIL import Image
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from gen_models.cli import app
+from gen_models.cli.app import GROUPS
 
 
 def call(*arguments: object) -> tuple[int, str]:
@@ -99,6 +102,16 @@ def test_errors_are_one_line(arguments: list[str], says: str, tmp_path: Path) ->
     assert code == 1
     assert says in text
     assert text.count("\n") == 1
+
+
+def test_help_lists_every_command_once_in_its_group() -> None:
+    code, text = call("--help")
+    assert code == 0
+    at = [text.index(f" {group} ") for group in GROUPS]
+    assert at == sorted(at)
+    names = [name for group in GROUPS.values() for name in group]
+    assert sorted(names) == sorted(get_command(app).commands)  # type: ignore[attr-defined]
+    assert re.findall(r"^\W+([a-z-]+)  ", text[at[0] :], re.MULTILINE) == names
 
 
 @pytest.mark.parametrize("arguments", [["sample", "x", "--count", "0"], ["simple"], ["sample"]])

@@ -49,6 +49,14 @@ def drawn(folder: Path) -> dict[str, bytes]:
     return {name: (folder / f"{name}.png").read_bytes() for name in made}
 
 
+def test_each_image_stands_above_its_partner_and_the_rest_is_grey() -> None:
+    above = np.arange(1, 6, dtype=np.uint8).reshape(5, 1, 1)
+    pairs = figures.tile_pairs(above, above + 10, columns=3)
+    assert pairs[1::2, 1::2].tolist() == [[1, 2, 3], [11, 12, 13], [4, 5, 128], [14, 15, 128]]
+    assert (pairs[::2] == 128).all()
+    assert (pairs[:, ::2] == 128).all()
+
+
 def test_the_users_matplotlibrc_changes_no_picture(tmp_path: Path) -> None:
     expected = drawn(tmp_path)
     with matplotlib.rc_context(OF_THE_USER):

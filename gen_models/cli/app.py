@@ -3,9 +3,8 @@
 import functools
 import sys
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -15,9 +14,19 @@ from gen_models.files import expanded
 from gen_models.terminal import outlive_output, output_failed, substitute_characters
 from gen_models.threads import watch
 
+GROUPS = {  # how --help lists the commands
+    "Look at runs": ["runs", "sample", "explore", "reconstruct"],
+    "Measure and compare": ["compare", "evaluate", "study"],
+    "Train and manage": ["train", "search", "fit-sampler", "export", "remove", "train-classifier"],
+}
+
 
 class _OneLine(TyperGroup):
     """Reports an error in one line, without a frame and the usage."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All commands, in the order of --help."""
+        return [name for names in GROUPS.values() for name in names]
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Run the command and exit."""
@@ -49,14 +58,16 @@ app = typer.Typer(
 
 
 def command(**options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Like `app.command`, with `~` in any path as the home directory."""
+    """Like `app.command`, in its group of --help, with `~` in any path as the home directory."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(function)
         def with_expanded_paths(**values: Any) -> None:
             function(**{name: _expanded(value) for name, value in values.items()})
 
-        return app.command(**options)(with_expanded_paths)
+        name = function.__name__.replace("_", "-")
+        (group,) = (group for group, names in GROUPS.items() if name in names)
+        return app.command(rich_help_panel=group, **options)(with_expanded_paths)
 
     return register
 
@@ -67,17 +78,12 @@ def _expanded(value: Any) -> Any:
     return expanded(value) if isinstance(value, Path) else value
 
 
-class Checkpoint(StrEnum):
-    """The weights of a run that can be chosen."""
-
-    last = "last"
-    best = "best"
-
-
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)]
 Weights = Annotated[
-    Checkpoint, typer.Option("--checkpoint", help="The last epoch's weights, or best.ckpt's.")
+    Literal["last", "best"],
+    typer.Option("--checkpoint", help="Use the weights of the last epoch, or those of best.ckpt."),
 ]
 DataRoot = Annotated[
-    Path | None, typer.Option(help="Folder of the data sets, if it is not the run's.")
+    Path | None,
+    typer.Option(help="The folder of the data sets, if it is not the run's.", show_default=False),
 ]

@@ -14,19 +14,21 @@ from gen_models.threads import prepare
 def evaluate(
     run: Run,
     data_root: DataRoot = None,
-    restarts: Annotated[int, typer.Option(help="Of the inversion of a test image.")] = 8,
-    iterations: Annotated[int, typer.Option(help="Of each restart.")] = 250,
+    restarts: Annotated[int, typer.Option(help="Restarts of the search for a test image's z.")] = 8,
+    iterations: Annotated[int, typer.Option(help="Steps of each restart.")] = 250,
     importance_samples: Annotated[
         int,
-        typer.Option(help="Of the likelihood's bound, with binarize=true; studies: 5000."),
+        typer.Option(
+            help="Samples for the bound of the likelihood (binarize=true); studies use 5000."
+        ),
     ] = 1000,
     likelihood_images: Annotated[
-        int, typer.Option(help="Test images of which it is; studies: 10000.")
+        int, typer.Option(help="Test images whose likelihood is bounded; studies use 10000.")
     ] = 1000,
 ) -> None:
-    """Measure a run: distance of new images to the test images, reconstruction, likelihood, cost.
+    """Measure a run again: realism and variety of new images, reconstruction, likelihood, cost.
 
-    Compare only runs measured with the same options, which stand among the metrics.
+    Compare only runs that were measured with the same options; the metrics record them.
     """
     prepare("auto")
     from gen_models.evaluation import reporting
@@ -54,11 +56,15 @@ def compare(
     ],
     by: Annotated[
         str | None,
-        typer.Option(metavar="KEY", help="Draw metrics against this setting: lr, activation, ..."),
+        typer.Option(
+            metavar="KEY",
+            help="Plot the metrics against this setting: lr, activation, ...",
+            show_default=False,
+        ),
     ] = None,
-    output: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("comparison"),
+    output: Annotated[Path, typer.Option(help="The folder of the report.")] = Path("comparison"),
 ) -> None:
-    """Compare runs: every seed, verdicts, pictures, in a report of one page."""
+    """Compare runs, each setting over several seeds, in a one-page report."""
     from gen_models.comparison import report, terminal
     from gen_models.comparison.compare import compare as compare_runs
 
@@ -68,16 +74,27 @@ def compare(
 
 @command()
 def train_classifier(
-    data: Annotated[str, typer.Option(help="mnist, fashion_mnist, kmnist or digits.")],
+    data: Annotated[
+        str, typer.Option(help="mnist, fashion_mnist, kmnist or digits.", show_default=False)
+    ],
     data_root: Annotated[
-        Path | None, typer.Option(help="Folder of the data sets; default GEN_MODELS_DATA or data.")
+        Path | None,
+        typer.Option(
+            help="The folder of the data sets; default GEN_MODELS_DATA or data.", show_default=False
+        ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Without ending; default: where `evaluate` finds it.")
+        Path | None,
+        typer.Option(
+            help="The file without its ending; default: where `evaluate` looks for it.",
+            show_default=False,
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights, order and distortions.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="The seed of weights, order and distortions.")
+    ] = 0,
 ) -> None:
-    """Train the classifier whose features all distances use, and say how accurate it is."""
+    """Train the classifier that all distances need, and print its accuracy."""
     from gen_models.training.classifier import make_classifier
 
     make_classifier(data, root=data_root, output=output, seed=seed, say=typer.echo)

@@ -12,30 +12,32 @@ from gen_models.errors import UserError
 @command()
 def study(
     name: Annotated[
-        str, typer.Argument(metavar="NAME_OR_FILE", help="Of conf/study, or a YAML file.")
+        str, typer.Argument(metavar="NAME_OR_FILE", help="A study of conf/study, or a YAML file.")
     ],
     launcher: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="[LAUNCHER]...",
-            help="What starts each run: hydra/launcher=slurm hydra.launcher.timeout_min=90.",
+            help="How to start each run: hydra/launcher=slurm hydra.launcher.timeout_min=90.",
             show_default=False,
         ),
     ] = None,
-    train: Annotated[bool, typer.Option("--train", help="Train what is missing.")] = False,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at once, a thread each.")] = 1,
+    train: Annotated[bool, typer.Option("--train", help="Train the missing runs.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time, one thread each.")] = 1,
     output: Annotated[
         Path | None,
-        typer.Option(help="Of runs and page; default outputs/study/NAME.", show_default=False),
+        typer.Option(
+            help="Folder of runs and page; default outputs/study/NAME.", show_default=False
+        ),
     ] = None,
     runs: Annotated[
         Path | None,
         typer.Option(
-            metavar="RUNS.CSV", help="Make the page from this table, without the runs themselves."
+            metavar="RUNS.CSV", help="Make the page from this table alone, without the runs."
         ),
     ] = None,
 ) -> None:
-    """Say what is there of a study, train the rest with --train, and answer its claims."""
+    """Answer a study's claims from its runs; with --train, train the missing runs first."""
     from gen_models.composition import compose_overrides
     from gen_models.study import terminal
     from gen_models.study.collect import RUNS, collect, missing, of_one_code, of_study, read_table

@@ -20,6 +20,6 @@ def train(
         typer.Argument(metavar="[OPTION=VALUE]...", help="model=gan phase=final ..."),
     ] = None,
 ) -> None:
-    """Train one model, or sweep over many, as `python train.py` does; --help lists the options."""
+    """Train one model or sweep over many, like `python train.py`; its --help lists the options."""
     sys.argv = [str(TRAIN), *(options or [])]
     runpy.run_path(sys.argv[0], run_name="__main__")

@@ -16,6 +16,7 @@ from gen_models.explorer.directions import Prior, principal_directions, prior_of
 from gen_models.explorer.graph import Weights, lower
 from gen_models.metrics.classifier import Classifier
 from gen_models.metrics.latent import latent_map
+from gen_models.metrics.pixels import as_bytes
 from gen_models.metrics.reconstruction import prior_reach
 from gen_models.models.interface import (
     Encoder,
@@ -28,8 +29,9 @@ from gen_models.models.interface import (
 from gen_models.seeding import generator
 
 SHOWN = 500  # test images that the page holds
-COLUMNS = 25  # of the picture that holds them
+COLUMNS = 25  # in the picture that holds them
 COMPARED = 1000  # new images on which rounding the weights is measured
+INK = 25  # of 255: a pixel above it belongs to what an image shows
 
 
 class Run(NamedTuple):
@@ -38,8 +40,6 @@ class Run(NamedTuple):
     title: str
     path: Path
     model: GenerativeModel
-    data: str
-    root: str | None
 
 
 def page_content(
@@ -51,9 +51,9 @@ def page_content(
     """What the page's script reads, and the largest change of a pixel by rounding the weights.
 
     Args:
-        runs: One or two.
-        data: Of the runs, set up.
-        classifier: Of the data set, if there is one.
+        runs: One run or two.
+        data: The data set of the runs, set up.
+        classifier: The classifier of the data set, if there is one.
         say: Called with a line before each run.
     """
     images, labels = data.splits["test"]
@@ -64,25 +64,44 @@ def page_content(
     networks: list[dict[str, Any]] = []
     models, differences = [], []
     for run in runs:
-        say(f"carrying {run.title} into the page ({run.path})")
+        say(f"adding {run.title} to the page ({run.path})")
         prior = prior_of(run.model)
+        directions = principal_directions(run.model, prior, images, labels)
         differences.append(rounding_difference(run.model, shown, labels[:SHOWN]))
         models.append(
-            {"title": run.title, "run": str(run.path), "latent": run.model.latent_dim}
+            {"title": run.title, "latent": run.model.latent_dim}
             | {"prior": prior.kind, "classes": prior.classes}
-            | {"reach": _reach(run.model)}
+            | {"reach": prior_reach(run.model)._asdict()}
+            | {"steps": _rounded(directions.steps), "shares": _rounded(directions.shares)}
             | _networks(run.model, prior, weights, networks)
-            | _directions(run.model, prior, images, labels)
         )
-    content: dict[str, Any] = {"models": models, "data": data.name, "classifier": None}
+    content: dict[str, Any] = {"models": models, "classifier": None}
     if classifier is not None:
         content["classifier"] = len(networks)
         network = classifier.network
         networks.append(lower(network, network, (torch.zeros(1, *shown.shape[1:]),), weights))
     content |= _map(runs, classifier, images, labels)
     content |= {"labels": labels[:SHOWN].tolist(), "columns": COLUMNS, "networks": networks}
+    content |= {"box": image_box(data.splits["train"].images)}
     content |= {"sprite": _sprite(shown), "weights": _base64(weights.to_bytes())}
     return content, max(differences)
+
+
+def image_box(images: Tensor) -> int:
+    """Side in pixels of the square that what an image shows usually fills: the median.
+
+    MNIST scales its digits to 20 of 28 pixels; other data sets fill the image.
+
+    Args:
+        images: (n, 1, 28, 28) uint8.
+    """
+    ink = images.squeeze(1) > INK
+    sides = []
+    for axis in (1, 2):
+        occupied = ink.any(axis).byte()  # (n, 28)
+        first, last = occupied.argmax(1), 27 - occupied.flip(1).argmax(1)
+        sides.append(last - first + 1)
+    return int(torch.maximum(*sides).median())
 
 
 def _networks(
@@ -105,24 +124,12 @@ def _networks(
     return places
 
 
-def _reach(model: GenerativeModel) -> dict[str, float]:
-    """How far z goes without its label."""
-    reach = prior_reach(model)
-    return {"radius": reach.radius, "coordinate": reach.coordinate}
-
-
-def _directions(
-    model: GenerativeModel, prior: Prior, images: Tensor, labels: Tensor
-) -> dict[str, Any]:
-    found = principal_directions(model, prior, images, labels)
-    return {"steps": _rounded_list(found.steps), "shares": _rounded_list(found.shares)}
-
-
 @torch.no_grad()
 def rounding_difference(model: GenerativeModel, images: Tensor, labels: Tensor) -> float:
     """The largest change of a pixel, in levels of 255, when the weights are rounded to 16 bits.
 
-    Of 1,000 new images and, with an encoder, of what it makes of `images`, (n, 1, 28, 28).
+    It is measured on 1,000 new images and, with an encoder, on the reconstructions of `images`,
+    (n, 1, 28, 28).
     """
     rounded = copy.deepcopy(model)
     assert isinstance(rounded, nn.Module)
@@ -130,36 +137,36 @@ def rounding_difference(model: GenerativeModel, images: Tensor, labels: Tensor) 
         if tensor.is_floating_point():
             tensor.copy_(tensor.half())
 
-    def made(one: GenerativeModel) -> Tensor:
+    def outputs(one: GenerativeModel) -> Tensor:
         new = draw(one, COMPARED, lambda start: generator("explorer rounding", start))
         return torch.cat(
             [new, reconstruct(one, images, labels)] if isinstance(one, Encoder) else [new]
         )
 
-    return 255 * (made(model) - made(rounded)).abs().max().item()
+    return 255 * (outputs(model) - outputs(rounded)).abs().max().item()
 
 
 @torch.no_grad()
 def _map(
     runs: Sequence[Run], classifier: Classifier | None, images: Tensor, labels: Tensor
 ) -> dict[str, Any]:
-    """The test images on a plane: by the first encoder's means, else by the classifier."""
+    """The test images on a plane, by the first encoder's means, else by the classifier."""
     for run in runs:
         if isinstance(run.model, Encoder) and noise_width(run.model) > 1:
-            found, what = latent_means(run.model, images, labels), f"{run.title}'s encoder"
+            positions, source = latent_means(run.model, images, labels), f"{run.title}'s encoder"
             break
     else:
         if classifier is None:
             return {"points": None, "map": None}
-        found, what = classifier.read(images).features, "the classifier's features"
-    plane = latent_map(found)
-    return {"points": _rounded_list(plane.points[:SHOWN]), "map": what,
-            "mapShares": _rounded_list(plane.shares)}  # fmt: skip
+        positions, source = classifier.read(images).features, "the classifier's features"
+    plane = latent_map(positions)
+    return {"points": _rounded(plane.points[:SHOWN]), "map": source,
+            "mapShares": _rounded(plane.shares)}  # fmt: skip
 
 
 def _sprite(images: Tensor) -> str:
     """Images (n, 1, 28, 28) in [0, 1] as one PNG, in rows of COLUMNS."""
-    pixels = images.mul(255).round().to(torch.uint8).squeeze(1)
+    pixels = as_bytes(images)
     missing = -len(pixels) % COLUMNS
     pixels = torch.cat([pixels, pixels.new_zeros(missing, *pixels.shape[1:])])
     rows = pixels.unflatten(0, (-1, COLUMNS)).transpose(1, 2).flatten(2).flatten(0, 1)
@@ -172,7 +179,6 @@ def _base64(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
-def _rounded_list(tensor: Tensor) -> Any:
+def _rounded(tensor: Tensor) -> Any:
     """Nested lists of numbers with four decimals, to spare bytes."""
-    return [[round(x, 4) for x in row] if isinstance(row, list) else round(row, 4)
-            for row in tensor.tolist()]  # fmt: skip
+    return tensor.double().round(decimals=4).tolist()

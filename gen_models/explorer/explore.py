@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gen_models.data.facts import facts_of
-from gen_models.data.module import load_data
+from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
+from gen_models.evaluation.sampling import check_output
 from gen_models.explorer.content import Run, page_content
 from gen_models.files import replaced
 from gen_models.metrics.classifier import Classifier, classifier_path, is_kept, load_classifier
@@ -20,10 +21,9 @@ from gen_models.runs.weights import load_model
 from gen_models.training.reporting import run_title
 
 
-class Explorer(NamedTuple):
+class Page(NamedTuple):
     """The page as it was written."""
 
-    path: Path
     size: int  # bytes
     difference: float  # the largest of a pixel by 16-bit weights, in levels of 255
     left_out: list[str]  # a sentence each
@@ -36,7 +36,7 @@ def explore(
     data_root: Path | None = None,
     overwrite: bool = False,
     say: Callable[[str], None],
-) -> Explorer:
+) -> Page:
     """Write the page of one or two runs of a data set.
 
     Args:
@@ -47,93 +47,88 @@ def explore(
         say: Called with a line before each part.
 
     Raises:
-        UserError: The runs cannot be shown together, one cannot be carried into the page, or the
-            file exists or cannot be written.
+        UserError: The runs cannot be shown together, the page cannot hold one of them, or the file
+            exists or cannot be written.
     """
-    _check_output(output, overwrite)
-    runs = _read_runs(paths)
-    data = load_data(runs[0].data, data_root or runs[0].root)
-    classifier_file = classifier_path(data.name, data.root)
-    known = is_kept(classifier_file)
-    classifier = load_classifier(classifier_file) if known else None
-    content, difference = page_content(runs, data, classifier, say)
-    left_out = _left_out(runs, classifier)
-    source = facts_of(data.name).credit
-    facts = {"difference": difference, "left_out": left_out, "source": source}
-    text = _render(content | {"leftOut": left_out}, facts)
-    _write(text, output)
-    return Explorer(output, len(text.encode()), difference, left_out)
-
-
-def _check_output(output: Path, overwrite: bool) -> None:
-    if output.suffix != ".html":
-        raise UserError(f"--output {output}: must end in .html")
-    if not output.parent.is_dir():
-        raise UserError(f"--output {output}: there is no folder {output.parent}")
+    check_output(output, {".html"})
     if output.exists() and not overwrite:
-        raise UserError(f"--output {output}: exists: --overwrite replaces it")
+        raise UserError(f"--output {output}: the file exists; --overwrite replaces it")
+    runs, settings = _read_runs(paths)
+    data = MNISTDataModule(name=settings["name"], root=data_root or settings["root"])
+    data.prepare_data()
+    data.setup()
+    classifier_file = classifier_path(data.name, data.root)
+    classifier = load_classifier(classifier_file) if is_kept(classifier_file) else None
+    content, difference = page_content(runs, data, classifier, say)
+    left_out = _left_out(runs, classifier, data.name)
+    text = _render(content, difference=difference, left_out=left_out, source=facts_of(data.name))
+    try:
+        with replaced(output) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--output {output}: cannot be written ({error.strerror})") from error
+    return Page(len(text.encode()), difference, left_out)
 
 
-def _read_runs(paths: Sequence[Path]) -> list[Run]:
-    if len(paths) > 2:
-        raise UserError(f"{len(paths)} runs given: the page shows one or two")
-    if len({path.resolve() for path in paths}) < len(paths):
-        raise UserError(f"{paths[0]}: given twice: name two runs, or one")
-    runs = []
+def _read_runs(paths: Sequence[Path]) -> tuple[list[Run], dict[str, Any]]:
+    """The runs, with titles that differ, and the settings of their data."""
+    if len(paths) > 2 or len({path.resolve() for path in paths}) < len(paths):
+        raise UserError(
+            f"{', '.join(map(str, paths))}: the page shows one run or two different ones; name "
+            "only those"
+        )
+    runs, settings = [], []
     for path in paths:
         model = load_model(path, sampler=False)
         config = RunDirectory(path).read_config()
-        title = run_title(config)
-        runs.append(Run(title, path, model, config["data"]["name"], config["data"]["root"]))
-    if runs[0].data != runs[-1].data:
+        runs.append(Run(run_title(config), path, model))
+        settings.append(config["data"])
+    first, last = settings[0]["name"], settings[-1]["name"]
+    if first != last:
         raise UserError(
-            f"runs on two data sets: {runs[0].data} ({runs[0].path}) and {runs[-1].data} "
-            f"({runs[-1].path}): a page is of one"
+            f"{paths[0]} was trained on {first} and {paths[1]} on {last}: name two runs on the "
+            "same data set"
         )
     if len(runs) == 2 and runs[0].title == runs[1].title:
-        names = [run.path.resolve().name for run in runs]
+        names = [path.resolve().name for path in paths]
         if names[0] == names[1]:
-            names = [str(run.path) for run in runs]
-        return [
-            run._replace(title=f"{run.title}, {name}")
-            for run, name in zip(runs, names, strict=True)
-        ]
-    return runs
+            names = [str(path) for path in paths]
+        pairs = zip(runs, names, strict=True)
+        runs = [run._replace(title=f"{run.title}, {name}") for run, name in pairs]
+    return runs, settings[0]
 
 
-def _left_out(runs: Sequence[Run], classifier: Classifier | None) -> list[str]:
-    """What these runs cannot show, a sentence each."""
-    said = []
+def _left_out(runs: Sequence[Run], classifier: Classifier | None, data: str) -> list[str]:
+    """What the page cannot show of these runs, a sentence each."""
+    sentences = []
     for run in runs:
         if sampler := read_record(RunDirectory(run.path)):
-            said.append(
-                f"{run.title} has the sampler {sampler['name']}, which the page leaves out: it "
+            sentences.append(
+                f"{run.title} has a sampler ({sampler['name']}). The page does not use it: it "
                 "draws from the prior."
             )
         if not isinstance(run.model, Encoder):
-            said.append(
-                f"{run.title} has no encoder, so a given digit is recreated by a search for z."
-            )
+            sentences.append(f"{run.title} has no encoder, so the page searches for z instead.")
     if not any(isinstance(run.model, Encoder) for run in runs):
-        said.append(
-            "The map shows what the classifier makes of the test images, for want of an encoder."
+        sentences.append(
+            "Without an encoder, the map shows the classifier's features of the test images."
             if classifier
-            else "There is no map: neither an encoder nor a classifier of this data set."
+            else "There is no map: it needs an encoder or a classifier of this data set."
         )
     if classifier is None:
-        said.append(
-            "There is no classifier of this data set, so what it sees is left out "
-            f"(gen-models train-classifier --data {runs[0].data})."
+        sentences.append(
+            "There is no classifier of this data set, so the page does not say which digit an "
+            f"image shows (gen-models train-classifier --data {data} trains one)."
         )
-        said += [
-            f"{run.title} needs to know which digit it is given, and takes a drawn one for a 0."
+        sentences += [
+            f"{run.title} needs the digit of each image, and takes every drawing for a 0."
             for run in runs
             if is_conditional(run.model)
         ]
-    return said
+    return sentences
 
 
-def _render(content: dict[str, Any], facts: dict[str, Any]) -> str:
+def _render(content: dict[str, Any], **facts: Any) -> str:
     environment = Environment(
         loader=PackageLoader("gen_models.explorer", "page"),
         undefined=StrictUndefined,
@@ -142,14 +137,4 @@ def _render(content: dict[str, Any], facts: dict[str, Any]) -> str:
     )
     script = json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
     titles = [model["title"] for model in content["models"]]
-    return environment.get_template("page.html.j2").render(
-        content=script, titles=titles, data=content["data"], **facts
-    )
-
-
-def _write(text: str, output: Path) -> None:
-    try:
-        with replaced(output) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--output {output}: cannot be written ({error.strerror})") from error
+    return environment.get_template("page.html.j2").render(content=script, titles=titles, **facts)

@@ -1,17 +1,18 @@
 """A network as a list of operations that the page can carry out (`page/ops.js`).
 
 torch.export writes down what a function of a model does, whatever its class: ATen operations on
-tensors of known shapes. Each becomes an entry of a list that JSON can hold. To carry one more
-operation: an entry in `OPERATIONS`, and one of the same name in `page/ops.js`.
+tensors of known shapes. Each becomes an entry of a list that JSON can hold. A new operation needs
+an entry in `OPERATIONS` and one of the same name in `page/ops.js`.
 """
 
 import logging
 import operator
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 from torch.fx import Node
 
 from gen_models.errors import UserError, first_line
@@ -19,55 +20,31 @@ from gen_models.errors import UserError, first_line
 aten = torch.ops.aten
 
 
-class Operation(NamedTuple):
-    """What the page understands of an operation: the arguments by their names in ATen.
-
-    All others must have their defaults, but for those in `ignored`.
-    """
-
-    name: str  # in ops.js
-    inputs: tuple[str, ...] = ("self",)  # tensors that were computed, or plain numbers
-    weights: tuple[str, ...] = ()  # parameters and buffers
-    options: tuple[str, ...] = ()  # numbers, or lists of them
-    ignored: tuple[str, ...] = ()  # those that say nothing of a trained network
-
-
-_affine = ("weight", "bias")
-OPERATIONS = {
-    aten.linear.default: Operation("linear", ("input",), _affine),
-    aten.conv2d.default: Operation("conv2d", ("input",), _affine, ("stride", "padding")),
-    aten.conv_transpose2d.input: Operation(
-        "conv_transpose2d", ("input",), _affine, ("stride", "padding"), ("output_padding",)
-    ),
-    aten.max_pool2d.default: Operation("max_pool2d", options=("kernel_size", "stride")),
-    aten.upsample_nearest2d.vec: Operation(
-        "upsample_nearest2d", ("input",), ignored=("output_size", "scale_factors")
-    ),
-    aten.batch_norm.default: Operation(
-        "batch_norm",
-        ("input",),
-        (*_affine, "running_mean", "running_var"),
-        ("eps",),
-        ("training", "momentum", "cudnn_enabled"),  # eval mode
-    ),
-    aten.group_norm.default: Operation(
-        "group_norm", ("input",), _affine, ("num_groups", "eps"), ("cudnn_enabled",)
-    ),
-    aten.relu.default: Operation("relu"),
-    aten.leaky_relu.default: Operation("leaky_relu", options=("negative_slope",)),
-    aten.elu.default: Operation("elu", options=("alpha",)),
-    aten.selu.default: Operation("selu"),
-    aten.gelu.default: Operation("gelu"),
-    aten.silu.default: Operation("silu"),
-    aten.tanh.default: Operation("tanh"),
-    aten.sigmoid.default: Operation("sigmoid"),
-    aten.add.Tensor: Operation("add", ("self", "other")),
-    aten.sub.Tensor: Operation("sub", ("self", "other")),
-    aten.mul.Tensor: Operation("mul", ("self", "other")),
-    aten.div.Tensor: Operation("div", ("self", "other")),
-    aten.cat.default: Operation("cat", ("tensors",), options=("dim",)),
-    aten.argmax.default: Operation("argmax", options=("dim",)),
-    aten.one_hot.default: Operation("one_hot", options=("num_classes",)),
+WEIGHTS = ("weight", "bias", "running_mean", "running_var")  # arguments that training sets
+# The operations of ops.js, with those of their other arguments that need not be the defaults.
+OPERATIONS: dict[Any, tuple[str, ...]] = {
+    aten.linear.default: (),
+    aten.conv2d.default: ("stride", "padding"),
+    aten.conv_transpose2d.input: ("stride", "padding", "output_padding"),
+    aten.max_pool2d.default: ("kernel_size", "stride"),
+    aten.upsample_nearest2d.vec: ("output_size", "scale_factors"),
+    aten.batch_norm.default: ("training", "momentum", "eps", "cudnn_enabled"),  # in eval mode
+    aten.group_norm.default: ("num_groups", "eps", "cudnn_enabled"),
+    aten.relu.default: (),
+    aten.leaky_relu.default: ("negative_slope",),
+    aten.elu.default: ("alpha",),
+    aten.selu.default: (),
+    aten.gelu.default: (),
+    aten.silu.default: (),
+    aten.tanh.default: (),
+    aten.sigmoid.default: (),
+    aten.add.Tensor: ("other",),
+    aten.sub.Tensor: ("other",),
+    aten.mul.Tensor: ("other",),
+    aten.div.Tensor: ("other",),
+    aten.cat.default: ("dim",),
+    aten.argmax.default: ("dim",),
+    aten.one_hot.default: ("num_classes",),
 }
 # The same values in the same order: nothing to do.
 SAME = {
@@ -93,19 +70,22 @@ class Weights:
         """
         half = tensor.detach().cpu().contiguous().to(torch.float16)
         if not half.isfinite().all():
-            raise UserError("a weight is above 65,504 or not finite: the page cannot hold it")
+            raise UserError(
+                "a weight is above 65,504 or not finite, and the page holds 16-bit floats: leave "
+                "this run out"
+            )
         place = {"offset": self._length, "shape": list(tensor.shape)}
         self._parts.append(half.numpy().tobytes())
         self._length += tensor.numel()
         return place
 
     def to_bytes(self) -> bytes:
-        """All of them."""
+        """The numbers as they were added, two bytes each."""
         return b"".join(self._parts)
 
 
 class _Call(nn.Module):
-    """A function of a model as a module, which torch.export wants."""
+    """A function of a model as the module that torch.export needs."""
 
     def __init__(self, model: nn.Module, function: Callable[..., Tensor]) -> None:
         super().__init__()
@@ -122,13 +102,13 @@ def lower(
     inputs: tuple[Tensor, ...],
     weights: Weights,
 ) -> dict[str, Any]:
-    """Write down what a function does to a row of its inputs.
+    """List the operations that a function carries out on one row of its inputs.
 
     Args:
-        model: Whose weights it uses, in eval mode.
-        function: Of tensors with one row, to one such tensor.
-        inputs: Such tensors; their values do not matter.
-        weights: Takes up the numbers of the network.
+        model: The model whose weights the function uses, in eval mode.
+        function: Takes tensors with one row and returns one such tensor.
+        inputs: Example inputs with one row; their values do not matter.
+        weights: The numbers of the network are appended to these.
 
     Returns:
         "nodes", in order, each with its operation ("op"), the places of its inputs among the
@@ -136,50 +116,42 @@ def lower(
         and of the result ("shape"), weights and options; and the place of the "output".
 
     Raises:
-        UserError: It does something that the page cannot.
+        UserError: The page cannot carry out one of the operations.
     """
     before = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # torch's log of what it could not export: pages of it
+    logging.disable(logging.WARNING)  # torch logs pages about what it could not export
     try:
         exported = torch.export.export(_Call(model, function), inputs)
-    except Exception as error:  # whatever a model's code raises on tensors without values
+    except Exception as error:  # a model's code may raise anything on tensors without values
         raise UserError(
-            f"a {type(model).__name__} cannot be carried into the page: torch.export says: "
-            f"{first_line(error)}: leave this run out"
+            f"torch.export cannot read {type(model).__name__} for the page ({first_line(error)}): "
+            "leave this run out"
         ) from error
     finally:
         logging.disable(before)
-    signature = exported.graph_signature
-    names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-    names |= signature.inputs_to_lifted_tensor_constants
-    tensors = {**exported.state_dict, **exported.constants}
-    lowering = _Lowering(
-        model=type(model).__name__,
-        held={name: tensors[target] for name, target in names.items()},
-        weights=weights,
-        inputs=[str(name) for name in signature.user_inputs],
-    )
+    lowering = _Lowering(type(model).__name__, exported, weights)
     (output,) = exported.graph.output_node().args[0]
-    assert isinstance(output, Node)
     place = lowering.place(output)
     return {"inputs": len(inputs), "nodes": lowering.nodes, "output": place}
 
 
 class _Lowering:
-    """The nodes on the way to an output; what leads nowhere is never looked at."""
+    """The nodes that an output depends on; all others are left out."""
 
-    def __init__(
-        self, model: str, held: dict[str, Tensor], weights: Weights, inputs: list[str]
-    ) -> None:
+    def __init__(self, model: str, exported: ExportedProgram, weights: Weights) -> None:
+        signature = exported.graph_signature
+        names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+        names |= signature.inputs_to_lifted_tensor_constants
+        tensors = {**exported.state_dict, **exported.constants}
+        self.held = {name: tensors[target] for name, target in names.items()}
         self.model = model
-        self.held = held  # parameters and buffers, by the names of their placeholders
         self.weights = weights
-        self.inputs = len(inputs)
-        self.places = {name: place for place, name in enumerate(inputs)}
+        self.inputs = len(signature.user_inputs)
+        self.places = {str(name): place for place, name in enumerate(signature.user_inputs)}
         self.nodes: list[dict[str, Any]] = []
 
     def place(self, node: Node) -> int:
-        """Where a node's value is; what it needs is written down first."""
+        """The place of a node's value; the nodes that it depends on are listed first."""
         if node.name not in self.places:
             self.places[node.name] = self._write(node)
         return self.places[node.name]
@@ -196,39 +168,40 @@ class _Lowering:
                 raise self._unknown(node, f" with step={options['step']}")
             entry = self._slice(self._source(node), options["dim"], options["start"] or 0)
         elif node.target in OPERATIONS:
-            entry = self._operation(node, OPERATIONS[node.target])
+            entry = self._operation(node)
         else:
             raise self._unknown(node)
         self.nodes.append(entry | {"shape": shape})
         return self.inputs + len(self.nodes) - 1
 
-    def _operation(self, node: Node, known: Operation) -> dict[str, Any]:
-        entry: dict[str, Any] = {"op": known.name, "inputs": [], "weights": {}}
-        for name, value, usual in _arguments(node):
-            if name in known.inputs and not isinstance(value, int | float):
-                sources = value if isinstance(value, list | tuple) else [value]
-                if any(source.name in self.held for source in sources):
-                    raise self._unknown(node, f" with a weight as {name}")
+    def _operation(self, node: Node) -> dict[str, Any]:
+        name = node.target._schema.name.removeprefix("aten::")  # type: ignore[union-attr]
+        entry: dict[str, Any] = {"op": name, "inputs": [], "weights": {}}
+        for argument, value, default in _arguments(node):
+            parts = value if isinstance(value, list | tuple) else [value]
+            sources = [part for part in parts if isinstance(part, Node)]
+            if any((source.name in self.held) != (argument in WEIGHTS) for source in sources):
+                kind = "computed" if argument in WEIGHTS else "a weight"
+                raise self._unknown(node, f", whose {argument} is {kind}")
+            if argument in WEIGHTS:
+                for source in sources:  # none without a bias
+                    entry["weights"][argument] = self.weights.add(self.held[source.name])
+            elif sources:
                 entry["inputs"] += [self.place(source) for source in sources]
                 entry.setdefault("from", self._row(sources[0]))
-                if known.name != "cat" and self._row(sources[0]) != entry["from"]:
-                    raise self._unknown(node, " of two shapes")
-            elif name in known.inputs or name in known.options:
-                entry[name] = value
-            elif name in known.weights:
-                if value is not None and value.name not in self.held:
-                    raise self._unknown(node, f" with a {name} that is computed")
-                entry["weights"][name] = value and self.weights.add(self.held[value.name])
-            elif name not in known.ignored and value != usual:
-                raise self._unknown(node, f" with {name}={value}")
+                if name != "cat" and self._row(sources[0]) != entry["from"]:
+                    raise self._unknown(node, ", whose inputs have two shapes")
+            elif argument in OPERATIONS[node.target]:
+                entry[argument] = value
+            elif value != default:
+                raise self._unknown(node, f" with {argument}={value}")
         return entry
 
     def _part(self, node: Node) -> dict[str, Any]:
-        """One of the parts into which chunk or split cuts a tensor, as a slice of it."""
+        """A slice for one of the parts into which chunk or split cuts a tensor."""
         cut = self._source(node)
         whole, index = self._source(cut), int(node.args[1])  # type: ignore[arg-type]
-        options = {name: value for name, value, _ in _arguments(cut)}
-        dim = options["dim"]
+        (dim,) = (value for name, value, _ in _arguments(cut) if name == "dim")
         start = sum(part.shape[dim] for part in cut.meta["val"][:index])
         return self._slice(whole, dim, start)
 
@@ -243,7 +216,7 @@ class _Lowering:
         """The shape of one row of a node's value: without its first dimension, which is 1."""
         value = node.meta.get("val")
         if not isinstance(value, Tensor) or value.shape[:1] != (1,):
-            raise self._unknown(node, " that mixes the images of a batch")
+            raise self._unknown(node, ", which mixes the images of a batch")
         return list(value.shape[1:])
 
     def _source(self, node: Node) -> Node:
@@ -253,17 +226,17 @@ class _Lowering:
 
     def _unknown(self, node: Node, how: str = "") -> UserError:
         return UserError(
-            f"a {self.model} has an operation that the page cannot carry out: {node.target}{how}: "
-            "leave this run out"
+            f"the page cannot run an operation of {self.model}: {node.target}{how}: leave this run "
+            "out"
         )
 
 
 def _arguments(node: Node) -> list[tuple[str, Any, Any]]:
     """Name, value and default of each argument of an ATen operation."""
     schema = node.target._schema.arguments  # type: ignore[union-attr]
-    given = dict(zip((argument.name for argument in schema), node.args, strict=False))
-    given |= node.kwargs
+    names = [argument.name for argument in schema]
+    values = {**dict(zip(names, node.args, strict=False)), **node.kwargs}
     return [
-        (known.name, given.get(known.name, known.default_value), known.default_value)
+        (known.name, values.get(known.name, known.default_value), known.default_value)
         for known in schema
     ]

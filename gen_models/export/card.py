@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import jinja2
 import yaml
 
-from gen_models.comparison.metrics import BOUNDS, QUICK, metric
-from gen_models.data.facts import Facts, facts_of
+from gen_models.comparison.metrics import BOUNDS, ENCODER, FID, INVERSION, QUICK, metric
+from gen_models.data.facts import facts_of
 from gen_models.errors import UserError
 from gen_models.evaluation.cost import trained_parameters
 from gen_models.evaluation.measure import INVERTED
@@ -24,10 +24,7 @@ from gen_models.runs.identity import identity, model_name
 from gen_models.training.reporting import run_title
 
 TASK = "unconditional-image-generation"
-SHOWN = ("fid_lenet", "coverage", "missing_digits", "encoder/mse", "inversion/mse", "test/loss")
-RECREATED = ("encoder/mse", "inversion/mse")
-DISTANCE_BOUNDS = {f"{bound}/{{}}": BOUNDS[bound] for bound in ("floor", "gaussian")}
-RECREATION_BOUNDS = {"pca/mse": "PCA", "nearest/mse": "nearest training image"}
+SHOWN = (FID, "coverage", "missing_digits", ENCODER, INVERSION, "test/loss")
 
 
 class Row(NamedTuple):
@@ -39,7 +36,7 @@ class Row(NamedTuple):
     value: float
     shown: str
     images: str  # how many
-    bounds: str  # what stands beside it
+    bounds: str  # what it compares with
 
 
 def write_card(
@@ -50,41 +47,40 @@ def write_card(
     path: Path,
 ) -> None:
     """Write the card of an exported run; all figures are those that the run has recorded."""
-    config, metrics, status = run.read_config(), read_json(run.metrics), run.read_status()
-    name = config["data"]["name"]
-    data = facts_of(name)
+    config, metrics = run.read_config(), read_json(run.metrics)
+    data = facts_of(config["data"]["name"])
     title = f"{run_title(config)}, {data.title}"
     rows = _rows(metrics)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("gen_models.export"), trim_blocks=True, lstrip_blocks=True
     )
     card = environment.get_template("card.md.j2").render(
-        front=_front_matter(config, rows, kind, data, title),
+        front=_front_matter(config, rows, kind, title),
         title=title,
-        what=(type(model).__doc__ or "A generative model.").splitlines()[0],
+        summary=(type(model).__doc__ or "A generative model.").splitlines()[0],
         prior=_prior(model),
         latent_dim=model.latent_dim,
         kind=kind,
         exported=exported,
         architecture=run.architecture.read_text(encoding="utf-8").strip(),
-        settings=_settings(config),
+        settings={k: v for k, v in identity(config).items() if v not in (None, -1)},  # those set
         data=data,
         rows=rows,
         missing=metrics.get("missing_digits", metrics.get(f"{QUICK}missing_digits", 0.0)),
         cost={
-            known.meaning: known.show(metrics[key]) + (f" {known.unit}" if known.unit else "")
+            known.meaning: f"{known.show(metrics[key])} {known.unit}".rstrip()
             for key in metrics
             if key.startswith("cost/") and (known := metric(key)).meaning
         },
         parameters=trained_parameters(model),
-        status=status,
+        status=run.read_status(),
         run=run.path,
     )
     path.write_text(card + "\n", encoding="utf-8")
 
 
 def _rows(metrics: dict[str, float]) -> list[Row]:
-    """The measured metrics; the quick ones where there are no others."""
+    """The measured metrics, or the quick ones where there are no others."""
     rows = []
     for name in SHOWN:
         prefix = "" if name in metrics else QUICK
@@ -94,30 +90,20 @@ def _rows(metrics: dict[str, float]) -> list[Row]:
         known = metric(key)
         samples = int(metrics.get(f"{prefix}samples", 0))
         images = "all" if name.startswith("test/") else f"{samples:,}"
-        bounds = {prefix + bound.format(name): said for bound, said in DISTANCE_BOUNDS.items()}
-        if name in RECREATED:
+        bounds = {f"{prefix}{bound}/{name}": BOUNDS[bound] for bound in ("floor", "gaussian")}
+        if name in (ENCODER, INVERSION):
             images = f"{min(samples, INVERTED):,}"
-            bounds = RECREATION_BOUNDS
-        said = [f"{bounds[key]} {known.show(metrics[key])}" for key in bounds if key in metrics]
+            bounds = {"pca/mse": "PCA", "nearest/mse": "nearest training image"}
+        compared = [f"{bounds[key]} {known.show(metrics[key])}" for key in bounds if key in metrics]
         shown = f"{known.show(metrics[key])} {known.unit}".rstrip()
-        bounded = ", ".join(said)
-        row = Row(key, known.title, known.meaning, metrics[key], shown, images, bounded)
-        rows.append(row)
+        rows.append(
+            Row(key, known.title, known.meaning, metrics[key], shown, images, ", ".join(compared))
+        )
     return rows
 
 
-def _front_matter(
-    config: dict[str, Any], rows: Sequence[Row], kind: str, data: Facts, title: str
-) -> str:
+def _front_matter(config: dict[str, Any], rows: Sequence[Row], kind: str, title: str) -> str:
     name = config["data"]["name"]
-    results = [
-        {
-            "type": row.key.replace("/", "_"),
-            "name": f"{row.meaning} ({row.images} images)",
-            "value": row.value,
-        }
-        for row in rows
-    ]
     front: dict[str, Any] = {
         "license": "mit",
         "library_name": {"onnx": "onnx", "torch": "pytorch"}[kind],
@@ -125,18 +111,21 @@ def _front_matter(
         "tags": ["gen-models", model_name(config), name, kind],
         "datasets": [name],
     }
-    if results:
-        dataset = {"type": name, "name": data.title, "split": "test"}
+    if rows:
+        results = [
+            {
+                "type": row.key.replace("/", "_"),
+                "name": f"{row.meaning} ({row.images} images)",
+                "value": row.value,
+            }
+            for row in rows
+        ]
+        dataset = {"type": name, "name": facts_of(name).title, "split": "test"}
         result = {"task": {"type": TASK}, "dataset": dataset, "metrics": results}
         front["metrics"] = [entry["type"] for entry in results]
         front["model-index"] = [{"name": title, "results": [result]}]
     text: str = yaml.safe_dump(front, sort_keys=False, allow_unicode=True)
     return text.strip()
-
-
-def _settings(config: dict[str, Any]) -> dict[str, Any]:
-    """What decided the weights, without the options that are not set."""
-    return {key: value for key, value in identity(config).items() if value not in (None, -1)}
 
 
 def _prior(model: GenerativeModel) -> Prior | None:

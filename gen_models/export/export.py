@@ -15,14 +15,7 @@ from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
 from gen_models.evaluation.sampling import write_images
 from gen_models.export.card import write_card
-from gen_models.export.programs import (
-    CHECKED,
-    FORMATS,
-    Exported,
-    check_installed,
-    parts_of,
-    write_part,
-)
+from gen_models.export.programs import CHECKED, FORMATS, check_installed, parts_of, write_part
 from gen_models.files import write_json
 from gen_models.metrics.classifier import Classifier, classifier_path, is_kept, load_classifier
 from gen_models.models.interface import draw_fixed
@@ -59,15 +52,17 @@ def export_run(
         UserError: Not a finished run; the folder exists; something cannot be exported.
     """
     check_installed(FORMATS[kind])
-    _check_output(output, overwrite)
+    if output.exists() and not overwrite:
+        raise UserError(f"--output {output}: the folder exists; --overwrite replaces it")
+    if output.exists() and not (output / RECORD).is_file():
+        raise UserError(f"--output {output}: this is no earlier export; name another folder")
     model = load_model(run_dir, sampler=False)
     run = RunDirectory(run_dir)
-    status = run.read_status()
-    if sampler := read_record(run).get("name") or sampler_measured_with(status):
+    if sampler := read_record(run).get("name") or sampler_measured_with(run.read_status()):
         raise UserError(
-            f"{run.path}: has, or was measured with, the sampler {sampler}, and an export draws "
-            f"from the prior: gen-models fit-sampler {run.path} --remove and gen-models evaluate "
-            f"{run.path}, then export it"
+            f"{run.path}: it has, or was measured with, the sampler {sampler}, and an export draws "
+            f"from the prior: run `gen-models fit-sampler {run.path} --remove` and `gen-models "
+            f"evaluate {run.path}` first"
         )
     data = run.read_config()["data"]
     classifier = _classifier(data["name"], data_root or data["root"], say)
@@ -75,51 +70,43 @@ def export_run(
         exported = []
         for part in parts_of(model, classifier):
             try:
-                difference = write_part(part, FORMATS[kind], folder)
+                exported.append(write_part(part, FORMATS[kind], folder))
             except UserError as error:
                 raise UserError(f"{run.path}: {error}") from error
-            file = f"{part.name}{FORMATS[kind].ending}"
-            say(f"{output / file}: differs by at most {difference:.1e} on {CHECKED} inputs")
-            shapes = {name: list(tensor.shape[1:]) for name, tensor in part.inputs.items()}
-            exported.append(Exported(file, shapes, part.outputs, difference))
+            say(
+                f"{output / exported[-1].file}: differs by at most {exported[-1].difference:.1e} "
+                f"on {CHECKED} inputs"
+            )
             if "z" in part.inputs:
                 np.save(folder / "z.npy", part.inputs["z"].numpy())
         write_images(draw_fixed(model, 64), folder / "samples.png")
         write_card(run, model, kind, exported, folder / "README.md")
-        files = [part._asdict() for part in exported]
+        files = [file._asdict() for file in exported]
         write_json(folder / RECORD, {"run": str(run.path), "files": files} | machine())
     say(f"{output / 'README.md'}: the model card")
-
-
-def _check_output(output: Path, overwrite: bool) -> None:
-    if not output.exists():
-        return
-    if not overwrite:
-        raise UserError(f"--output {output}: exists already: --overwrite replaces it")
-    if not (output / RECORD).is_file():
-        raise UserError(f"--output {output}: is no earlier export: choose another folder")
 
 
 def _classifier(name: str, root: str | Path | None, say: Say) -> Classifier | None:
     path = classifier_path(name, MNISTDataModule(name=name, root=root).root)
     if is_kept(path):
         return load_classifier(path)
-    say(f"no classifier of {name} in {path.parent}, so none is exported: "
-        f"gen-models train-classifier --data {name} makes one")  # fmt: skip
+    say(
+        f"There is no classifier of {name} in {path.parent}, so none is exported "
+        f"(gen-models train-classifier --data {name} trains one)"
+    )
     return None
 
 
 @contextmanager
 def _whole_or_not_at_all(output: Path) -> Iterator[Path]:
-    """A folder next to `output` that takes its place if all goes well, and else is deleted."""
+    """A new folder that takes the place of `output` if all goes well, and is deleted otherwise."""
     folder = output.with_name(f"{output.name}.tmp-{os.getpid()}")
     try:
-        try:
-            folder.mkdir(parents=True)
-            yield folder
-            shutil.rmtree(output, ignore_errors=True)
-            folder.replace(output)
-        except OSError as error:
-            raise UserError(f"--output {output}: cannot be written ({error.strerror})") from error
+        folder.mkdir(parents=True)
+        yield folder
+        shutil.rmtree(output, ignore_errors=True)
+        folder.replace(output)
+    except OSError as error:
+        raise UserError(f"--output {output}: cannot be written ({error.strerror})") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)

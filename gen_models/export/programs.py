@@ -1,4 +1,4 @@
-"""Networks of a run as files: ONNX, or programs of torch.export. Each is read back and compared."""
+"""Networks of a run as files, ONNX or torch.export, each read back and compared with the model."""
 
 import copy
 import io
@@ -91,16 +91,13 @@ def parts_of(model: GenerativeModel, classifier: Classifier | None) -> list[Part
     return parts
 
 
-def write_part(part: Part, kind: Format, folder: Path) -> float:
+def write_part(part: Part, kind: Format, folder: Path) -> Exported:
     """Write one file and compare it with the network, on all examples and on one alone.
 
-    Returns:
-        The largest difference of an output.
-
     Raises:
-        UserError: It cannot be exported, or what was written computes something else.
+        UserError: It cannot be exported, or the file computes something else.
     """
-    path = folder / f"{part.name}{kind.ending}"
+    file = f"{part.name}{kind.ending}"
     inputs = tuple(part.inputs.values())
     number = torch.export.Dim("n")
     try:
@@ -108,33 +105,34 @@ def write_part(part: Part, kind: Format, folder: Path) -> float:
         shapes = {"inputs": tuple({0: number} for _ in inputs)}
         with _quiet():
             program = torch.export.export(network, inputs, dynamic_shapes=shapes)
-            kind.write(program, part, path)
-    except Exception as error:  # whatever the exporter raises of an operation that it cannot take
-        raise UserError(f"its {part.name} cannot be exported: {first_line(error)}") from error
+            kind.write(program, part, folder / file)
+    except Exception as error:  # the exporter may raise anything about an operation
+        raise UserError(
+            f"its {part.name} cannot be exported ({first_line(error)}); try the other --format"
+        ) from error
     difference = max(
-        _difference(part, kind, path, [tensor[:count] for tensor in inputs])
+        _difference(part, kind, folder / file, [tensor[:count] for tensor in inputs])
         for count in (CHECKED, 1)
     )
     if not difference <= TOLERANCE:
         raise UserError(
             f"its {part.name} as a file differs by {difference:.2g} from the model, which is more "
-            f"than {TOLERANCE:g}: nothing was written"
+            f"than {TOLERANCE:g}: nothing was written; try the other --format"
         )
-    return difference
+    rows = {name: list(tensor.shape[1:]) for name, tensor in part.inputs.items()}
+    return Exported(file, rows, part.outputs, difference)
 
 
 def check_installed(kind: Format) -> None:
     """Raise a UserError if what a format needs is not installed."""
     missing = [name for name in kind.needs if find_spec(name) is None]
     if missing:
-        raise UserError(
-            f"{missing[0]} is not installed: the extra has it: {how_to_install('export')}"
-        )
+        raise UserError(f"{missing[0]} is not installed: {how_to_install('export')}")
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what torch logs and prints of an operation that it cannot take: graphs, advice."""
+    """Hide what torch logs and prints about an operation that it cannot export."""
     logging.disable(logging.WARNING)
     try:
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
@@ -145,7 +143,7 @@ def _quiet() -> Iterator[None]:
 
 @torch.enable_grad()
 def _without_unused_weights(network: nn.Module, inputs: tuple[Tensor, ...]) -> nn.Module:
-    """A copy without the weights on which nothing depends, as those of a GAN's discriminator."""
+    """A copy without the weights that no output depends on, as those of a GAN's discriminator."""
     twin = copy.deepcopy(network).requires_grad_(True)
     outputs = _tuple(twin(*inputs))
     weights = dict(twin.named_parameters())
@@ -161,10 +159,9 @@ def _without_unused_weights(network: nn.Module, inputs: tuple[Tensor, ...]) -> n
 def _difference(part: Part, kind: Format, path: Path, inputs: Sequence[Tensor]) -> float:
     with torch.no_grad():
         expected = _tuple(part.network(*inputs))
-    found = kind.run(path, inputs)
     return max(
         float(np.abs(a.numpy() - b).max()) if a.shape == b.shape else float("inf")
-        for a, b in zip(expected, found, strict=True)
+        for a, b in zip(expected, kind.run(path, inputs), strict=True)
     )
 
 
@@ -194,7 +191,7 @@ def _run_onnx(path: Path, inputs: Sequence[Tensor]) -> list[np.ndarray]:
 
 
 def _write_torch(program: torch.export.ExportedProgram, part: Part, path: Path) -> None:
-    content = io.BytesIO()  # torch's own writing to a file that finds the disk full is an abort
+    content = io.BytesIO()  # torch itself aborts the process if the disk is full
     torch.export.save(program, content)
     path.write_bytes(content.getbuffer())
 

@@ -28,8 +28,8 @@ def read_record(run: RunDirectory) -> dict[str, Any]:
             record: dict[str, Any] = json.loads(file.metadata()[RECORD])
         if not isinstance(record["name"], str) or not isinstance(record["weights_sha256"], str):
             raise ValueError("its record is not a sampler's")
-    except Exception as error:  # whatever a damaged file makes the reader raise
-        raise _unusable(run, f"not a sampler ({first_line(error)})") from error
+    except Exception as error:  # a damaged file makes the reader raise anything
+        raise _unusable(run, f"is not a sampler ({first_line(error)})") from error
     return record
 
 
@@ -61,17 +61,18 @@ def read_sampler(run: RunDirectory, latent_dim: int) -> tuple[str, dict[str, Any
 
     record = read_record(run)
     if record["weights_sha256"] != hash_file(run.weights):
-        raise _unusable(run, "fitted to other weights than this run's model.safetensors")
+        raise _unusable(run, "was fitted to other weights than this run's model.safetensors")
     tensors = load_file(run.sampler)
     if set(tensors) != set(TENSORS):
         raise _unusable(run, f"must hold {', '.join(TENSORS)}")
     classes, components, width = tensors["means"].shape
-    shapes = [tuple(tensors[name].shape) for name in ("weights", "factors")]
-    labels = 0 if classes == 1 else classes
-    if shapes != [(classes, components), (classes, components, width, width)] or (
-        width + labels != latent_dim
+    mixtures = (classes, components)
+    if (
+        tensors["weights"].shape != mixtures
+        or tensors["factors"].shape != (*mixtures, width, width)
+        or width + (0 if classes == 1 else classes) != latent_dim
     ):
-        raise _unusable(run, f"not of latents of width {latent_dim}")
+        raise _unusable(run, f"does not fit latents of width {latent_dim}")
     return record["name"], tensors
 
 

@@ -44,11 +44,11 @@ def make_runs(folder: Path) -> dict[str, Path]:
 
 
 def written(paths: list[Path], file: Path) -> list[str]:
-    """Write a page; returns what it says to be left out."""
-    found = explore(paths, file, say=lambda line: None)
-    assert found.size == file.stat().st_size
-    assert found.difference > 0
-    return found.left_out
+    """Write a page; returns its sentences about what is left out."""
+    page = explore(paths, file, say=lambda line: None)
+    assert page.size == file.stat().st_size
+    assert page.difference > 0
+    return page.left_out
 
 
 class Seen:

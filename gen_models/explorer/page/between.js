@@ -1,4 +1,4 @@
-/* From one digit to another through the latents of each model. */
+/* From one digit to another, through the latents of each model. */
 
 const STATIONS = 11;
 const ends = [null, null]; // images
@@ -40,13 +40,13 @@ async function findEnds(index, number) {
   if (model.encode === null) part.status.textContent = "drawing images to start from";
   const z = [];
   for (const [k, image] of ends.entries()) {
-    const job = latentOf(model, image, ({ step, image: made }) => {
+    const job = latentOf(model, image, ({ step, image: best }) => {
       if (number !== endsNumber) return;
-      part.display(made, step % 10 === 0);
-      part.status.textContent = `searching the ${k ? "right" : "left"} end, step ${step} of ${STEPS}`;
+      part.display(best, step % 10 === 0);
+      part.status.textContent = `searching for the ${k ? "right" : "left"} end, step ${step} of ${STEPS}`;
     });
     part.jobs.push(job);
-    z.push(await job.found);
+    z.push(await job.z);
     if (number !== endsNumber) return;
   }
   part.z = z;
@@ -72,8 +72,8 @@ async function otherEnds() {
 }
 
 $("ends").onclick = otherEnds;
-$("left").onclick = () => { if (given) setEnds(given, null); };
-$("right").onclick = () => { if (given) setEnds(null, given); };
+$("left").onclick = () => { if (target) setEnds(target, null); };
+$("right").onclick = () => { if (target) setEnds(null, target); };
 $("share").oninput = () => models.forEach((_, index) => stops[index]());
 for (const option of document.getElementsByName("path")) {
   option.onchange = () => models.forEach((_, index) => walk(index));

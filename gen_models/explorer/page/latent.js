@@ -1,4 +1,4 @@
-/* Latents: drawn from a prior, and on the path from one to another. For the page and the worker. */
+/* Latents: drawn from a prior, and on a path between two. Used by the page and by the worker. */
 
 /* Uniform numbers in [0, 1) of a seed (mulberry32). */
 function uniforms(seed) {
@@ -16,7 +16,7 @@ function gaussian(uniform) {
   return Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
 }
 
-/* n latents of a model's prior from uniform numbers; a label is appended to a conditional one's. */
+/* n latents from a model's prior; for a conditional model they end with the label. */
 function prior(model, uniform, n, label = null) {
   const rows = [];
   for (let i = 0; i < n; i++) {
@@ -29,7 +29,7 @@ function prior(model, uniform, n, label = null) {
   return Float32Array.from(rows);
 }
 
-/* A point of the path from z to z, by line or by sphere (Shoemake 1985; White 2016). */
+/* A point on the path from z to z, on a line or on a sphere (Shoemake 1985; White 2016). */
 function pathPoint(from, to, share, sphere) {
   const product = (a, b) => a.reduce((sum, v, i) => sum + v * b[i], 0);
   const cosine = product(from, to) / Math.sqrt(product(from, from) * product(to, to));

@@ -1,4 +1,4 @@
-/* The map: each test image is its digit, where an encoder or the classifier puts it. */
+/* The map: each test image is drawn as its digit, placed by an encoder or by the classifier. */
 
 const map = $("map"), MARGIN = 14;
 let chosen = null; // index of a test image
@@ -64,17 +64,17 @@ function mark(index) {
   drawMap();
 }
 
-/* Calls `picked` with the index of the test image that was clicked, or reached by the arrow keys. */
-function watchMap(picked) {
+/* Calls `pickImage` with the index of a test image that is clicked or reached with the arrow keys. */
+function watchMap(pickImage) {
   if (!content.points) { $("map-figure").hidden = true; return; }
   const shares = content.mapShares.map(percent).join(" and ");
-  $("map-caption").textContent = `${content.points.length} test images, where ${content.map} puts `
-    + `them: its two principal components (${shares} of the variance). Click on one.`;
-  map.onclick = ({ offsetX, offsetY }) => picked(nearestTo(offsetX, offsetY));
+  $("map-caption").textContent = `Or click one of ${content.points.length} test images. The map shows `
+    + `the two main components of ${content.map} (${shares} of the variance).`;
+  map.onclick = ({ offsetX, offsetY }) => pickImage(nearestTo(offsetX, offsetY));
   map.onkeydown = (event) => {
     if (!(event.key in ARROWS)) return;
     event.preventDefault();
-    picked(neighbour(ARROWS[event.key]));
+    pickImage(neighbour(ARROWS[event.key]));
   };
   new ResizeObserver(drawMap).observe(map);
   matchMedia("(prefers-color-scheme: dark)").onchange = drawMap;

@@ -1,20 +1,20 @@
-/* New images, and the sliders that change the one that was picked. */
+/* New images, and the sliders that change the picked one. */
 
 const COUNT = 20;
 const grids = columns($("grids")).map((column, index) => {
   const grid = make("div", { className: "grid" });
   column.append(grid);
   const tiles = Array.from({ length: COUNT }, (_, i) => {
-    const canvas = picture("tile", ""), seen = make("span");
-    const button = make("button", { ariaPressed: "false" }, canvas, seen);
+    const canvas = picture("tile", ""), verdict = make("span");
+    const button = make("button", { ariaPressed: "false" }, canvas, verdict);
     button.onclick = () => pick(index, i);
     grid.append(button);
-    return { button, canvas, seen };
+    return { button, canvas, verdict };
   });
   return { tiles, z: null };
 });
 
-let digit = null; // that a conditional model is asked for
+let digit = null; // the one that a conditional model draws
 
 const drawAll = latest(async () => {
   const seed = Number($("seed").value) || 0;
@@ -27,11 +27,11 @@ const drawAll = latest(async () => {
     });
     pick(index, 0);
     const chances = await classify(images, COUNT);
-    grids[index].tiles.forEach(({ button, seen }, i) => {
+    grids[index].tiles.forEach(({ button, verdict }, i) => {
       if (!chances) { button.ariaLabel = `Image ${i + 1}`; return; }
       const best = likeliest(chances[i]), share = chances[i][best];
-      seen.textContent = best;
-      seen.style.color = `color-mix(in srgb, var(--ink) ${percent(share)}, var(--line))`;
+      verdict.textContent = best;
+      verdict.style.color = `color-mix(in srgb, var(--ink) ${percent(share)}, var(--line))`;
       button.ariaLabel = `Image ${i + 1}: a ${best}, ${percent(share)}`;
       button.title = `The classifier sees a ${best} (${percent(share)})`;
     });

@@ -2,7 +2,7 @@
 
    A value is a Float32Array of n rows. A node knows the shape of a row of its first input (`from`)
    and of its result (`shape`), its weights (`weight`, with `kernel`, its shape) and torch's other
-   arguments. One more operation is one more entry here, and one in graph.py. */
+   arguments. A new operation needs an entry here and one in graph.py. */
 
 const size = (shape) => shape.reduce((a, b) => a * b, 1);
 
@@ -55,8 +55,8 @@ function dot(w, i, x, j, length) {
   return a + b + c + d;
 }
 
-/* Rows of x times the transpose of w, (outputs, inputs). Four rows at once, for each number of w is
-   then read once for four products: that is twice as fast. */
+/* Rows of x times the transpose of w, (outputs, inputs). Four rows at once are twice as fast: each
+   number of w is then read once for four products. */
 function multiply(w, x, outputs, inputs) {
   const rows = x.length / inputs, y = new Float32Array(rows * outputs);
   for (let o = 0; o < outputs; o++) {
@@ -82,15 +82,15 @@ function multiply(w, x, outputs, inputs) {
   return y;
 }
 
-/* A matrix on its side; kept, because a search needs it at every step. */
+/* The transpose of a matrix; kept, because a search needs it at every step. */
 const transposes = new WeakMap();
 function transposed(w, rows, columns) {
   if (!transposes.has(w)) {
-    const turned = new Float32Array(w.length);
+    const transpose = new Float32Array(w.length);
     for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) {
-      turned[c * rows + r] = w[r * columns + c];
+      transpose[c * rows + r] = w[r * columns + c];
     }
-    transposes.set(w, turned);
+    transposes.set(w, transpose);
   }
   return transposes.get(w);
 }

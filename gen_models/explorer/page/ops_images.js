@@ -8,18 +8,18 @@ function patchesOf(node, big, small) {
   if (patches.has(node)) return patches.get(node);
   const [channels, height, width] = big, [, rows, columns] = small;
   const [kernelHeight, kernelWidth] = node.kernel.slice(2);
-  const found = [];
+  const places = [];
   for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++) {
     for (let c = 0; c < channels; c++) {
       for (let i = 0; i < kernelHeight; i++) for (let j = 0; j < kernelWidth; j++) {
         const y = row * node.stride[0] + i - node.padding[0];
         const x = column * node.stride[1] + j - node.padding[1];
         const inside = y >= 0 && y < height && x >= 0 && x < width;
-        found.push(inside ? (c * height + y) * width + x : -1);
+        places.push(inside ? (c * height + y) * width + x : -1);
       }
     }
   }
-  patches.set(node, Int32Array.from(found));
+  patches.set(node, Int32Array.from(places));
   return patches.get(node);
 }
 
@@ -66,7 +66,7 @@ function addBias(node, y) {
   return y;
 }
 
-/* The place of each number of an image after upsampling in the image before. */
+/* For each number of an upsampled image, the place in the image before that it copies. */
 function nearest({ from: [channels, height, width], shape: [, rows, columns] }) {
   const source = new Uint32Array(channels * rows * columns);
   for (let i = 0; i < source.length; i++) {
@@ -100,8 +100,8 @@ Object.assign(OPS, {
     places({ from: [channels, height, width], shape: [, rows, columns], ...node }, x, n) {
       const [strideY, strideX] = node.stride.length ? node.stride : node.kernel_size;
       const [windowY, windowX] = node.kernel_size;
-      const found = new Uint32Array(n * channels * rows * columns);
-      for (let i = 0; i < found.length; i++) {
+      const places = new Uint32Array(n * channels * rows * columns);
+      for (let i = 0; i < places.length; i++) {
         const row = Math.floor(i / columns) % rows, column = i % columns;
         const plane = Math.floor(i / (rows * columns)) * height * width;
         const corner = plane + row * strideY * width + column * strideX;
@@ -110,9 +110,9 @@ Object.assign(OPS, {
           const place = corner + a * width + b;
           if (x[place] > x[best]) best = place;
         }
-        found[i] = best;
+        places[i] = best;
       }
-      return found;
+      return places;
     },
     forward(node, [x], n) {
       const places = this.places(node, x, n), y = new Float32Array(places.length);

@@ -1,8 +1,8 @@
-/* A pad to draw on. The strokes become an image as those of MNIST: the digit fits a square of 20
-   pixels, and its centre of mass is the centre of 28 x 28 pixels. */
+/* A pad to draw on. The strokes become an image like those of the data set: the digit fits the
+   square that they usually fill, as 20 of 28 pixels in MNIST, and its centre of mass is the centre
+   of the image, as far as the digit stays within the frame. */
 
-const BOX = 20;
-const PEN = 2.4; // pixels of 28, about the width of MNIST's strokes
+const PEN = 0.12 * content.box; // pixels; in MNIST's box about the width of its strokes
 const FINE = 8; // drawn so many times larger, then averaged, for grey edges
 const strokes = []; // each a list of [x, y] in [0, 1]
 let pen = null; // the id of the pointer that draws
@@ -36,7 +36,7 @@ function asDigit() {
   const [xs, ys] = [0, 1].map((axis) => strokes.flat().map((point) => point[axis]));
   const ends = [xs, ys].map((values) => [Math.min(...values), Math.max(...values)]);
   const longest = Math.max(...ends.map(([low, high]) => high - low));
-  const scale = longest > 0.02 ? (BOX - PEN) / longest : 28; // a dot stays one
+  const scale = longest > 0.02 ? (content.box - PEN) / longest : 28; // a dot stays one
   const middle = ends.map(([low, high]) => (low + high) / 2);
   const placed = (shift) => ([x, y]) =>
     [(x - middle[0]) * scale + 14 + shift[0], (y - middle[1]) * scale + 14 + shift[1]];
@@ -47,7 +47,10 @@ function asDigit() {
     x += value * (i % 28 + 0.5);
     y += value * (Math.floor(i / 28) + 0.5);
   });
-  return rasterise(placed([14 - x / mass, 14 - y / mass]));
+  return rasterise(placed([x, y].map((moment, axis) => {
+    const [low, high] = ends[axis], room = 14 - (scale * (high - low) + PEN) / 2;
+    return Math.max(-room, Math.min(room, 14 - moment / mass));
+  })));
 }
 
 const pad = $("pad"), padContext = pad.getContext("2d");
@@ -62,8 +65,8 @@ function penAt(event) {
   return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
 }
 
-/* Calls `drawn` with the image after each stroke. */
-function watchPad(drawn) {
+/* Calls `useDrawing` with the image after each stroke. */
+function watchPad(useDrawing) {
   pad.onpointerdown = (event) => {
     if (pen !== null) return;
     pen = event.pointerId;
@@ -79,7 +82,7 @@ function watchPad(drawn) {
   pad.onpointerup = pad.onpointercancel = (event) => {
     if (event.pointerId !== pen) return;
     pen = null;
-    drawn(asDigit());
+    useDrawing(asDigit());
   };
 }
 

@@ -5,7 +5,7 @@ const { models } = content;
 const PIXELS = 28 * 28;
 const $ = (id) => document.getElementById(id);
 
-/* The worker answers by number; `watch`, if given, sees what it finds on the way. */
+/* The worker answers by number; `watch` gets what it reports on the way. */
 const code = [document.getElementById("worker").textContent, "answer();"];
 const worker = new Worker(URL.createObjectURL(new Blob(code, { type: "text/javascript" })));
 const waiting = new Map();
@@ -20,9 +20,9 @@ function ask(task, details, watch) {
   return Object.assign(promise, { stop: () => ask("stop", { which: id }) });
 }
 
-worker.onmessage = ({ data: { id, found, result, error } }) => {
+worker.onmessage = ({ data: { id, progress, result, error } }) => {
   const { resolve, reject, watch } = waiting.get(id);
-  if (found) { watch(found); return; }
+  if (progress) { watch(progress); return; }
   waiting.delete(id);
   if (error) reject(new Error(error)); else resolve(result);
 };
@@ -106,9 +106,9 @@ function viewer(parent, label) {
   side.hidden = content.classifier === null;
   parent.append(make("div", { className: "view" }, canvas, side));
   const read = latest(async (image) => {
-    const found = await classify(image);
-    if (!found) return;
-    const [chances] = found, digit = likeliest(chances);
+    const rows = await classify(image);
+    if (!rows) return;
+    const [chances] = rows, digit = likeliest(chances);
     seen.textContent = `The classifier sees a ${digit} (${percent(chances[digit])}).`;
     [...bars.children].forEach((bar, i) => {
       bar.firstChild.style.setProperty("--p", chances[i].toFixed(3));
@@ -121,12 +121,12 @@ function viewer(parent, label) {
   };
 }
 
-/* Calls an asynchronous function again only when it has come back, and then with the last call's
-   arguments: a slider asks for more images than can be made. */
+/* Calls an asynchronous function again only after it has returned, and then with the arguments of
+   the last call: a slider asks for more images than can be computed. */
 function latest(action) {
   let busy = false, next = null;
-  return async (...given) => {
-    next = given;
+  return async (...latestArguments) => {
+    next = latestArguments;
     if (busy) return;
     busy = true;
     try {

@@ -1,13 +1,13 @@
-/* Runs networks next to the page, so that it never stands still: forward, and the search of z. */
+/* Runs networks beside the page, so that it never freezes: forward, and the search for z. */
 
-/* A network's nodes with their numbers, out of the weights of all networks. */
+/* A network whose nodes hold their own numbers, taken from the weights of all networks. */
 function withWeights(program, weights) {
   const nodes = program.nodes.map((node) => {
-    const held = {};
+    const own = {};
     for (const [name, place] of Object.entries(node.weights)) {
-      if (place) held[name] = weights.subarray(place.offset, place.offset + size(place.shape));
+      own[name] = weights.subarray(place.offset, place.offset + size(place.shape));
     }
-    return { ...node, ...held, kernel: node.weights.weight?.shape };
+    return { ...node, ...own, kernel: node.weights.weight?.shape };
   });
   return { ...program, nodes };
 }
@@ -29,9 +29,9 @@ function backward(program, values, dy, n) {
     const node = program.nodes[i], place = program.inputs + i;
     if (!slopes[place]) continue;
     const inputs = node.inputs.map((input) => values[input]);
-    const found = OPS[node.op].backward(node, inputs, values[place], slopes[place], n);
+    const parts = OPS[node.op].backward(node, inputs, values[place], slopes[place], n);
     node.inputs.forEach((input, k) => {
-      slopes[input] = slopes[input] ? slopes[input].map((v, j) => v + found[k][j]) : found[k];
+      slopes[input] = slopes[input] ? slopes[input].map((v, j) => v + parts[k][j]) : parts[k];
     });
   }
   return slopes[0];
@@ -39,24 +39,24 @@ function backward(program, values, dy, n) {
 
 /* The images of n latents, their mean squared errors, and the errors' gradient by z. */
 function gradient(program, z, target, n) {
-  const values = forward(program, [z], n), made = values[program.output];
-  const pixels = target.length, dy = new Float32Array(made.length), errors = new Float64Array(n);
-  for (let i = 0; i < made.length; i++) {
-    const difference = made[i] - target[i % pixels];
+  const values = forward(program, [z], n), images = values[program.output];
+  const pixels = target.length, dy = new Float32Array(images.length), errors = new Float64Array(n);
+  for (let i = 0; i < images.length; i++) {
+    const difference = images[i] - target[i % pixels];
     errors[Math.floor(i / pixels)] += difference * difference / pixels;
     dy[i] = 2 * difference / pixels;
   }
-  return { made, errors, dz: backward(program, values, dy, n) };
+  return { images, errors, dz: backward(program, values, dy, n) };
 }
 
-/* Puts one z back into its prior's reach: into the box, then into the ball. */
+/* Moves one z back into the reach of its prior: into the box, then into the ball. */
 function hold(z, { radius, coordinate }) {
   const inside = z.map((v) => Math.max(-coordinate, Math.min(coordinate, v)));
   const share = Math.min(1, radius / Math.hypot(...inside));
   return inside.map((v) => v * share);
 }
 
-/* The gradient at z without what would lead out of the ball. */
+/* The gradient at z without the part that leads out of the ball. */
 function tangent(z, slope, { radius }) {
   const length = Math.hypot(...z), along = z.reduce((sum, v, i) => sum + v * slope[i], 0);
   if (along >= 0 || length <= 0.999 * radius) return slope;
@@ -72,14 +72,14 @@ async function invert({ program, target, starts, n, steps, rate, reach, fixed },
   const mean = new Float64Array(z.length), square = new Float64Array(z.length);
   const pixels = target.length;
   for (let step = 0; ; step++) {
-    const { made, errors, dz } = gradient(program, z, target, n);
+    const { images, errors, dz } = gradient(program, z, target, n);
     const best = errors.indexOf(Math.min(...errors));
-    const found = {
+    const result = {
       step, steps, mse: errors[best],
-      image: made.slice(best * pixels, (best + 1) * pixels),
+      image: images.slice(best * pixels, (best + 1) * pixels),
       z: z.slice(best * width, (best + 1) * width),
     };
-    if (step === steps || !await watch(found)) return found;
+    if (step === steps || !await watch(result)) return result;
     const share = 0.5 * (1 + Math.cos(Math.PI * step / steps));
     for (let start = 0; start < z.length; start += width) {
       const row = z.subarray(start, start + free);
@@ -96,7 +96,7 @@ async function invert({ program, target, starts, n, steps, rate, reach, fixed },
   }
 }
 
-/* Lets other questions in. */
+/* Lets the worker answer other questions. */
 const pause = () => new Promise((resume) => { setTimeout(resume); });
 
 /* `count` draws of a model's prior and their images. */
@@ -122,14 +122,14 @@ function nearestDraws({ z, images }, target, n, latent) {
 /* 16-bit floats, in base64, as 32-bit ones. */
 function unpack(base64) {
   const text = atob(base64), numbers = new Float32Array(text.length / 2);
-  const known = new Float32Array(65536);
+  const values = new Float32Array(65536);
   for (let bits = 0; bits < 65536; bits++) {
     const sign = bits & 0x8000 ? -1 : 1, exponent = (bits >> 10) & 31, fraction = bits & 1023;
-    known[bits] = sign * (exponent ? (1 + fraction / 1024) * 2 ** (exponent - 15)
+    values[bits] = sign * (exponent ? (1 + fraction / 1024) * 2 ** (exponent - 15)
       : fraction * 2 ** -24);
   }
   for (let i = 0; i < numbers.length; i++) {
-    numbers[i] = known[text.charCodeAt(2 * i) | (text.charCodeAt(2 * i + 1) << 8)];
+    numbers[i] = values[text.charCodeAt(2 * i) | (text.charCodeAt(2 * i + 1) << 8)];
   }
   return numbers;
 }
@@ -153,8 +153,8 @@ function answer() {
       if (!drawn.has(key)) drawn.set(key, candidates(program, model, label, count));
       const starts = nearestDraws(await drawn.get(key), target, n, model.latent);
       const search = { program, target, starts, n, steps, rate, reach: model.reach };
-      return invert({ ...search, fixed: model.classes }, async (found) => {
-        postMessage({ id, found });
+      return invert({ ...search, fixed: model.classes }, async (progress) => {
+        postMessage({ id, progress });
         await pause();
         return !stopped.delete(id);
       });

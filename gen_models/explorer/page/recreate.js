@@ -1,19 +1,19 @@
-/* A given digit, drawn or from the map, and what each model makes of it. */
+/* A digit, drawn or from the map, and how each model recreates it. */
 
 const CANDIDATES = 400, RESTARTS = 4, STEPS = 200, RATE = 0.05;
-let given = null; // 784 numbers in [0, 1]
-let giveNumber = 0; // counts them, so that a late answer is dropped
+let target = null; // 784 numbers in [0, 1]
+let targetNumber = 0; // counts the targets, so that a late answer is dropped
 
 const meanSquare = (a, b) => a.reduce((sum, v, i) => sum + (v - b[i]) ** 2, 0) / a.length;
 
-let turn = Promise.resolve(); // searches wait for one another, so that each is fast to watch
+let turn = Promise.resolve(); // one search at a time, so that each is fast to watch
 
-/* Finds z for an image: at once by an encoder, else by a search that `watch` sees. */
+/* Finds z for an image: at once with an encoder, else with a search that `watch` follows. */
 function latentOf(model, image, watch) {
   let search = null, stopped = false, finish = () => {};
-  const found = (async () => {
+  const z = (async () => {
     let label = null;
-    if (model.classes) { // a test image's own; of a drawn one, what the classifier sees, or 0
+    if (model.classes) { // a test image's own; for a drawing the classifier's, or 0 without one
       label = content.labels[(await testImages).indexOf(image)]
         ?? likeliest((await classify(image))?.[0] ?? [1]);
     }
@@ -32,12 +32,12 @@ function latentOf(model, image, watch) {
     }, watch);
     return (await search).z;
   })().finally(() => finish());
-  return { found, stop: () => { stopped = true; search?.stop(); } };
+  return { z, stop: () => { stopped = true; search?.stop(); } };
 }
 
-const input = make("div", {}, make("h3", {}, "The given digit"));
+const input = make("div", {}, make("h3", {}, "Your digit"));
 $("recreated").append(input);
-const showGiven = viewer(input, "The given digit");
+const showTarget = viewer(input, "Your digit");
 const recreations = columns($("recreated")).map((column, index) => {
   const model = models[index], display = viewer(column, `${model.title}: recreated`);
   const progress = make("progress", { max: STEPS, value: 0, ariaLabel: "Steps of the search" });
@@ -48,44 +48,44 @@ const recreations = columns($("recreated")).map((column, index) => {
 });
 
 async function recreate(index, number) {
-  const model = models[index], part = recreations[index], image = given;
+  const model = models[index], part = recreations[index], image = target;
   part.job?.stop();
   if (model.encode === null) part.status.textContent = "drawing images to start from";
-  part.job = latentOf(model, image, ({ step, mse, image: made }) => {
-    if (number !== giveNumber) return;
-    part.display(made, step % 10 === 0);
+  part.job = latentOf(model, image, ({ step, mse, image: best }) => {
+    if (number !== targetNumber) return;
+    part.display(best, step % 10 === 0);
     part.progress.value = step;
     part.status.textContent = `MSE ${mse.toFixed(4)}, step ${step} of ${STEPS}`;
   });
-  const z = await part.job.found;
-  if (number !== giveNumber || !z) return;
-  const made = await decode(model, z);
-  if (number !== giveNumber) return;
-  part.display(made);
+  const z = await part.job.z;
+  if (number !== targetNumber || !z) return;
+  const recreated = await decode(model, z);
+  if (number !== targetNumber) return;
+  part.display(recreated);
   part.progress.value = STEPS;
-  const way = model.encode === null ? `by a search of ${STEPS} steps` : "by its encoder";
-  part.status.textContent = `MSE ${meanSquare(made, image).toFixed(4)}, ${way}`;
+  const way = model.encode === null ? `with a search of ${STEPS} steps` : "with its encoder";
+  part.status.textContent = `MSE ${meanSquare(recreated, image).toFixed(4)}, ${way}`;
 }
 
-function give(image) {
-  given = image;
-  giveNumber++;
-  showGiven(image);
-  models.forEach((_, index) => recreate(index, giveNumber));
+function setTarget(image) {
+  target = image;
+  targetNumber++;
+  showTarget(image);
+  models.forEach((_, index) => recreate(index, targetNumber));
 }
 
-async function giveTest(index) {
+async function setTestImage(index) {
   const image = (await testImages)[index];
   clearPad();
   mark(index);
-  give(image);
+  setTarget(image);
 }
 
-watchPad((image) => { mark(null); give(image); });
-watchMap(giveTest);
+watchPad((image) => { mark(null); setTarget(image); });
+watchMap(setTestImage);
 $("clear").onclick = () => { clearPad(); };
-$("random").onclick = () => giveTest(Math.floor(Math.random() * content.labels.length));
-whenSeen($("given"), async () => {
+$("random").onclick = () => setTestImage(Math.floor(Math.random() * content.labels.length));
+whenSeen($("recreate"), async () => {
   await testImages;
-  if (!given && !strokes.length) giveTest(0);
+  if (!target && !strokes.length) setTestImage(0);
 });

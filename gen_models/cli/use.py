@@ -1,0 +1,136 @@
+"""`gen-models sample, reconstruct, explore, export, fit-sampler`: what one does with a model."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from gen_models.cli.app import DataRoot, Run, Weights, command
+
+
+@command()
+def sample(
+    run: Run,
+    output: Annotated[Path, typer.Option(help="A .npy or .png file.")] = Path("samples.npy"),
+    count: Annotated[int, typer.Option(min=1, help="The number of images.")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of the noise.")] = 0,
+    digit: Annotated[
+        int | None,
+        typer.Option("--digit", "--class", min=0, max=9, help="The digit to draw."),
+    ] = None,
+    checkpoint: Weights = "last",
+) -> None:
+    """Draw new images with a model, into a .npy array or a .png grid.
+
+    The array is uint8 (count, 28, 28). A conditional model draws the digits 0 to 9 in turn, and its
+    grid has a row for each; with --digit it draws only that one.
+    """
+    from gen_models.evaluation import sampling
+    from gen_models.models.interface import is_conditional
+    from gen_models.models.sampler import WithSampler
+    from gen_models.runs.weights import load_model
+
+    sampling.check_output(output, {".npy", ".png"})
+    model = load_model(run, checkpoint=checkpoint)
+    images = sampling.draw_images(model, count, seed, digit)
+    sampling.write_images(images, output, in_turn=digit is None and is_conditional(model))
+    with_sampler = (
+        f", drawn with the sampler {model.name}" if isinstance(model, WithSampler) else ""
+    )
+    typer.echo(f"{count} images in {output}{with_sampler}")
+
+
+@command()
+def reconstruct(
+    run: Run,
+    output: Annotated[Path, typer.Option(help="A .png file.")] = Path("pairs.png"),
+    count: Annotated[int, typer.Option(min=1, help="The number of test images.")] = 40,
+    data_root: DataRoot = None,
+    checkpoint: Weights = "last",
+) -> None:
+    """Show test images above a VAE's reconstructions of them."""
+    from gen_models.evaluation import sampling
+    from gen_models.runs.directory import RunDirectory
+    from gen_models.runs.weights import load_model
+
+    sampling.check_output(output, {".png"})
+    model = load_model(run, checkpoint=checkpoint, sampler=False)
+    data = RunDirectory(run).read_config()["data"]
+    root = data_root or data["root"]
+    shown = sampling.write_pairs(model, data["name"], root, count, output)
+    typer.echo(f"{shown} pairs in {output}")
+
+
+@command()
+def explore(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN [RUN]", help="One run directory or two.", show_default=False),
+    ],
+    output: Annotated[Path, typer.Option(help="An .html file.")] = Path("explorer.html"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    data_root: DataRoot = None,
+) -> None:
+    """Write an HTML page to play with one model or two: new images, sliders, your own digits."""
+    from gen_models.explorer.explore import explore as write_page
+
+    page = write_page(runs, output, data_root=data_root, overwrite=overwrite, say=typer.echo)
+    for sentence in page.left_out:
+        typer.echo(sentence)
+    typer.echo(
+        f"{output}: {page.size / 1e6:.1f} MB; open it in a browser, it needs no network. The page "
+        "holds the weights as 16-bit floats, which changes no pixel by more than "
+        f"{page.difference:.2g} of 255 levels."
+    )
+
+
+@command()
+def export(
+    run: Run,
+    output: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="The folder to make.", show_default=False)
+    ],
+    kind: Annotated[
+        Literal["onnx", "torch"],
+        typer.Option("--format", help="ONNX, or programs of torch.export (.pt2)."),
+    ] = "onnx",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier export.")
+    ] = False,
+    data_root: DataRoot = None,
+) -> None:
+    """Write a run's networks as ONNX or torch.export files, with a model card."""
+    from gen_models.export.export import export_run
+
+    export_run(
+        run, kind=kind, output=output, overwrite=overwrite, data_root=data_root, say=typer.echo
+    )
+
+
+@command()
+def fit_sampler(
+    run: Run,
+    kind: Annotated[
+        Literal["gmm", "normal"],
+        typer.Option(help="A Gaussian mixture, whose size is chosen, or one Gaussian."),
+    ] = "gmm",
+    seed: Annotated[int, typer.Option(min=0, help="The seed of the fit.")] = 0,
+    data_root: DataRoot = None,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Delete the sampler; the run draws from its prior.")
+    ] = False,
+) -> None:
+    """Fit a sampler to a VAE's latents, so that it draws better images than from its prior.
+
+    It is fitted to the latents of training images. From then on `sample` and `evaluate` use it, and
+    say so.
+    """
+    from gen_models.evaluation import fit_sampler as fitting
+
+    if remove:
+        fitting.remove_sampler(run)
+        typer.echo(f"{run} draws from its prior again")
+    else:
+        fitting.fit_sampler(run, kind=kind, seed=seed, data_root=data_root, say=typer.echo)
+    typer.echo(f"Measure it again: gen-models evaluate {shlex.quote(str(run))}")
