@@ -25,14 +25,13 @@ def sample(
     A conditional model draws the digits 0 to 9 in turn; its grid has a row for each.
     """
     from gen_models.evaluation import sampling
-    from gen_models.models.interface import is_conditional
     from gen_models.models.sampler import WithSampler
     from gen_models.runs.weights import load_model
 
     sampling.check_output(output, {".npy", ".png"})
     model = load_model(run, checkpoint=checkpoint.value)
     images = sampling.draw_images(model, count, seed, digit)
-    sampling.write_images(images, output, in_turn=digit is None and is_conditional(model))
+    sampling.write_images(images, output, in_turn=digit is None and model.conditional)
     by = f", drawn by the sampler {model.name}" if isinstance(model, WithSampler) else ""
     typer.echo(f"{count} images in {output}{by}")
 

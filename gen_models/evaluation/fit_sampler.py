@@ -22,13 +22,7 @@ from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError, first_line
 from gen_models.metrics.classifier import Classifier
 from gen_models.metrics.distribution import frechet_distance
-from gen_models.models.interface import (
-    Encoder,
-    GenerativeModel,
-    eval_mode,
-    is_conditional,
-    latent_means,
-)
+from gen_models.models.interface import Encoder, GenerativeModel, eval_mode, latent_means
 from gen_models.models.networks import CLASSES
 from gen_models.models.sampler import WithSampler
 from gen_models.runs.directory import RunDirectory
@@ -209,7 +203,6 @@ def _can_be_fitted(codes: np.ndarray) -> bool:
 @torch.no_grad()
 def validation_distance(model: GenerativeModel, images: Tensor, classifier: Classifier) -> float:
     """`val/fid_lenet` as while training: as many new images, of the same noise."""
-    assert isinstance(model, torch.nn.Module)
     with eval_mode(model):
         made = model.sample(len(images), generator("validation distance")).float()
     return frechet_distance(classifier.read(images).features, classifier.read(made).features)
@@ -218,6 +211,6 @@ def validation_distance(model: GenerativeModel, images: Tensor, classifier: Clas
 def _codes(model: Encoder, split: Split) -> list[np.ndarray]:
     """The encoder's means, (n, d) float64; of a conditional model by class, without the label."""
     means = latent_means(model, split.images.float() / 255, split.labels).double()
-    if not is_conditional(model):
+    if not model.conditional:
         return [means.numpy()]
     return [means[split.labels == label].numpy() for label in range(CLASSES)]

@@ -33,9 +33,7 @@ from gen_models.models.interface import (
     Likelihood,
     draw,
     encode_means,
-    is_conditional,
     latent_means,
-    noise_width,
     reconstruct,
 )
 from gen_models.models.networks import CLASSES
@@ -83,7 +81,7 @@ class Effort:
         for option in fields(self):
             least = 2 if option.name == "likelihood_images" else 1  # its interval needs two
             check_whole(option.name, getattr(self, option.name), least)
-        check_number("restarts", self.restarts, 1, CANDIDATES // CLASSES, open_low=False)
+        check_number("restarts", self.restarts, 1, CANDIDATES // CLASSES)
 
 
 def measure_generation(
@@ -126,7 +124,7 @@ def measure_classes(model: GenerativeModel, real: Reference) -> dict[str, float]
     is that of as many training images; the best accuracy is the classifier's own on the test
     images. A digit of one image has no distance; a model that is not conditional has nothing.
     """
-    if not is_conditional(model):
+    if not model.conditional:
         return {}
     asked, features = real.labels, real.reading.features
     images = draw(model, len(asked), lambda start: generator("asked", start // CHUNK), asked)
@@ -162,7 +160,7 @@ def measure_reconstruction(
         ways["encoder"] = reconstruct(model, images, labels)
     found = invert(model, images, labels, restarts=effort.restarts, steps=effort.iterations)
     ways["inversion"] = found.images
-    width = min(noise_width(model), images[0].numel())
+    width = min(model.noise_dim, images[0].numel())
     ways["pca"] = component_reconstruction(real.components, images, width)
     ways["nearest"] = real.train[pixels.nearest(images, real.train).indices]
     ways["mean_image"] = real.train.mean(0, keepdim=True).expand_as(images)

@@ -16,13 +16,7 @@ from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
 from gen_models.files import replaced
 from gen_models.metrics.pixels import as_bytes
-from gen_models.models.interface import (
-    Encoder,
-    GenerativeModel,
-    draw,
-    is_conditional,
-    reconstruct,
-)
+from gen_models.models.interface import Encoder, GenerativeModel, draw, reconstruct
 from gen_models.models.networks import CLASSES
 from gen_models.models.sampler import without_sampler
 from gen_models.seeding import generator
@@ -51,7 +45,7 @@ def draw_images(model: GenerativeModel, count: int, seed: int, digit: int | None
         UserError: A digit is asked of a model that is not conditional.
     """
     labels = None
-    if is_conditional(model):
+    if model.conditional:
         labels = torch.arange(count) % CLASSES if digit is None else torch.full((count,), digit)
     elif digit is not None:
         name = type(without_sampler(model)).__name__

@@ -3,24 +3,15 @@
 from typing import NamedTuple
 
 import torch
-from scipy.stats import kstest
 from torch import Tensor, nn
 
 from gen_models.errors import UserError
 from gen_models.metrics.pixels import principal_components
-from gen_models.models.interface import (
-    Encoder,
-    GenerativeModel,
-    Likelihood,
-    latent_means,
-    noise_width,
-)
-from gen_models.models.losses import log_normal
+from gen_models.models.interface import Encoder, GenerativeModel, latent_means
 from gen_models.seeding import generator
 
 DIRECTIONS = 8
 DRAWS = 1000  # of the prior
-DISTANCE = 0.02  # of two distribution functions: 0.014 is chance for ten thousand numbers
 
 
 class Directions(NamedTuple):
@@ -37,30 +28,18 @@ class Prior(NamedTuple):
     classes: int  # of the label that is appended one-hot; 0 for a model that is not conditional
 
 
-@torch.no_grad()
 def prior_of(model: GenerativeModel) -> Prior:
-    """Find out by drawing.
+    """The prior that a model declares.
 
     Raises:
-        UserError: The prior is none of those that the page can draw from.
+        UserError: The page cannot draw from it.
     """
-    width = noise_width(model)
-    z = model.prior(10 * DRAWS, generator("explorer prior"))
-    numbers = z[:, :width].flatten().cpu().numpy()
-    for kind, name, arguments in (("normal", "norm", (0, 1)), ("uniform", "uniform", (-1, 2))):
-        like = kstest(numbers, name, arguments).statistic < DISTANCE
-        if like and not (isinstance(model, Likelihood) and _is_no_normal(model, z[:, :width])):
-            return Prior(kind, model.latent_dim - width)
-    raise UserError(
-        f"a {type(model).__name__}'s prior is neither N(0, I) nor U(-1, 1), and the page can draw "
-        "from no other: leave this run out"
-    )
-
-
-def _is_no_normal(model: Likelihood, noise: Tensor) -> bool:
-    """Whether the density of latents is not that of N(0, I), whatever the single numbers are."""
-    normal = log_normal(noise, torch.zeros_like(noise))
-    return not torch.allclose(model.log_prior(noise), normal, atol=0.01)
+    if model.prior_kind not in ("normal", "uniform"):
+        raise UserError(
+            f"a {type(model).__name__}'s prior is neither N(0, I) nor U(-1, 1), and the page can "
+            "draw from no other: leave this run out"
+        )
+    return Prior(model.prior_kind, model.latent_dim - model.noise_dim)
 
 
 @torch.no_grad()
@@ -98,7 +77,6 @@ def principal_directions(
 
 def _first_layer(model: GenerativeModel, z: Tensor) -> Tensor:
     """What the first layer with weights makes of z, (n, units)."""
-    assert isinstance(model, nn.Module)
     made: list[Tensor] = []
 
     def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:

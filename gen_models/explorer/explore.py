@@ -12,7 +12,7 @@ from gen_models.errors import UserError
 from gen_models.explorer.content import Run, page_content
 from gen_models.files import replaced
 from gen_models.metrics.classifier import Classifier, classifier_path, is_kept, load_classifier
-from gen_models.models.interface import Encoder, is_conditional
+from gen_models.models.interface import Encoder
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.sampler import read_record
 from gen_models.runs.weights import load_model
@@ -136,7 +136,7 @@ def _left_out(runs: Sequence[Run], classifier: Classifier | None) -> list[str]:
         said += [
             f"{run.title} needs to know which digit it is given, and takes a drawn one for a 0."
             for run in runs
-            if is_conditional(run.model)
+            if run.model.conditional
         ]
     return said
 

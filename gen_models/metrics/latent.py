@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 from gen_models.metrics.pixels import as_bytes, principal_components
-from gen_models.metrics.reconstruction import prior_reach
-from gen_models.models.interface import Encoder, GenerativeModel, latent_means, noise_width
+from gen_models.models.interface import Encoder, GenerativeModel, latent_means
 from gen_models.seeding import generator
 
 PAIRS = 8  # of neighbouring test images, which are in random order
 STEPS = 11  # on a path, its ends among them, and of a traversed unit
 UNITS = 8  # that are traversed
 PROBES = 64  # draws of the prior on which a unit's effect is measured
-NORMAL_LIMIT = 3.0  # |z| that is shown of a normal prior: beyond lie 0.27 % of its draws
+UNIFORM_LIMIT = 1.0  # |z| that is shown of a uniform prior: all of it
+NORMAL_LIMIT = 3.0  # and of any other: beyond lie 0.27 % of a normal one's draws
 PARALLEL = 1e-6  # sine of an angle below which the straight path is the same
 
 
@@ -76,7 +76,7 @@ def unit_activity(model: GenerativeModel, images: Tensor, labels: Tensor | None 
     z = model.prior(PROBES, generator("traversal"))
     limit = _limit(model)
     effects = []
-    for unit in range(noise_width(model)):
+    for unit in range(model.noise_dim):
         low, high = z.clone(), z.clone()
         low[:, unit], high[:, unit] = -limit, limit
         effects.append((model.decode(high) - model.decode(low)).square().mean())
@@ -115,7 +115,7 @@ def measure_latent_space(
         with an encoder of two units or more, "latent_map" (n, 2) and "latent_map_shares" (2,).
     """
     limit = _limit(model)
-    path = spherical if limit == NORMAL_LIMIT else straight
+    path = straight if model.prior_kind == "uniform" else spherical
     ends = z[: 2 * PAIRS].unflatten(0, (-1, 2))  # (pairs, 2, d)
     units = unit_activity(model, images, labels).argsort(descending=True)[:UNITS]
     values = torch.linspace(-limit, limit, STEPS)
@@ -125,15 +125,15 @@ def measure_latent_space(
         "traversal_units": units,
         "traversal_values": values,
     }
-    if isinstance(model, Encoder) and noise_width(model) > 1:
+    if isinstance(model, Encoder) and model.noise_dim > 1:
         on_map = latent_map(latent_means(model, images, labels))
         found |= {"latent_map": on_map.points, "latent_map_shares": on_map.shares}
     return found
 
 
 def _limit(model: GenerativeModel) -> float:
-    """How far a coordinate goes: 1 for a prior that never leaves [-1, 1], else NORMAL_LIMIT."""
-    return 1.0 if prior_reach(model).coordinate <= 1 else NORMAL_LIMIT
+    """How far a coordinate is moved from 0."""
+    return UNIFORM_LIMIT if model.prior_kind == "uniform" else NORMAL_LIMIT
 
 
 def _pictures(model: GenerativeModel, z: Tensor) -> Tensor:

@@ -5,20 +5,18 @@ Bharath 2018; restarts as in Samangouei et al. 2018, "Defense-GAN"). A baseline 
 of digits: principal components.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from math import cos, pi
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics.functional.image import (
     peak_signal_noise_ratio,
     structural_similarity_index_measure,
 )
 
 from gen_models.metrics.pixels import PrincipalComponents
-from gen_models.models.interface import CHUNK, GenerativeModel, eval_mode, noise_width
+from gen_models.models.interface import CHUNK, GenerativeModel, eval_mode
 from gen_models.seeding import generator
 
 ROWS = 2048  # images times restarts optimised at once
@@ -137,7 +135,7 @@ def invert(
         )
     reach = prior_reach(model)
     at_once = max(1, ROWS // restarts)
-    with _frozen(model), torch.no_grad():
+    with eval_mode(model), torch.no_grad():
         known = None if labels is None else torch.arange(CANDIDATES).to(labels) % classes
         candidates = reach.hold(model.prior(CANDIDATES, generator("inversion", seed), known))
         decoded = torch.cat([model.decode(part).flatten(1) for part in candidates.split(CHUNK)])
@@ -184,7 +182,7 @@ def inversion_control(
         **options: Of `invert`.
     """
     z = prior_reach(model).hold(model.prior(count, generator("control", seed), labels))
-    with _frozen(model), torch.no_grad():
+    with eval_mode(model), torch.no_grad():
         images = model.decode(z)
     return invert(model, images, labels, seed=seed, **options)
 
@@ -209,14 +207,13 @@ def component_reconstruction(fitted: PrincipalComponents, images: Tensor, width:
 
 def prior_reach(model: GenerativeModel) -> Reach:
     """The reach of a model's prior, by CANDIDATES of its draws."""
-    width = noise_width(model)
-    draws = model.prior(CANDIDATES, generator("reach"))[:, :width]
+    draws = model.prior(CANDIDATES, generator("reach"))[:, : model.noise_dim]
     lengths = draws.norm(dim=1)
     return Reach(
         radius=lengths.quantile(WITHIN).item(),
         coordinate=draws.abs().max().item(),
         typical=lengths.square().mean().sqrt().item(),
-        width=width,
+        width=model.noise_dim,
     )
 
 
@@ -242,17 +239,3 @@ def _descend(
         with torch.no_grad():
             z.copy_(reach.hold(z))
     return z.detach().view_as(start), torch.stack(errors)
-
-
-@contextmanager
-def _frozen(model: GenerativeModel) -> Iterator[None]:
-    """The model in eval mode, without gradients of its weights; afterwards as before."""
-    assert isinstance(model, nn.Module)
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    model.requires_grad_(False)
-    try:
-        with eval_mode(model):
-            yield
-    finally:
-        for parameter in trained:
-            parameter.requires_grad_(True)

@@ -1,36 +1,55 @@
-"""What everything else knows of a model: three Protocols, and what is done with any model.
+"""What everything else knows of a model: three base classes, and what is done with any model.
 
-A third model is one more file here and one YAML: nothing asks for a class or its name.
+A third model is one more file here and one YAML: nothing asks for its own class or its name.
 Labels are the classes of the images, (n,) int64: a model that is not conditional ignores them.
 """
 
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Protocol, runtime_checkable
 
+import lightning.pytorch as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gen_models.data.loader import Batch
+from gen_models.checks import check_choice
 from gen_models.errors import UserError
 from gen_models.models.networks import CLASSES
 from gen_models.seeding import generator
 
 CHUNK = 1000  # images decoded or encoded at once, so that memory stays bounded
+PRIOR_KINDS = ("normal", "uniform", "mixture")
 
 
-@runtime_checkable
-class GenerativeModel(Protocol):
-    """A LightningModule that makes images from latents.
+class GenerativeModel(pl.LightningModule, ABC):
+    """A model that makes images from latents z. It declares its facts; nothing finds them out.
+
+    Args:
+        noise_dim: Columns of z that are noise.
+        conditional: Whether a class can be asked for. The label then stands in z, one-hot, as ten
+            columns after the noise, so that `decode` needs nothing else.
+        prior_kind: What the noise is drawn from: "normal", N(0, I); "uniform", U(-1, 1);
+            "mixture", any other distribution.
 
     Attributes:
-        latent_dim: Width of z. A conditional model's z carries the label too, so that `decode`
-            needs nothing else; `prior` then appends it, one-hot, as the last ten columns.
+        latent_dim: Columns of z: those of the noise and of the label.
+        period: Training batches after which they repeat: more than 1 where they are not all alike,
+            as those of a GAN with several steps of D.
+        cuda_graphs: Whether a model that can may launch its steps on one GPU as CUDA graphs.
     """
 
-    latent_dim: int
+    period = 1
+    cuda_graphs = True
 
+    def __init__(self, *, noise_dim: int, conditional: bool, prior_kind: str) -> None:
+        super().__init__()
+        self.noise_dim = noise_dim
+        self.conditional = conditional
+        self.prior_kind = check_choice("prior_kind", prior_kind, PRIOR_KINDS)
+        self.latent_dim = noise_dim + CLASSES * conditional
+
+    @abstractmethod
     def prior(
         self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None
     ) -> Tensor:
@@ -39,29 +58,34 @@ class GenerativeModel(Protocol):
         A conditional model without labels draws them too.
         """
 
+    @abstractmethod
     def decode(self, z: Tensor) -> Tensor:
         """Images (n, 1, 28, 28) in [0, 1] from z, (n, latent_dim)."""
+
+    @abstractmethod
+    def sampling_weights(self) -> Iterable[nn.Parameter]:
+        """The weights on which a new image depends: of the generator, or of the decoder."""
 
     def sample(
         self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None
     ) -> Tensor:
-        """`decode(prior(...))`: n new images, (n, 1, 28, 28) in [0, 1]."""
+        """Draw n new images, (n, 1, 28, 28) in [0, 1]."""
+        return self.decode(self.prior(n, generator, labels))
 
 
-@runtime_checkable
-class Encoder(GenerativeModel, Protocol):
+class Encoder(GenerativeModel):
     """A model that can say which latents an image has."""
 
+    @abstractmethod
     def encode(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z | x), (n, latent_dim), from (n, 1, 28, 28).
+        """Mean, (n, latent_dim), and log-variance, (n, noise_dim), of q(z | x).
 
-        A conditional model's mean ends with the label's columns, so that `decode` takes it; they
-        are known, and have no log-variance.
+        From (n, 1, 28, 28). A conditional model's mean ends with the label's columns, so that
+        `decode` takes it; they are known, and have no log-variance.
         """
 
 
-@runtime_checkable
-class Likelihood(Encoder, Protocol):
+class Likelihood(Encoder):
     """An encoder whose decoder is a distribution of the pixels.
 
     Attributes:
@@ -73,12 +97,15 @@ class Likelihood(Encoder, Protocol):
     binarize: bool
     density: bool
 
+    @abstractmethod
     def log_likelihood(self, z: Tensor, images: Tensor) -> Tensor:
         """Log p(x | z) in nats, (..., n), from z, (..., n, latent_dim), and (n, 1, 28, 28)."""
 
+    @abstractmethod
     def log_prior(self, z: Tensor) -> Tensor:
         """Log p(z) in nats, (...), from z, (..., latent_dim); of a label's columns, nothing."""
 
+    @abstractmethod
     def kl(self, mu: Tensor, logvar: Tensor, z: Tensor) -> Tensor:
         """KL(q(z | x) || p(z)) in nats, exact, (n,), or by a sample of q.
 
@@ -89,42 +116,51 @@ class Likelihood(Encoder, Protocol):
         """
 
 
-@runtime_checkable
-class Periodic(Protocol):
-    """A model whose training batches are not all alike, as a GAN's with several steps of D.
+def check_model(model: object, key: str) -> GenerativeModel:
+    """Return a model that was just built.
 
-    Attributes:
-        period: Batches after which they repeat.
-    """
-
-    period: int
-
-
-def labels_of(batch: Batch) -> Tensor:
-    """The labels of a batch, for a conditional model.
+    Args:
+        model: Any object.
+        key: Which option or file names it.
 
     Raises:
-        UserError: It has none.
+        UserError: It is not one.
     """
-    if batch.labels is None:
+    if not isinstance(model, GenerativeModel):
+        raise UserError(
+            f"{key}: {type(model).__name__} is not a model: derive it from GenerativeModel or "
+            "Encoder (gen_models/models/interface.py)"
+        )
+    return model
+
+
+def require_labels(labels: Tensor | None) -> Tensor:
+    """The labels of images, for a conditional model.
+
+    Raises:
+        UserError: There are none.
+    """
+    if labels is None:
         raise UserError(
             "a conditional model needs labels, and this data set has none: pick another data set, "
             "or a model that is not conditional"
         )
-    return batch.labels
+    return labels
 
 
 @contextmanager
 def eval_mode(model: GenerativeModel) -> Iterator[None]:
-    """The model in eval mode; afterwards each of its modules is as it was before."""
-    assert isinstance(model, nn.Module)
-    before = {module: module.training for module in model.modules()}
-    model.eval()
+    """The model in eval mode, its weights without gradients; afterwards all is as it was before."""
+    modes = {module: module.training for module in model.modules()}
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    model.eval().requires_grad_(False)
     try:
         yield
     finally:
-        for module, training in before.items():
+        for module, training in modes.items():
             module.training = training
+        for weight in trained:
+            weight.requires_grad_(True)
 
 
 @torch.no_grad()
@@ -163,22 +199,9 @@ def draw_fixed(model: GenerativeModel, count: int) -> Tensor:
 
 
 @torch.no_grad()
-def noise_width(model: GenerativeModel) -> int:
-    """Columns of z that are noise: all, but for the label's at the end of a conditional model's."""
-    every = torch.arange(CLASSES)
-    last = model.prior(CLASSES, generator("labels"), every)[:, -CLASSES:]
-    return model.latent_dim - CLASSES * torch.equal(last.cpu(), torch.eye(CLASSES))
-
-
-def is_conditional(model: GenerativeModel) -> bool:
-    """Whether the model draws the class that is asked: its z then ends with the labels."""
-    return noise_width(model) < model.latent_dim
-
-
-@torch.no_grad()
 def latent_means(model: Encoder, images: Tensor, labels: Tensor | None = None) -> Tensor:
     """The encoder's means without a label's columns, (n, d), of (n, 1, 28, 28) images."""
-    return encode_means(model, images, labels)[:, : noise_width(model)]
+    return encode_means(model, images, labels)[:, : model.noise_dim]
 
 
 @torch.no_grad()

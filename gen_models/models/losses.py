@@ -106,7 +106,10 @@ def slope_penalty(logits: Tensor, images: Tensor) -> Tensor:
 
 
 def bernoulli_nll(logits: Tensor, targets: Tensor) -> Tensor:
-    """-log p(targets | z) of independent Bernoulli pixels.
+    """-log p(targets | z) of independent Bernoulli pixels: the term that trains a VAE.
+
+    Everything else takes `log_pixels`, which is faster, but rounds in another way: with it here,
+    each seed would train to other weights than those of the study.
 
     Args:
         logits: (n, ...) logits of the pixels.

@@ -24,7 +24,6 @@ from gen_models.models.layers import (
     Activation,
     Dropout,
     linear_layers,
-    mlp,
 )
 
 NETWORKS = ("mlp", "conv")
@@ -34,9 +33,10 @@ DENSE = 16  # units of the linear layer between, for each channel of `width`
 SMALL = IMAGE_SIZE // 4  # side of the smallest feature map
 
 
-def check_network(network: str, width: int, init: str) -> None:
+def check_network(network: str, width: int, activation: str, init: str) -> None:
     """Raise ValueError unless all are of a network that there is."""
     check_choice("network", network, NETWORKS)
+    check_choice("activation", activation, list(ACTIVATIONS))
     if check_whole("width", width, 1) % GROUPS:
         raise ValueError(f"width must be a multiple of {GROUPS}, got {width}")
     if check_choice("init", init, INITS) != "torch" and network == "conv":
@@ -85,7 +85,6 @@ def conv_down(
     classes: int = 0,
     dropout: float = 0.0,
     normalised: bool = False,
-    spectral: bool = False,
 ) -> nn.Sequential:
     """From (n, 784 + classes) to (n, outputs): 28 x 28 to 14 x 14 to 7 x 7, then linear layers.
 
@@ -97,22 +96,20 @@ def conv_down(
         classes: Columns of a label.
         dropout: Share of units before the last linear layer.
         normalised: Group normalisation after the second convolution.
-        spectral: Spectral normalisation of every layer (Miyato et al. 2018).
     """
-    layers: list[nn.Module] = [
-        nn.Conv2d(1 + classes, width, 4, stride=2, padding=1),  # (n, w, 14, 14)
-        nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),  # (n, 2w, 7, 7)
-        nn.Linear(2 * width * SMALL**2, DENSE * width),
-        nn.Linear(DENSE * width, outputs),
-    ]
-    first, second, dense, last = (spectral_norm(layer) if spectral else layer for layer in layers)
-    norm = [nn.GroupNorm(GROUPS, 2 * width)] if normalised else []
-    drop = [Dropout(dropout)] if dropout > 0 else []
     return nn.Sequential(
-        PixelPlanes(), first, Activation(activation),
-        second, *norm, Activation(activation), nn.Flatten(),
-        dense, Activation(activation), *drop, last,
-    )  # fmt: skip
+        PixelPlanes(),
+        nn.Conv2d(1 + classes, width, 4, stride=2, padding=1),  # (n, w, 14, 14)
+        Activation(activation),
+        nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),  # (n, 2w, 7, 7)
+        *([nn.GroupNorm(GROUPS, 2 * width)] if normalised else []),
+        Activation(activation),
+        nn.Flatten(),
+        nn.Linear(2 * width * SMALL**2, DENSE * width),
+        Activation(activation),
+        *([Dropout(dropout)] if dropout > 0 else []),
+        nn.Linear(DENSE * width, outputs),
+    )
 
 
 def conv_up(inputs: int, *, width: int, activation: str) -> nn.Sequential:
@@ -132,22 +129,11 @@ def conv_up(inputs: int, *, width: int, activation: str) -> nn.Sequential:
     )
 
 
-def mlp_discriminator(
-    dims: Sequence[int],
-    *,
-    activation: str,
-    dropout: float,
-    classes: int = 0,
-    spectral: bool,
-    init: str = "torch",
-) -> nn.Sequential:
-    """A perceptron of hidden widths `dims` from (n, 784 + classes) to a logit, (n, 1)."""
-    network = mlp([PIXELS + classes, *dims, 1], activation=activation, dropout=dropout, init=init)
-    if spectral:
-        for layer in network:
-            if isinstance(layer, nn.Linear):
-                spectral_norm(layer)
-    return network
+def normalise_spectrally(network: nn.Sequential) -> None:
+    """Give every layer spectral normalisation (Miyato et al. 2018)."""
+    for layer in network:
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            spectral_norm(layer)
 
 
 class LinearVAE(nn.Module):
@@ -230,9 +216,17 @@ def one_hot(labels: Tensor, like: Tensor) -> Tensor:
     return F.one_hot(labels, CLASSES).to(like)
 
 
-def with_labels(noise: Tensor, labels: Tensor) -> Tensor:
-    """Latents, (n, d), and the columns of their labels, (n,): (n, d + 10)."""
-    return torch.cat([noise, one_hot(labels, noise)], 1)
+def with_labels(
+    noise: Tensor, labels: Tensor | None, generator: torch.Generator | None = None
+) -> Tensor:
+    """Latents, (n, d), with the columns of their labels, (n,): (n, d + 10).
+
+    Labels that are not given are drawn.
+    """
+    if labels is None:
+        device = noise.device if generator is None else generator.device
+        labels = torch.randint(CLASSES, (len(noise),), generator=generator, device=device)
+    return torch.cat([noise, one_hot(labels.to(noise.device), noise)], 1)
 
 
 def label_columns(z: Tensor) -> Tensor:

@@ -5,15 +5,16 @@ section 4. The codes of real images fill a small part of the prior's space; what
 the rest is no digit.
 """
 
-import lightning.pytorch as pl
+from collections.abc import Iterable
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gen_models.models.interface import Encoder, GenerativeModel
 from gen_models.models.networks import with_labels
 
 
-class WithSampler(pl.LightningModule):
+class WithSampler(Encoder):
     """An encoder's model whose z comes from mixtures of Gaussians; all else is the model's.
 
     A conditional model has a mixture a class, and the label's columns follow; any other has one
@@ -34,10 +35,11 @@ class WithSampler(pl.LightningModule):
     def __init__(
         self, model: Encoder, name: str, weights: Tensor, means: Tensor, factors: Tensor
     ) -> None:
-        super().__init__()
+        super().__init__(
+            noise_dim=model.noise_dim, conditional=model.conditional, prior_kind="mixture"
+        )
         self.model = model
         self.name = name
-        self.latent_dim = model.latent_dim
         self.register_buffer("weights", weights)
         self.register_buffer("means", means)
         self.register_buffer("factors", factors)
@@ -70,14 +72,12 @@ class WithSampler(pl.LightningModule):
         """The model's images, (n, 1, 28, 28) in [0, 1], from z, (n, latent_dim)."""
         return self.model.decode(z)
 
-    def sample(
-        self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None
-    ) -> Tensor:
-        """Draw n new images, (n, 1, 28, 28) in [0, 1]."""
-        return self.decode(self.prior(n, generator, labels))
+    def sampling_weights(self) -> Iterable[nn.Parameter]:
+        """The model's."""
+        return self.model.sampling_weights()
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The model's mean and log-variance of q(z | x), each (n, latent_dim)."""
+        """The model's mean and log-variance of q(z | x)."""
         return self.model.encode(images, labels)
 
 

@@ -4,9 +4,8 @@ Kingma & Welling 2014, "Auto-Encoding Variational Bayes". The objective, the neg
 default, is put together in `VAE._step`, of the terms in `losses.py` (beta: Higgins et al. 2017).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
@@ -14,8 +13,7 @@ from torch.optim import Adam, Optimizer
 from gen_models.checks import check_betas, check_bool, check_choice, check_number, check_whole
 from gen_models.data.loader import IMAGE_SIZE, Batch, InMemoryLoader
 from gen_models.models import networks
-from gen_models.models.interface import labels_of
-from gen_models.models.layers import check_activation
+from gen_models.models.interface import Likelihood, require_labels
 from gen_models.models.losses import (
     VAE_LIKELIHOODS,
     bernoulli_nll,
@@ -31,11 +29,11 @@ from gen_models.models.losses import (
 from gen_models.models.pseudo_inputs import PseudoInputs
 from gen_models.seeding import generator as own_generator
 
-PRIORS = ("standard", "vamp")
+PRIORS = {"standard": "normal", "vamp": "mixture"}
 FIRST_VARIANCE = 0.1  # of the pixels of "gaussian", about that of all pixels of MNIST
 
 
-class VAE(pl.LightningModule):
+class VAE(Likelihood):
     """Encoder, decoder and their training by the ELBO.
 
     Args:
@@ -92,27 +90,25 @@ class VAE(pl.LightningModule):
         binarize: bool = False,
         data_bias: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            noise_dim=check_whole("latent_dim", latent_dim, 1),
+            conditional=check_bool("conditional", conditional),
+            prior_kind=PRIORS[check_choice("prior", prior, list(PRIORS))],
+        )
         self.save_hyperparameters()
-        classes = networks.CLASSES if check_bool("conditional", conditional) else 0
-        self.conditional = conditional
-        self.noise_dim = check_whole("latent_dim", latent_dim, 1)
-        self.latent_dim = latent_dim + classes
-        networks.check_network(network, width, init)
+        networks.check_network(network, width, activation, init)
         encoder_dims, decoder_dims = networks.check_mirrored(
             ("encoder_dims", "decoder_dims"), network, encoder_dims, decoder_dims
         )
-        check_activation(activation)
         self.likelihood = check_choice("likelihood", likelihood, VAE_LIKELIHOODS)
         self.density = likelihood != "bernoulli"  # of grey pixels
-        check_choice("prior", prior, PRIORS)
         check_whole("vamp_components", vamp_components, 1)
         self.lr = check_number("lr", lr, 0.0, 1.0, open_low=True)
         self.betas = check_betas(betas)
         self.eps = check_number("eps", eps, 0.0, 1.0, open_low=True)
-        self.beta = check_number("beta", beta, 0.0, 1e6, open_low=False)
+        self.beta = check_number("beta", beta, 0.0, 1e6)
         self.kl_warmup_epochs = check_whole("kl_warmup_epochs", kl_warmup_epochs, 0)
-        self.free_bits = check_number("free_bits", free_bits, 0.0, 1e6, open_low=False)
+        self.free_bits = check_number("free_bits", free_bits, 0.0, 1e6)
         if free_bits > 0 and prior == "vamp":
             raise ValueError("free_bits must be 0 with prior=vamp, whose KL is no sum over latents")
         self.iwae_samples = check_whole("iwae_samples", iwae_samples, 1)
@@ -126,6 +122,7 @@ class VAE(pl.LightningModule):
             raise ValueError(f"binarize must be false with likelihood={likelihood}")
         self.data_bias = check_bool("data_bias", data_bias)
 
+        classes = self.latent_dim - self.noise_dim
         self.network: networks.LinearVAE | networks.ConvVAE
         if network == "conv":
             self.network = networks.ConvVAE(latent_dim, width, activation, classes)
@@ -166,11 +163,7 @@ class VAE(pl.LightningModule):
             mu, logvar = self.pseudo_inputs(self.network)
             which = torch.randint(len(mu), (n,), generator=generator, device=device)
             noise = posterior_sample(mu[which.to(mu.device)], logvar[which.to(mu.device)], noise)
-        if not self.conditional:
-            return noise
-        if labels is None:
-            labels = torch.randint(networks.CLASSES, (n,), generator=generator, device=device)
-        return networks.with_labels(noise, labels.to(self.device))
+        return networks.with_labels(noise, labels, generator) if self.conditional else noise
 
     def decode(self, z: Tensor) -> Tensor:
         """Means of the pixels, (n, 1, 28, 28) in [0, 1], from z, (n, latent_dim)."""
@@ -179,11 +172,12 @@ class VAE(pl.LightningModule):
         pixels = continuous_bernoulli_mean(logits) if continuous else logits.sigmoid()
         return pixels.view(-1, 1, IMAGE_SIZE, IMAGE_SIZE)
 
-    def sample(
-        self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None
-    ) -> Tensor:
-        """Draw n new images (the decoder's means), (n, 1, 28, 28) in [0, 1]."""
-        return self.decode(self.prior(n, generator, labels))
+    def sampling_weights(self) -> Iterable[nn.Parameter]:
+        """The decoder's; with "vamp", those that make the prior's mixture too."""
+        if self.pseudo_inputs is not None:
+            return [*self.network.parameters(), *self.pseudo_inputs.parameters()]
+        weights = self.network.named_parameters()
+        return [weight for name, weight in weights if name.startswith("dec")]
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z | x), (n, latent_dim), from (n, 1, 28, 28).
@@ -195,7 +189,7 @@ class VAE(pl.LightningModule):
         if not self.conditional:
             mu, logvar = self.network.encode(x)
             return mu.float(), logvar.float()
-        known = networks.one_hot(labels_of(Batch(images, labels)), x)
+        known = networks.one_hot(require_labels(labels), x)
         mu, logvar = self.network.encode(torch.cat([x, known], 1))
         return torch.cat([mu.float(), known], 1), logvar.float()
 
@@ -237,12 +231,20 @@ class VAE(pl.LightningModule):
         return {**logged, "recon": logged["recon"].detach(), "kl": logged["kl"].detach()}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """The loss of held-out images."""
-        self._evaluation_step(batch, batch_idx, "val")
+        """The loss of held-out images, with its parts."""
+        stage = "test" if self.trainer.testing else "val"
+        images = batch.images
+        own = own_generator(stage, batch_idx, self.global_rank, device=self.device)
+        if self.binarize:
+            images = torch.bernoulli(images, generator=own)
+        shape = self.iwae_samples, len(images), self.noise_dim
+        noise = torch.randn(shape, generator=own, device=self.device)
+        logged = self._step(images, noise, batch.labels, kl_weight=self.beta)
+        # The log callback writes them, on the same axis (batches) as the training curves.
+        metrics = {f"{stage}/{key}": value for key, value in logged.items()}
+        self.log_dict(metrics, batch_size=len(images), sync_dist=True, logger=False)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """The loss of the test images."""
-        self._evaluation_step(batch, batch_idx, "test")
+    test_step = validation_step
 
     def configure_optimizers(self) -> Optimizer:
         """Adam over all weights."""
@@ -268,7 +270,7 @@ class VAE(pl.LightningModule):
             kl = log_normal(noise, logvar) - self.log_prior(z)
             loss = importance_weighted_loss(-recon - kl)
             return {"loss": loss.mean(), "recon": recon.mean(), "kl": kl.mean()}
-        if self.likelihood == "bernoulli":
+        if self.likelihood == "bernoulli":  # of the same value as below, but not to the last bit
             recon = bernoulli_nll(self._logits(z[0]), images.flatten(1)).mean()
         else:
             recon = -self.log_likelihood(z[0], images).mean()
@@ -287,15 +289,3 @@ class VAE(pl.LightningModule):
     def _kl_weight(self) -> float:
         warmup = self.kl_warmup_epochs * self.trainer.num_training_batches
         return self.beta * min(1.0, (self.global_step + 1) / warmup) if warmup else self.beta
-
-    def _evaluation_step(self, batch: Batch, batch_idx: int, stage: str) -> None:
-        images = batch.images
-        own = own_generator(stage, batch_idx, self.global_rank, device=self.device)
-        if self.binarize:
-            images = torch.bernoulli(images, generator=own)
-        shape = self.iwae_samples, len(images), self.noise_dim
-        noise = torch.randn(shape, generator=own, device=self.device)
-        logged = self._step(images, noise, batch.labels, kl_weight=self.beta)
-        # The log callback writes them, on the same axis (batches) as the training curves.
-        metrics = {f"{stage}/{key}": value for key, value in logged.items()}
-        self.log_dict(metrics, batch_size=len(images), sync_dist=True, logger=False)

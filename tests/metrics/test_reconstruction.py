@@ -21,36 +21,31 @@ from gen_models.metrics.reconstruction import (
     prior_reach,
 )
 from gen_models.models.gan import GAN
-from gen_models.models.interface import reconstruct
+from gen_models.models.interface import GenerativeModel, reconstruct
 from gen_models.models.vae import VAE
 from gen_models.seeding import generator
 
 
-class LinearModel(nn.Module):
+class LinearModel(GenerativeModel):
     """Images 0.5 + W z with orthogonal columns in W: every z has an image of its own."""
 
-    latent_dim = 5
-
     def __init__(self, prior: str) -> None:
-        super().__init__()
-        self.uniform = prior == "uniform"
+        super().__init__(noise_dim=5, conditional=False, prior_kind=prior)
         columns = torch.randn(784, self.latent_dim, generator=generator("W"))
         self.weight = nn.Parameter(torch.linalg.qr(columns).Q)
 
     def prior(
         self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None
     ) -> Tensor:
-        draw = torch.rand if self.uniform else torch.randn
-        z = draw(n, self.latent_dim, generator=generator)
-        return 2 * z - 1 if self.uniform else z
+        if self.prior_kind == "uniform":
+            return 2 * torch.rand(n, self.latent_dim, generator=generator) - 1
+        return torch.randn(n, self.latent_dim, generator=generator)
 
     def decode(self, z: Tensor) -> Tensor:
         return (0.5 + z @ self.weight.T).view(-1, 1, 28, 28)
 
-    def sample(
-        self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None
-    ) -> Tensor:
-        return self.decode(self.prior(n, generator, labels))
+    def sampling_weights(self) -> list[nn.Parameter]:
+        return [self.weight]
 
 
 class ConditionalModel(LinearModel):
