@@ -1,8 +1,8 @@
 """What a model costs: parameters, arithmetic, seconds, memory.
 
-FLOPs are those of matrix products and convolutions, a multiplication and an addition counted as
-two (torch's counter); activations, losses and the optimizer, which are small next to them, are not
-counted. They are the same on every machine; seconds are not.
+torch counts the FLOPs of matrix products and convolutions, with two for a multiplication and an
+addition. Activations, losses and the optimizer, which are small next to them, are not counted.
+FLOPs are the same on every machine; seconds are not.
 """
 
 from collections.abc import Callable
@@ -26,12 +26,12 @@ TIMINGS = 5
 
 
 def measure_cost(model: GenerativeModel, batch: Split, status: dict[str, Any]) -> dict[str, float]:
-    """Everything under "cost/...", as far as the run has recorded it.
+    """All metrics "cost/...", as far as the run has recorded what they need.
 
     Args:
-        model: On the CPU; left as it is, and so is the global generator.
+        model: The model on the CPU, which is not changed; nor is the global generator.
         batch: Images and labels, a training batch of the run's size.
-        status: What training recorded: steps, seconds, images_per_second and peak_memory_mib.
+        status: Record of the training: steps, seconds, images_per_second and peak_memory_mib.
 
     Returns:
         parameters, which are trained; sampling_parameters, on which a sample depends;
@@ -60,7 +60,7 @@ def trained_parameters(model: GenerativeModel) -> int:
 
 
 def as_built(model: GenerativeModel) -> GenerativeModel:
-    """A copy that can be trained: a model of `load_model` asks for no gradients."""
+    """A copy that can be trained: a model of `load_model` has no gradients."""
     with torch.random.fork_rng(devices=[]):
         built = type(model)(**model.hparams)
     built.load_state_dict(model.state_dict())
@@ -78,7 +78,7 @@ def sample_flops(model: GenerativeModel) -> float:
 def step_flops(model: GenerativeModel, batch: Split) -> float:
     """FLOPs of one training batch: a real step of the trainer, on a copy of the model.
 
-    A mean over its period for a model whose batches are not all alike.
+    If its steps are not all alike, this is their mean.
     """
     twin = as_built(model)
     with torch.random.fork_rng(devices=[]):

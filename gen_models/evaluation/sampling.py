@@ -1,4 +1,4 @@
-"""Images out of a trained model, into files."""
+"""Images of a trained model, written to files."""
 
 import io
 from collections.abc import Iterator
@@ -33,16 +33,16 @@ def check_output(path: Path, endings: set[str]) -> None:
 
 
 def draw_images(model: GenerativeModel, count: int, seed: int, digit: int | None = None) -> Tensor:
-    """New images, (count, 1, 28, 28) in [0, 1]; of one seed, more images begin with the same.
+    """New images, (count, 1, 28, 28) in [0, 1]; a larger count adds images to the same first ones.
 
     Args:
         model: In eval mode.
-        count: How many.
-        seed: Of the noise.
+        count: Number of images.
+        seed: Seed of the noise.
         digit: The class that a conditional model shall draw; None: 0 to 9 in turn.
 
     Raises:
-        UserError: A digit is asked of a model that is not conditional.
+        UserError: There is a digit, but the model is not conditional.
     """
     labels = None
     if model.conditional:
@@ -50,8 +50,8 @@ def draw_images(model: GenerativeModel, count: int, seed: int, digit: int | None
     elif digit is not None:
         name = type(without_sampler(model)).__name__
         raise UserError(
-            f"--digit {digit}: this {name} is not conditional, so none can be asked of it: name a "
-            "run that was trained with model.conditional=true"
+            f"--digit {digit}: this {name} is not conditional and draws any digit: name a run that "
+            "was trained with model.conditional=true"
         )
     return draw(model, count, lambda start: generator("sample", seed, start), labels)
 
@@ -67,7 +67,7 @@ def write_images(images: Tensor, path: Path, *, in_turn: bool = False) -> None:
     pixels = as_bytes(images).numpy()
     with _writing(path) as temporary:
         if path.suffix == ".npy":
-            content = io.BytesIO()  # of a file that is not written whole, NumPy tells no reason
+            content = io.BytesIO()  # because NumPy gives no reason if a file is not written whole
             np.save(content, pixels)
             temporary.write_bytes(content.getbuffer())
         else:
@@ -89,7 +89,7 @@ def _rows_by_digit(pixels: np.ndarray) -> np.ndarray:
 def write_pairs(
     model: GenerativeModel, data_name: str, data_root: str | Path | None, count: int, path: Path
 ) -> int:
-    """Write `count` test images of a data set, or all, above their reconstructions; how many."""
+    """Write `count` test images, or all, above their reconstructions; return their number."""
     if not isinstance(model, Encoder):
         name = type(model).__name__
         raise UserError(f"a {name} has no encoder, so it cannot reconstruct: name a VAE's run")
@@ -97,8 +97,8 @@ def write_pairs(
     datamodule.prepare_data()
     datamodule.setup()
     images, labels = (part[:count] for part in datamodule.splits["test"])
-    made = as_bytes(reconstruct(model, images.float() / 255, labels)).numpy()
-    pairs = figures.tile_pairs(images.squeeze(1).numpy(), made, min(len(images), 20))
+    ours = as_bytes(reconstruct(model, images.float() / 255, labels)).numpy()
+    pairs = figures.tile_pairs(images.squeeze(1).numpy(), ours, min(len(images), 20))
     figure = figures.picture(pairs, title="test images above, their reconstructions below")
     with _writing(path) as temporary:
         figures.save(figure, temporary)

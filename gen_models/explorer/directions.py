@@ -22,10 +22,10 @@ class Directions(NamedTuple):
 
 
 class Prior(NamedTuple):
-    """What z is drawn from."""
+    """The distribution of z."""
 
     kind: str  # "normal" or "uniform", in [-1, 1]
-    classes: int  # of the label that is appended one-hot; 0 for a model that is not conditional
+    classes: int  # columns of the one-hot label after the noise; 0 if not conditional
 
 
 def prior_of(model: GenerativeModel) -> Prior:
@@ -48,22 +48,22 @@ def principal_directions(
 ) -> Directions:
     """Principal components of the encoder's means or, without an encoder, of the first layer.
 
-    The latter is GANSpace (Haerkoenen et al. 2020, section 3.1) for a prior that is isotropic: the
-    layer is a linear function of z, found by least squares, and the components of what it makes of
-    the prior are reached by steps along its singular vectors.
+    The latter is GANSpace (Haerkoenen et al. 2020, section 3.1) for an isotropic prior: the layer
+    is a linear function of z, fitted by least squares, and steps along its singular vectors are the
+    principal components of its output.
 
     Args:
         model: In eval mode, on the CPU.
-        prior: Its own.
+        prior: The model's prior.
         images: (n, 1, 28, 28) in [0, 1], for an encoder.
         labels: (n,) int64.
     """
     width = model.latent_dim - prior.classes
     count = min(DIRECTIONS, width)
     if isinstance(model, Encoder):
-        found = principal_components(latent_means(model, images, labels), width)
-        steps = found.components * found.variances.sqrt().unsqueeze(1)  # (width, width)
-        variances = found.variances
+        principal = principal_components(latent_means(model, images, labels), width)
+        steps = principal.components * principal.variances.sqrt().unsqueeze(1)  # (width, width)
+        variances = principal.variances
     else:
         z = model.prior(DRAWS, generator("explorer"), torch.zeros(DRAWS, dtype=torch.int64))
         layer = _first_layer(model, z)  # (draws, units)
@@ -76,11 +76,11 @@ def principal_directions(
 
 
 def _first_layer(model: GenerativeModel, z: Tensor) -> Tensor:
-    """What the first layer with weights makes of z, (n, units)."""
-    made: list[Tensor] = []
+    """The output of the first layer with weights, (n, units)."""
+    outputs: list[Tensor] = []
 
     def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        made.append(output)
+        outputs.append(output)
 
     layers = [module for module in model.modules() if "weight" in module._parameters]
     handles = [layer.register_forward_hook(keep) for layer in layers]
@@ -89,6 +89,6 @@ def _first_layer(model: GenerativeModel, z: Tensor) -> Tensor:
     finally:
         for handle in handles:
             handle.remove()
-    if not made:
+    if not outputs:
         raise UserError(f"a {type(model).__name__} has no layer with weights: leave this run out")
-    return made[0].flatten(1)
+    return outputs[0].flatten(1)

@@ -1,1 +1,1 @@
-"""The models, and the interface by which everything else knows them."""
+"""The models, and the interface through which everything else uses them."""

@@ -1,6 +1,6 @@
-"""GAN on flattened images: two networks that learn against one another.
+"""GAN on flattened images: two networks that compete.
 
-Goodfellow et al. 2014, "Generative Adversarial Nets". The objectives stand in `losses.py`:
+Goodfellow et al. 2014, "Generative Adversarial Nets". The objectives are in `losses.py`:
 `discriminator_loss` and `generator_loss`, the non-saturating one by default.
 """
 
@@ -31,11 +31,11 @@ class GAN(GenerativeModel):
         latent_dim: Width of the noise of z ~ U(-1, 1); a conditional model's z has ten more
             columns, of its label.
         network: "mlp", or "conv" (`networks.py`).
-        width: Of "conv": channels of D's first convolution and of G's last.
-        generator_dims: Of "mlp": hidden widths of the generator, input to output.
+        width: For "conv": channels of D's first convolution and of G's last.
+        generator_dims: For "mlp": hidden widths of the generator, input to output.
         discriminator_dims: Hidden widths of the discriminator; None mirrors `generator_dims`.
-        activation: Hidden layers of both networks; a key of `layers.ACTIVATIONS`.
-        init: First weights of "mlp": "torch" or "he" (`layers.linear_layers`); with torch's, G's
+        activation: Activation of the hidden layers; a key of `layers.ACTIVATIONS`.
+        init: Initial weights of "mlp": "torch" or "he" (`layers.linear_layers`); with torch's, G's
             first images hardly depend on z, and D is soon sure of every one of them.
         dropout: Share of the discriminator's hidden units dropped, [0, 0.95]; with "conv", of the
             inputs of its last layer.
@@ -45,9 +45,9 @@ class GAN(GenerativeModel):
         r1: Weight of half the mean squared gradient of D at real images, whose pixels lie in
             [-1, 1]; with "wgan_gp", 0 or more too.
         r2: The same at generated images.
-        gradient_penalty: Weight of `slope_penalty`, of "wgan_gp" alone.
-        penalty_every: D's penalties are taken in every so many-th batch, and weighted so many
-            times (Karras et al. 2020, "lazy regularization").
+        gradient_penalty: Weight of `slope_penalty`, for "wgan_gp" alone.
+        penalty_every: D's penalties are computed every `penalty_every`-th batch, with a weight that
+            is as many times larger (Karras et al. 2020, "lazy regularization").
         lr: Adam's learning rate for both networks.
         lr_g: Learning rate of the generator alone; None means `lr`.
         lr_d: Learning rate of the discriminator alone; None means `lr`.
@@ -159,18 +159,18 @@ class GAN(GenerativeModel):
         return ((pixels.float() + 1) / 2).view(-1, 1, IMAGE_SIZE, IMAGE_SIZE)
 
     def sampling_weights(self) -> Iterator[nn.Parameter]:
-        """The generator's, of which the moving average has as many."""
+        """The generator's weights; their moving average has as many."""
         return self.generator.parameters()
 
     def on_train_start(self) -> None:
-        """On one GPU, record the steps if all of them are alike."""
+        """Set up CUDA graphs, on one GPU and if all steps are alike."""
         one_gpu = self.device.type == "cuda" and self.trainer.world_size == 1
         if self.cuda_graphs and one_gpu and self.period == 1:
             parameters = [*self.generator.parameters(), *self.discriminator.parameters()]
             self._graphed_steps = GraphedSteps(self._gradients, parts=2, parameters=parameters)
 
     def on_train_end(self) -> None:
-        """Let the graphs go: the weights may be moved."""
+        """Free the graphs, because the weights may be moved now."""
         self._graphed_steps = None
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
@@ -190,7 +190,7 @@ class GAN(GenerativeModel):
         return logged
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """The same figures on held-out images: `val/d_real` below `train/d_real`: D overfits."""
+        """Log the same for held-out images; D overfits if `val/d_real` is below `train/d_real`."""
         stage = "test" if self.trainer.testing else "val"
         images = batch.images
         noise = own_generator(stage, batch_idx, self.global_rank, device=self.device)
@@ -219,11 +219,11 @@ class GAN(GenerativeModel):
         ]
 
     def _gradients(self, images: Tensor, columns: Tensor) -> Iterator[dict[str, Tensor]]:
-        """D's gradients and, once D is updated, G's: yields what is logged of each.
+        """Compute D's gradients and, once D is updated, G's; yield what is logged of each.
 
         Args:
             images: (b, 784) in [0, 1].
-            columns: Of their labels, (b, 10), or (b, 0) of a model without.
+            columns: The columns of their labels, (b, 10), or (b, 0) if the model takes none.
         """
         done = self.global_step + 1  # with this step
         update_g = done % self.d_steps == 0
@@ -258,7 +258,7 @@ class GAN(GenerativeModel):
         yield {"g_loss": g_loss.detach()}
 
     def _label_columns(self, batch: Batch) -> Tensor:
-        """The labels of a batch as columns, (b, 10), or (b, 0) of a model without."""
+        """The labels of a batch as columns, (b, 10), or (b, 0) if the model takes none."""
         like = batch.images.flatten(1)
         if not self.conditional:
             return like[:, :0]
@@ -272,24 +272,24 @@ class GAN(GenerativeModel):
         return torch.cat([self.generator(z), columns], 1)
 
     def _penalties(self, real: Tensor, fake: Tensor) -> dict[str, tuple[float, Tensor]]:
-        """D's gradient penalties by name: their weights, and means over the batch, in float32."""
-        columns = real[:, PIXELS:].float()  # the labels of both, by which no slope is taken
+        """D's gradient penalties by name: the weight and the mean over the batch, in float32."""
+        columns = real[:, PIXELS:].float()  # labels; slopes are taken by the pixels alone
         real, fake = real[:, :PIXELS].float(), fake[:, :PIXELS].float()
 
-        def judged(images: Tensor) -> tuple[Tensor, Tensor]:
+        def judge(images: Tensor) -> tuple[Tensor, Tensor]:
             x = images.clone().requires_grad_(True)
             return self.discriminator(torch.cat([x, columns], 1)), x
 
         penalties: dict[str, tuple[float, Tensor]] = {}
         with torch.autocast(self.device.type, enabled=False):
             if self.r1 > 0:
-                penalties["r1"] = self.r1 / 2, losses.squared_gradients(*judged(real)).mean()
+                penalties["r1"] = self.r1 / 2, losses.squared_gradients(*judge(real)).mean()
             if self.r2 > 0:
-                penalties["r2"] = self.r2 / 2, losses.squared_gradients(*judged(fake)).mean()
+                penalties["r2"] = self.r2 / 2, losses.squared_gradients(*judge(fake)).mean()
             if self.loss == "wgan_gp" and self.gradient_penalty > 0:
                 world, rank = self.trainer.world_size, self.global_rank
                 share = torch.rand(len(real) * world, 1, device=self.device)[rank::world]
-                value = losses.slope_penalty(*judged(torch.lerp(fake, real, share)))
+                value = losses.slope_penalty(*judge(torch.lerp(fake, real, share)))
                 penalties["gradient_penalty"] = self.gradient_penalty, value
         return penalties
 

@@ -1,6 +1,6 @@
-"""What everything else knows of a model: three base classes, and what is done with any model.
+"""The interface of all models, three base classes, and functions that work with any model.
 
-A third model is one more file here and one YAML: nothing asks for its own class or its name.
+A third model is one more file here and one YAML: nothing else asks for a model's class or name.
 Labels are the classes of the images, (n,) int64: a model that is not conditional ignores them.
 """
 
@@ -23,20 +23,20 @@ PRIOR_KINDS = ("normal", "uniform", "mixture")
 
 
 class GenerativeModel(pl.LightningModule, ABC):
-    """A model that makes images from latents z. It declares its facts; nothing finds them out.
+    """A model that makes images from latents z. It declares its facts, so nothing has to guess.
 
     Args:
         noise_dim: Columns of z that are noise.
-        conditional: Whether a class can be asked for. The label then stands in z, one-hot, as ten
-            columns after the noise, so that `decode` needs nothing else.
-        prior_kind: What the noise is drawn from: "normal", N(0, I); "uniform", U(-1, 1);
-            "mixture", any other distribution.
+        conditional: Whether images of a wanted class can be drawn. The label is then part of z, as
+            ten one-hot columns after the noise, so that `decode` needs nothing else.
+        prior_kind: The distribution of the noise: "normal", N(0, I); "uniform", U(-1, 1);
+            "mixture", any other one.
 
     Attributes:
-        latent_dim: Columns of z: those of the noise and of the label.
-        period: Training batches after which they repeat: more than 1 where they are not all alike,
-            as those of a GAN with several steps of D.
-        cuda_graphs: Whether a model that can may launch its steps on one GPU as CUDA graphs.
+        latent_dim: Columns of z, those of the noise and of the label.
+        period: Number of training steps after which their pattern repeats; more than 1 for a GAN
+            that does not update G in every step, for example.
+        cuda_graphs: Whether a model may launch its steps on one GPU as CUDA graphs, if it can.
     """
 
     period = 1
@@ -74,14 +74,14 @@ class GenerativeModel(pl.LightningModule, ABC):
 
 
 class Encoder(GenerativeModel):
-    """A model that can say which latents an image has."""
+    """A model with an encoder, which maps an image to its latents."""
 
     @abstractmethod
     def encode(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mean, (n, latent_dim), and log-variance, (n, noise_dim), of q(z | x).
 
-        From (n, 1, 28, 28). A conditional model's mean ends with the label's columns, so that
-        `decode` takes it; they are known, and have no log-variance.
+        The images are (n, 1, 28, 28). A conditional model's mean ends with the label's columns, so
+        that `decode` takes it. They are known, and have no log-variance.
         """
 
 
@@ -89,9 +89,9 @@ class Likelihood(Encoder):
     """An encoder whose decoder is a distribution of the pixels.
 
     Attributes:
-        binarize: The pixels are drawn from Bernoulli(grey) when it trains. Without, the sum is a
-            cross-entropy of grey pixels and no likelihood, or a density.
-        density: The sum is a log density of grey pixels.
+        binarize: Whether pixels are drawn from Bernoulli(grey) while it trains. If not,
+            `log_likelihood` is a cross-entropy of grey pixels and no likelihood, or a density.
+        density: Whether `log_likelihood` is a log density of grey pixels.
     """
 
     binarize: bool
@@ -107,25 +107,17 @@ class Likelihood(Encoder):
 
     @abstractmethod
     def kl(self, mu: Tensor, logvar: Tensor, z: Tensor) -> Tensor:
-        """KL(q(z | x) || p(z)) in nats, exact, (n,), or by a sample of q.
+        """KL(q(z | x) || p(z)) in nats: exact, (n,), or estimated from samples of q, (..., n).
 
         Args:
             mu: (n, latent_dim), as `encode` gives it.
             logvar: As `encode` gives it.
-            z: (..., n, latent_dim), of q(z | x); an estimate by the sample is (..., n).
+            z: (..., n, latent_dim), samples of q(z | x).
         """
 
 
 def check_model(model: object, key: str) -> GenerativeModel:
-    """Return a model that was just built.
-
-    Args:
-        model: Any object.
-        key: Which option or file names it.
-
-    Raises:
-        UserError: It is not one.
-    """
+    """Return `model`; raise UserError, naming the option or file `key`, if it is none of ours."""
     if not isinstance(model, GenerativeModel):
         raise UserError(
             f"{key}: {type(model).__name__} is not a model: derive it from GenerativeModel or "
@@ -135,11 +127,7 @@ def check_model(model: object, key: str) -> GenerativeModel:
 
 
 def require_labels(labels: Tensor | None) -> Tensor:
-    """The labels of images, for a conditional model.
-
-    Raises:
-        UserError: There are none.
-    """
+    """Return the labels, which a conditional model needs; raise UserError if there are none."""
     if labels is None:
         raise UserError(
             "a conditional model needs labels, and this data set has none: pick another data set, "
@@ -174,25 +162,26 @@ def draw(
 
     Args:
         model: In eval mode.
-        count: How many.
-        noise: The generator of each chunk, by the index of its first image.
-        labels: (count,) int64, what a conditional model shall draw; without, it draws them too.
+        count: Number of images.
+        noise: Maps the index of a chunk's first image to the generator of the chunk.
+        labels: (count,) int64, the classes that a conditional model shall draw; if there are none,
+            they are drawn too.
     """
     chunks = []
     for start in range(0, count, CHUNK):
-        wanted = None
+        own = None
         if labels is not None:
-            wanted = labels[start : start + CHUNK]
-            wanted = F.pad(wanted, (0, CHUNK - len(wanted)))  # the noise is that of a whole chunk
-        chunks.append(model.sample(CHUNK, noise(start), wanted)[: count - start].float())
+            own = labels[start : start + CHUNK]
+            own = F.pad(own, (0, CHUNK - len(own)))  # the noise is that of a whole chunk
+        chunks.append(model.sample(CHUNK, noise(start), own)[: count - start].float())
     return torch.cat(chunks)
 
 
 @torch.no_grad()
 def draw_fixed(model: GenerativeModel, count: int) -> Tensor:
-    """The images of every grid, (count, 1, 28, 28) in [0, 1] on the CPU: their noise never changes.
+    """The images of every grid, (count, 1, 28, 28) in [0, 1] on the CPU, from noise that is fixed.
 
-    It is drawn on the CPU, whose stream differs from a GPU's.
+    The noise is drawn on the CPU, because a GPU would draw other numbers.
     """
     with eval_mode(model):
         return model.sample(count, generator("pictures")).float().cpu()
@@ -210,7 +199,7 @@ def encode_means(model: Encoder, images: Tensor, labels: Tensor | None = None) -
     if labels is None:
         return torch.cat([model.encode(chunk)[0] for chunk in images.split(CHUNK)])
     pairs = zip(images.split(CHUNK), labels.split(CHUNK), strict=True)
-    return torch.cat([model.encode(chunk, known)[0] for chunk, known in pairs])
+    return torch.cat([model.encode(chunk, own)[0] for chunk, own in pairs])
 
 
 @torch.no_grad()

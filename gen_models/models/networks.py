@@ -34,7 +34,7 @@ SMALL = IMAGE_SIZE // 4  # side of the smallest feature map
 
 
 def check_network(network: str, width: int, activation: str, init: str) -> None:
-    """Raise ValueError unless all are of a network that there is."""
+    """Raise ValueError unless these options describe a network."""
     check_choice("network", network, NETWORKS)
     check_choice("activation", activation, list(ACTIVATIONS))
     if check_whole("width", width, 1) % GROUPS:
@@ -48,10 +48,10 @@ def check_network(network: str, width: int, activation: str, init: str) -> None:
 def check_mirrored(
     names: tuple[str, str], network: str, first: Sequence[int] | None, second: Sequence[int] | None
 ) -> tuple[list[int], list[int]]:
-    """Hidden widths of a network and of the other, which mirrors it if it has none of its own.
+    """Hidden widths of two networks; the second mirrors the first if it has none of its own.
 
     Raises:
-        ValueError: They are no widths, or the network takes none.
+        ValueError: They are not widths, or the network takes none.
     """
     if network == "conv":
         for name, dims in zip(names, (first, second), strict=True):
@@ -69,7 +69,7 @@ class PixelPlanes(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Reshape."""
+        """The image and its planes."""
         image = x[:, :PIXELS].reshape(-1, 1, IMAGE_SIZE, IMAGE_SIZE)
         if x.shape[1] == PIXELS:
             return image
@@ -89,7 +89,7 @@ def conv_down(
     """From (n, 784 + classes) to (n, outputs): 28 x 28 to 14 x 14 to 7 x 7, then linear layers.
 
     Args:
-        outputs: Of the last linear layer.
+        outputs: Width of the last linear layer.
         width: Channels of the first convolution; the second has twice as many, and the linear
             layer after them 16 times as many units.
         activation: A key of `layers.ACTIVATIONS`.
@@ -172,7 +172,7 @@ class LinearVAE(nn.Module):
 
     @property
     def last_bias(self) -> nn.Parameter:
-        """Of the logits, one for each pixel, (784,)."""
+        """The bias of the logits, one for each pixel, (784,)."""
         bias: nn.Parameter = getattr(self, f"dec{self.depths['dec']}").bias
         return bias
 
@@ -206,7 +206,7 @@ class ConvVAE(nn.Module):
 
     @property
     def last_bias(self) -> nn.Parameter:
-        """Of the logits, one for all pixels, (1,)."""
+        """The bias of the logits, one for all pixels, (1,)."""
         bias: nn.Parameter = self.decoder[-2].bias  # type: ignore[assignment]
         return bias
 

@@ -14,7 +14,7 @@ from gen_models.models.networks import ConvVAE, LinearVAE, one_hot
 
 
 class PseudoInputs(nn.Module):
-    """What is encoded to the prior's components: learned pixels and, if conditional, labels.
+    """Learned pixels and, if conditional, labels, which are encoded to the prior's components.
 
     Kept as logits, so that training never leaves [0, 1].
 
@@ -37,7 +37,7 @@ class PseudoInputs(nn.Module):
         """Set them to the first training images and their labels.
 
         Raises:
-            UserError: There are not so many.
+            UserError: There are fewer training images than components.
         """
         count, columns = self.logits.shape
         if count > len(loader.images):

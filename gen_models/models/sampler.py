@@ -15,14 +15,14 @@ from gen_models.models.networks import with_labels
 
 
 class WithSampler(Encoder):
-    """An encoder's model whose z comes from mixtures of Gaussians; all else is the model's.
+    """A model with an encoder whose z is drawn from mixtures of Gaussians instead of its prior.
 
     A conditional model has a mixture a class, and the label's columns follow; any other has one
     mixture (c = 1).
 
     Args:
-        model: It stays as it is.
-        name: What metrics and pictures call the sampler: "normal", "gmm-20".
+        model: The trained model, which is not changed.
+        name: Name of the sampler in metrics and pictures: "normal", "gmm-20".
         weights: (c, k), which sum to 1.
         means: (c, k, d).
         factors: (c, k, d, d), lower Cholesky factors of the covariances.
@@ -53,27 +53,27 @@ class WithSampler(Encoder):
         noise = torch.randn(n, width, generator=generator, device=device).to(self.means)
         share = torch.rand(n, 1, generator=generator, device=device).to(self.means)
         if classes == 1:
-            known = torch.zeros(n, dtype=torch.int64, device=self.means.device)
+            mixture = torch.zeros(n, dtype=torch.int64, device=self.means.device)
         elif labels is None:
-            known = torch.randint(classes, (n,), generator=generator, device=device)
+            mixture = torch.randint(classes, (n,), generator=generator, device=device)
         else:
-            known = labels
-        known = known.to(self.means.device)
-        component = torch.searchsorted(self.weights.cumsum(1)[known], share).squeeze(1)
+            mixture = labels
+        mixture = mixture.to(self.means.device)
+        component = torch.searchsorted(self.weights.cumsum(1)[mixture], share).squeeze(1)
         component.clamp_(max=components - 1)  # a sum may end just below 1
-        z = self.means[known, component]  # (n, d)
-        for index in torch.unique(known * components + component):
+        z = self.means[mixture, component]  # (n, d)
+        for index in torch.unique(mixture * components + component):
             row, column = divmod(int(index), components)
-            chosen = (known == row) & (component == column)
-            z[chosen] += noise[chosen] @ self.factors[row, column].T
-        return z if classes == 1 else with_labels(z, known)
+            members = (mixture == row) & (component == column)
+            z[members] += noise[members] @ self.factors[row, column].T
+        return z if classes == 1 else with_labels(z, mixture)
 
     def decode(self, z: Tensor) -> Tensor:
         """The model's images, (n, 1, 28, 28) in [0, 1], from z, (n, latent_dim)."""
         return self.model.decode(z)
 
     def sampling_weights(self) -> Iterable[nn.Parameter]:
-        """The model's."""
+        """The weights that the model's own images depend on."""
         return self.model.sampling_weights()
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -82,5 +82,5 @@ class WithSampler(Encoder):
 
 
 def without_sampler(model: GenerativeModel) -> GenerativeModel:
-    """The trained model itself, whose prior is its own."""
+    """The trained model itself, which draws from the prior that it was trained with."""
     return model.model if isinstance(model, WithSampler) else model

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from gen_models.data.module import MNISTDataModule
 from gen_models.metrics.pixels import nearest, principal_components
 from gen_models.metrics.reconstruction import (
-    component_reconstruction,
     image_errors,
     inversion_control,
     invert,
@@ -235,16 +234,14 @@ def test_inversion_refuses_no_search(bad: dict[str, int]) -> None:
         invert(LinearModel("normal"), torch.zeros(1, 1, 28, 28), **bad)
 
 
-def test_component_reconstruction_is_scikit_learns(digits: MNISTDataModule) -> None:
+def test_a_projection_on_components_is_scikit_learns(digits: MNISTDataModule) -> None:
     train, test = (digits.splits[name].images.float() / 255 for name in ("train", "test"))
     fitted = principal_components(train, 30)
     pca = PCA(16, svd_solver="full").fit(train.flatten(1).double().numpy())
     codes = pca.transform(test.flatten(1).double().numpy())
     expected = torch.from_numpy(pca.inverse_transform(codes)).clamp(0, 1).float()
-    found = component_reconstruction(fitted, test, 16)
+    found = fitted.leading(16).project(test)
     torch.testing.assert_close(found, expected.view_as(test), atol=1e-4, rtol=0)
-    with pytest.raises(ValueError, match="at most 30"):
-        component_reconstruction(fitted, test, 31)
 
 
 @pytest.mark.mnist
@@ -255,7 +252,7 @@ def test_baselines_on_mnist_are_the_known_ones(mnist_root: str) -> None:
     train, test = (data.splits[name].images.float() / 255 for name in ("train", "test"))
     fitted = principal_components(train, 128)
     for width, expected in {2: 0.0555, 16: 0.0254, 64: 0.00775, 128: 0.0034}.items():
-        made = component_reconstruction(fitted, test, width)
+        made = fitted.leading(width).project(test)
         assert (made - test).square().mean().item() == pytest.approx(expected, rel=0.005)
     assert (train.mean(0) - test).square().mean().item() == pytest.approx(0.0675, rel=0.002)
     neighbours = train[nearest(test[:500], train).indices]
