@@ -11,7 +11,9 @@ def check_dims(argument: str, dims: Sequence[int]) -> list[int]:
     return values
 
 
-def check_number(argument: str, value: float, low: float, high: float, *, open_low: bool) -> float:
+def check_number(
+    argument: str, value: float, low: float, high: float, *, open_low: bool = False
+) -> float:
     """Return `value`; raise ValueError unless it lies in (low, high] or [low, high]."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not (low < value <= high or (value == low and not open_low)):

@@ -27,14 +27,13 @@ def sample(
     grid has a row for each; with --digit it draws only that one.
     """
     from gen_models.evaluation import sampling
-    from gen_models.models.interface import is_conditional
     from gen_models.models.sampler import WithSampler
     from gen_models.runs.weights import load_model
 
     sampling.check_output(output, {".npy", ".png"})
     model = load_model(run, checkpoint=checkpoint)
     images = sampling.draw_images(model, count, seed, digit)
-    sampling.write_images(images, output, in_turn=digit is None and is_conditional(model))
+    sampling.write_images(images, output, in_turn=digit is None and model.conditional)
     with_sampler = (
         f", drawn with the sampler {model.name}" if isinstance(model, WithSampler) else ""
     )

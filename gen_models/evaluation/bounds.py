@@ -1,6 +1,6 @@
-"""What no model, and what any model, should reach: floor and ceilings of every distance.
+"""Floor and ceilings of every distance: the best to expect, and what any model should beat.
 
-The same for every run on a data set, so they are measured once and kept in the user's cache.
+They are the same for every run on a data set, so they are measured once and kept in a cache.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from gen_models.metrics.distribution import mean_confidence
 from gen_models.runs.fingerprint import PACKAGE, hash_code
 from gen_models.seeding import generator
 
-CODE = (  # that the bounds depend on, as on the images and the classifier's weights
+CODE = (  # on which the bounds depend, besides the images and the classifier's weights
     "seeding.py",
     "metrics/classifier.py",
     "metrics/distribution.py",
@@ -34,7 +34,7 @@ COMPONENTS = 64  # of the Gaussian ceiling
 
 
 def find_bounds(name: str, real: Reference, say: Callable[[str], None]) -> dict[str, float]:
-    """The bounds at the size of `real`; from the cache if all that they depend on is the same."""
+    """The bounds for the sample size of `real`, from the cache if nothing has changed."""
     count = len(real.test)
     digest = hashlib.sha256(hash_code(PACKAGE / file for file in CODE).encode())
     digest.update(f"{real.classifier.record['sha256']} torch {torch.__version__}".encode())
@@ -59,28 +59,28 @@ def find_bounds(name: str, real: Reference, say: Callable[[str], None]) -> dict[
 
 
 def _read(file: Path, say: Callable[[str], None]) -> dict[str, float] | None:
-    """The bounds that a file keeps; None if there is none that is whole."""
+    """The bounds in a file; None if it is missing or damaged."""
     if not os.path.exists(file):  # Path's own raises in a folder that is not ours to read
         return None
     try:
         bounds = read_json(file)
     except UserError as error:
-        say(f"{error}: measured anew")
+        say(f"{error}: measuring again")
         return None
     if "floor/samples" in bounds and all(isinstance(value, float) for value in bounds.values()):
         return bounds
-    say(f"{file}: does not hold floor and ceilings: measured anew")
+    say(f"{file}: does not hold floor and ceilings: measuring again")
     return None
 
 
 def measure_bounds(real: Reference) -> dict[str, float]:
-    """Floor and ceilings of the distances: what no model, and what any model, should reach.
+    """Floor and ceilings of the distances.
 
-    Keys: "floor/..." for the validation images, which no classifier has seen, against as many test
-    images ("floor/samples", 5,000 of MNIST: with fewer than a model's 10,000 the floor of a
+    Keys: "floor/..." for the validation images, on which no classifier was trained, against as many
+    test images ("floor/samples", 5,000 of MNIST: with fewer than a model's 10,000 the floor of a
     Frechet distance is higher); "noise/..." for independent pixels, "gaussian/..." for a Gaussian
-    on 64 principal components; the measures of real images that have no better or worse under
-    "real/...".
+    on 64 principal components; "real/..." for measures of real images that are neither good nor
+    bad.
     """
     n = len(real.test)
     fitted = real.components.leading(COMPONENTS)

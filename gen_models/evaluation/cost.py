@@ -1,11 +1,10 @@
 """What a model costs: parameters, arithmetic, seconds, memory.
 
-FLOPs are those of matrix products and convolutions, a multiplication and an addition counted as
-two (torch's counter); activations, losses and the optimizer, which are small next to them, are not
-counted. They are the same on every machine; seconds are not.
+torch counts the FLOPs of matrix products and convolutions, with two for a multiplication and an
+addition. Activations, losses and the optimizer, which are small next to them, are not counted.
+FLOPs are the same on every machine; seconds are not.
 """
 
-import copy
 from collections.abc import Callable
 from statistics import median
 from time import perf_counter
@@ -13,12 +12,11 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from gen_models.data.datasets import Split
 from gen_models.data.loader import InMemoryLoader
-from gen_models.models.interface import GenerativeModel, Periodic
+from gen_models.models.interface import GenerativeModel
 from gen_models.models.sampler import without_sampler
 from gen_models.seeding import generator
 from gen_models.training.processes import OneProcess
@@ -28,12 +26,12 @@ TIMINGS = 5
 
 
 def measure_cost(model: GenerativeModel, batch: Split, status: dict[str, Any]) -> dict[str, float]:
-    """Everything under "cost/...", as far as the run has recorded it.
+    """All metrics "cost/...", as far as the run has recorded what they need.
 
     Args:
-        model: On the CPU; left as it is, and so is the global generator.
+        model: The model on the CPU, which is not changed; nor is the global generator.
         batch: Images and labels, a training batch of the run's size.
-        status: What training recorded: steps, seconds, images_per_second and peak_memory_mib.
+        status: Record of the training: steps, seconds, images_per_second and peak_memory_mib.
 
     Returns:
         parameters, which are trained; sampling_parameters, on which a sample depends;
@@ -46,7 +44,7 @@ def measure_cost(model: GenerativeModel, batch: Split, status: dict[str, Any]) -
     per_step = step_flops(trained, batch)
     costs = {
         "parameters": trained_parameters(trained),
-        "sampling_parameters": sampling_parameters(model),
+        "sampling_parameters": sum(weight.numel() for weight in model.sampling_weights()),
         "flops_per_step": per_step,
         "flops_per_sample": sample_flops(model),
         "training_flops": per_step * status["steps"] if status.get("steps") else None,
@@ -61,26 +59,12 @@ def trained_parameters(model: GenerativeModel) -> int:
     return sum(p.numel() for p in as_built(model).parameters() if p.requires_grad)
 
 
-def as_built(model: GenerativeModel) -> pl.LightningModule:
-    """A copy that can be trained: a model of `load_model` asks for no gradients."""
-    assert isinstance(model, pl.LightningModule)
+def as_built(model: GenerativeModel) -> GenerativeModel:
+    """A copy that can be trained: a model of `load_model` has no gradients."""
     with torch.random.fork_rng(devices=[]):
         built = type(model)(**model.hparams)
     built.load_state_dict(model.state_dict())
     return built
-
-
-@torch.enable_grad()
-def sampling_parameters(model: GenerativeModel) -> int:
-    """Number of the parameters on which decoded images depend, whatever networks they are in."""
-    twin = copy.deepcopy(model)
-    assert isinstance(twin, nn.Module)
-    twin.eval().requires_grad_(True)
-    weights = list(twin.parameters())
-    images = twin.decode(twin.prior(2, generator("cost")))
-    gradients = torch.autograd.grad(images.sum(), weights, allow_unused=True)
-    used = zip(weights, gradients, strict=True)
-    return sum(weight.numel() for weight, gradient in used if gradient is not None)
 
 
 @torch.no_grad()
@@ -94,10 +78,9 @@ def sample_flops(model: GenerativeModel) -> float:
 def step_flops(model: GenerativeModel, batch: Split) -> float:
     """FLOPs of one training batch: a real step of the trainer, on a copy of the model.
 
-    A mean over its period for a model whose batches are not all alike.
+    If its steps are not all alike, this is their mean.
     """
     twin = as_built(model)
-    period = model.period if isinstance(model, Periodic) else 1
     with torch.random.fork_rng(devices=[]):
         trainer = pl.Trainer(
             accelerator="cpu",
@@ -112,11 +95,11 @@ def step_flops(model: GenerativeModel, batch: Split) -> float:
             enable_model_summary=False,
         )
         batches = InMemoryLoader(
-            batch.images.repeat(period, 1, 1, 1),
-            batch.labels.repeat(period),
+            batch.images.repeat(model.period, 1, 1, 1),
+            batch.labels.repeat(model.period),
             batch_size=len(batch.images),
         )
-        return _counted(lambda: trainer.fit(twin, batches, batches)) / period
+        return _counted(lambda: trainer.fit(twin, batches, batches)) / model.period
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Fits a run's sampler: Gaussian mixtures on what its encoder makes of training images.
+"""Fits a run's sampler: Gaussian mixtures, to the encoder's means of training images.
 
 Ghosh et al. 2020, section 4, fit the same to the codes of their autoencoders; Dai & Wipf 2019,
 "Diagnosing and Enhancing VAE Models", a second VAE to draws of q(z | x). Fitted here to the means:
@@ -22,13 +22,7 @@ from gen_models.data.module import load_data
 from gen_models.errors import UserError, first_line
 from gen_models.metrics.classifier import Classifier
 from gen_models.metrics.distribution import frechet_distance
-from gen_models.models.interface import (
-    Encoder,
-    GenerativeModel,
-    eval_mode,
-    is_conditional,
-    latent_means,
-)
+from gen_models.models.interface import Encoder, GenerativeModel, eval_mode, latent_means
 from gen_models.models.networks import CLASSES
 from gen_models.models.sampler import WithSampler
 from gen_models.runs.directory import RunDirectory
@@ -64,13 +58,13 @@ def fit_sampler(
     data_root: str | Path | None = None,
     say: Say,
 ) -> None:
-    """Fit a sampler and keep it in the run, from which everything then draws by it.
+    """Fit a sampler and keep it in the run; new images of the run are then drawn with it.
 
     Args:
         run: A finished run's directory.
         kind: "normal", one Gaussian; "gmm", a mixture of so many that the validation images'
             codes are likeliest. A conditional model has one a class, all of one size.
-        seed: Of the training images that are picked, and of the fit.
+        seed: Seed of the choice of training images and of the fit.
         data_root: Folder of the data sets; None means the run's.
         say: Called with a line for each step.
 
@@ -88,23 +82,23 @@ def fit_sampler(
         data = directory.read_config()["data"]
         datamodule = load_data(data["name"], data_root or data["root"])
         train, held_out = datamodule.splits["train"], datamodule.splits["validation"]
-        picked = torch.randperm(len(train.images), generator=generator(seed, "sampler"))[:FITTED]
-        train = Split(train.images[picked], train.labels[picked])
-        say(f"fitting to the encoder's means of {len(picked):,} training images")
+        rows = torch.randperm(len(train.images), generator=generator(seed, "sampler"))[:FITTED]
+        train = Split(train.images[rows], train.labels[rows])
+        say(f"fitting to the encoder's means of {len(rows):,} training images")
         codes, held_codes = (_codes(model, split) for split in (train, held_out))
         counts = COMPONENTS if kind == "gmm" else (1,)
         try:
-            tried = choose_mixtures(codes, held_codes, counts, seed=seed, say=say)
+            results = choose_mixtures(codes, held_codes, counts, seed=seed, say=say)
         except ValueError as error:  # of scikit-learn
             raise UserError(f"{directory.path}: cannot be fitted: {first_line(error)}") from error
-        count, best = max(tried.items(), key=lambda item: item[1].log_likelihood)
+        count, best = max(results.items(), key=lambda item: item[1].log_likelihood)
         name = f"gmm-{count}" if kind == "gmm" else kind
         tensors = best._asdict()
         del tensors["log_likelihood"]
         say("measuring it on the validation images")
         classifier = find_classifier(datamodule, say)
         sampled = WithSampler(model, name, **tensors)
-        found = {
+        distances = {
             drawn: validation_distance(each, held_out.images, classifier)
             for drawn, each in {"prior": model, name: sampled}.items()
         }
@@ -112,14 +106,14 @@ def fit_sampler(
             "name": name,
             "kind": kind,
             "components": count,
-            "held_out_log_likelihood": {k: each.log_likelihood for k, each in tried.items()},
+            "held_out_log_likelihood": {k: each.log_likelihood for k, each in results.items()},
             "seed": seed,
-            "images": len(picked),
-            OBJECTIVE: found,
+            "images": len(rows),
+            OBJECTIVE: distances,
             "scikit-learn": version("scikit-learn"),
         }
         write_sampler(directory, tensors, record)
-    for drawn, distance in found.items():
+    for drawn, distance in distances.items():
         say(f"  {OBJECTIVE} {distance:.2f} by {drawn}")
     say(f"  {directory.sampler}")
 
@@ -148,31 +142,31 @@ def choose_mixtures(
     """Mixtures of growing size, until the held-out codes get no likelier.
 
     Args:
-        codes: Of each class, (n, d) float64.
-        held_out: Of each class too.
-        counts: Components of each mixture that may be tried, in order.
-        seed: Of the starts.
+        codes: Codes of each class, (n, d) float64.
+        held_out: Held-out codes of each class.
+        counts: Numbers of components to try, in order.
+        seed: Seed of the starts.
         say: Called with a line for each size.
     """
-    tried: dict[int, Mixtures] = {}
+    results: dict[int, Mixtures] = {}
     for count in counts:
-        if count > min((len(part) for part in codes if _can_be_fitted(part)), default=0):
+        if count > min((len(part) for part in codes if len(part) > 1), default=0):
             break
-        made = fit_mixtures(codes, held_out, count, seed=seed)
-        say(f"  components {count}: {made.log_likelihood:.2f} nats a validation image")
-        better = all(made.log_likelihood > each.log_likelihood for each in tried.values())
-        tried[count] = made
+        result = fit_mixtures(codes, held_out, count, seed=seed)
+        say(f"  components {count}: {result.log_likelihood:.2f} nats a validation image")
+        better = all(result.log_likelihood > each.log_likelihood for each in results.values())
+        results[count] = result
         if not better:
             break
-    return tried
+    return results
 
 
 def fit_mixtures(
     codes: list[np.ndarray], held_out: list[np.ndarray], count: int, *, seed: int
 ) -> Mixtures:
-    """A mixture of `count` Gaussians for each class, by scikit-learn; arguments as above.
+    """A mixture of `count` Gaussians for each class, fitted by scikit-learn; arguments as above.
 
-    A class with fewer than two images, as the data set has no such class, has that of all images.
+    A class with fewer than two images gets a mixture of all images.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
@@ -183,7 +177,7 @@ def fit_mixtures(
         for index, part in enumerate(codes):
             start = derive_seed(seed, "mixture", index, count)
             mixture = GaussianMixture(count, tol=TOLERANCE, max_iter=ITERATIONS, random_state=start)
-            fitted.append(mixture.fit(part if _can_be_fitted(part) else np.concatenate(codes)))
+            fitted.append(mixture.fit(part if len(part) > 1 else np.concatenate(codes)))
     total = sum(
         float(mixture.score_samples(part).sum())
         for mixture, part in zip(fitted, held_out, strict=True)
@@ -200,22 +194,17 @@ def fit_mixtures(
     )
 
 
-def _can_be_fitted(codes: np.ndarray) -> bool:
-    return len(codes) > 1
-
-
 @torch.no_grad()
 def validation_distance(model: GenerativeModel, images: Tensor, classifier: Classifier) -> float:
-    """`val/fid_lenet` as while training: as many new images, of the same noise."""
-    assert isinstance(model, torch.nn.Module)
+    """`val/fid_lenet` as measured during training: as many new images, from the same noise."""
     with eval_mode(model):
-        made = model.sample(len(images), generator("validation distance")).float()
-    return frechet_distance(classifier.read(images).features, classifier.read(made).features)
+        new = model.sample(len(images), generator("validation distance")).float()
+    return frechet_distance(classifier.read(images).features, classifier.read(new).features)
 
 
 def _codes(model: Encoder, split: Split) -> list[np.ndarray]:
     """The encoder's means, (n, d) float64; of a conditional model by class, without the label."""
     means = latent_means(model, split.images.float() / 255, split.labels).double()
-    if not is_conditional(model):
+    if not model.conditional:
         return [means.numpy()]
     return [means[split.labels == label].numpy() for label in range(CLASSES)]

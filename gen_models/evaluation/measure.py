@@ -1,7 +1,7 @@
-"""All measurements of one model: generation, reconstruction and, where it has one, likelihood.
+"""All measurements of one model: generation, reconstruction and, if it has one, likelihood.
 
-The same for every model, through its interface alone. Distances are between as many new images and
-the test images; metrics of another sample size have other names.
+They are the same for every model. Distances are those of the test images to as many new images;
+metrics of another sample size have other names.
 """
 
 import logging
@@ -21,7 +21,6 @@ from gen_models.metrics.reconstruction import (
     CANDIDATES,
     RESTARTS,
     STEPS,
-    component_reconstruction,
     image_errors,
     inversion_control,
     invert,
@@ -33,9 +32,7 @@ from gen_models.models.interface import (
     Likelihood,
     draw,
     encode_means,
-    is_conditional,
     latent_means,
-    noise_width,
     reconstruct,
 )
 from gen_models.models.networks import CLASSES
@@ -45,12 +42,12 @@ from gen_models.seeding import generator
 log = logging.getLogger(__name__)
 
 INVERTED = 256  # test images that are recreated
-CONTROLS = 64  # own samples that are recreated
+CONTROLS = 64  # samples of its own that a model recreates
 SHOWN = 40  # recreated test images in the pictures
 
 
 class Evaluation(NamedTuple):
-    """What was measured."""
+    """The results of measuring a model."""
 
     metrics: dict[str, float]  # flat: key -> number
     arrays: dict[str, Tensor]  # per-image metrics, histograms, curves
@@ -58,7 +55,7 @@ class Evaluation(NamedTuple):
 
 @dataclass(frozen=True)
 class Effort:
-    """How hard the two searches try; both metrics get better with it, so it is recorded.
+    """How long the two searches go on. Both metrics improve with it, so it is recorded.
 
     Attributes:
         restarts: Starts of the latent inversion for each image, at most as many as there are
@@ -66,8 +63,8 @@ class Effort:
         iterations: Its steps; metric "inversion/iterations".
         importance_samples: K of the importance weighted bound; metric
             "likelihood/importance_samples". 5000 for studies.
-        likelihood_images: Test images whose likelihood is bounded, both ways; as many as there are,
-            if there are fewer; metric "likelihood/images". 10,000 for studies.
+        likelihood_images: Test images whose likelihood is bounded, both ways, or all if there are
+            fewer; metric "likelihood/images". 10,000 for studies.
 
     Raises:
         ValueError: One is not a whole number, or too small or too large; the message names it.
@@ -83,7 +80,7 @@ class Effort:
         for option in fields(self):
             least = 2 if option.name == "likelihood_images" else 1  # its interval needs two
             check_whole(option.name, getattr(self, option.name), least)
-        check_number("restarts", self.restarts, 1, CANDIDATES // CLASSES, open_low=False)
+        check_number("restarts", self.restarts, 1, CANDIDATES // CLASSES)
 
 
 def measure_generation(
@@ -93,12 +90,12 @@ def measure_generation(
 
     Args:
         images: (n, 1, 28, 28) in [0, 1], as many as there are test images.
-        real: What to compare with.
+        real: The images to compare with.
     """
-    seen = real.classifier.read(images)
-    features = real.reading.features, seen.features
+    reading = real.classifier.read(images)
+    features = real.reading.features, reading.features
     overlap = distribution.precision_recall_density_coverage(*features)
-    own, share = (distribution.label_histogram(found.labels) for found in (seen, real.reading))
+    own, share = (distribution.label_histogram(each.labels) for each in (reading, real.reading))
     each = min(len(real.train), len(real.test))  # training and test images, for the nearest
     train = torch.randperm(len(real.train), generator=generator("memorisation"))[:each]
     near = pixels.memorisation(images, real.train[train], real.test[:each])
@@ -108,7 +105,7 @@ def measure_generation(
         **overlap._asdict(),
         "label_kl": distribution.histogram_divergence(own, share, least=0.5 / len(real.test)),
         "missing_digits": float(distribution.missing_classes(own, share)),
-        "confidence": distribution.mean_confidence(seen.logits),
+        "confidence": distribution.mean_confidence(reading.logits),
         **pixels.sharpness(images),
         **mean_interval("memorisation", near),
     }
@@ -120,56 +117,55 @@ def measure_generation(
 
 
 def measure_classes(model: GenerativeModel, real: Reference) -> dict[str, float]:
-    """Whether a conditional model draws the digits that are asked: those of the test images.
+    """Whether a conditional model draws the wanted digits, which are those of the test images.
 
     So there are as many new as test images of each digit. The floor of the distance within a class
     is that of as many training images; the best accuracy is the classifier's own on the test
-    images. A digit of one image has no distance; a model that is not conditional has nothing.
+    images. A digit with a single image has no distance; other models have none of these metrics.
     """
-    if not is_conditional(model):
+    if not model.conditional:
         return {}
-    asked, features = real.labels, real.reading.features
-    images = draw(model, len(asked), lambda start: generator("asked", start // CHUNK), asked)
-    seen = real.classifier.read(images)
-    both = {"class_accuracy": seen.labels, "real/class_accuracy": real.reading.labels}
-    accuracies = {key: (each == asked).double().mean().item() for key, each in both.items()}
-    counts = enumerate(torch.bincount(asked, minlength=CLASSES).tolist())
+    labels, features = real.labels, real.reading.features
+    images = draw(model, len(labels), lambda start: generator("asked", start // CHUNK), labels)
+    reading = real.classifier.read(images)
+    predicted = {"class_accuracy": reading.labels, "real/class_accuracy": real.reading.labels}
+    accuracies = {key: (each == labels).double().mean().item() for key, each in predicted.items()}
+    counts = enumerate(torch.bincount(labels, minlength=CLASSES).tolist())
     rows = [(real.train_labels == digit).nonzero()[:count, 0] for digit, count in counts]
-    digits = [digit for digit, chosen in enumerate(rows) if len(chosen) > 1]
+    digits = [digit for digit, indices in enumerate(rows) if len(indices) > 1]
     if not digits:
         return accuracies
-    train, kept = torch.cat([rows[d] for d in digits]), torch.isin(asked, torch.tensor(digits))
-    known = real.classifier.read(real.train[train]).features
-    features, asked = features[kept], asked[kept]
+    test, train = torch.isin(labels, torch.tensor(digits)), torch.cat([rows[d] for d in digits])
+    features, labels, train_labels = features[test], labels[test], real.train_labels[train]
+    train_features = real.classifier.read(real.train[train]).features
     within = distribution.within_class_distance
     return accuracies | {
-        "fid_lenet/within_class": within(features, seen.features[kept], asked, asked),
-        "floor/fid_lenet/within_class": within(features, known, asked, real.train_labels[train]),
+        "fid_lenet/within_class": within(features, reading.features[test], labels, labels),
+        "floor/fid_lenet/within_class": within(features, train_features, labels, train_labels),
     }
 
 
 def measure_reconstruction(
     model: GenerativeModel, real: Reference, effort: Effort
 ) -> tuple[dict[str, float], dict[str, Tensor], Tensor]:
-    """How well the model recreates test images: by its encoder, if it has one, and by inversion.
+    """How well the model recreates test images: with its encoder, if it has one, and by inversion.
 
     Returns:
-        Metrics, per-image metrics, and the recreated images by the better way the model has.
+        Metrics, per-image metrics, and the recreated images: the encoder's, if the model has one.
     """
     images, labels = real.test[:INVERTED], real.labels[:INVERTED]
     ways: dict[str, Tensor] = {}
     if isinstance(model, Encoder):
         ways["encoder"] = reconstruct(model, images, labels)
-    found = invert(model, images, labels, restarts=effort.restarts, steps=effort.iterations)
-    ways["inversion"] = found.images
-    width = min(noise_width(model), images[0].numel())
-    ways["pca"] = component_reconstruction(real.components, images, width)
+    inversion = invert(model, images, labels, restarts=effort.restarts, steps=effort.iterations)
+    ways["inversion"] = inversion.images
+    ways["pca"] = real.components.leading(model.noise_dim).project(images)
     ways["nearest"] = real.train[pixels.nearest(images, real.train).indices]
     ways["mean_image"] = real.train.mean(0, keepdim=True).expand_as(images)
     metrics: dict[str, float] = {}
-    arrays = {"inversion_curve": found.curve, "inversion_z": found.z}
-    for way, made in ways.items():
-        errors = image_errors(images, made)
+    arrays = {"inversion_curve": inversion.curve, "inversion_z": inversion.z}
+    for way, recreated in ways.items():
+        errors = image_errors(images, recreated)
         metrics |= _error_intervals(way, errors)
         arrays[f"{way}_mse"] = errors["mse"]
     own = labels[:CONTROLS]
@@ -181,7 +177,7 @@ def measure_reconstruction(
         "inversion/control_mse": error,
         "inversion/control_median_mse": control.mse.median().item(),
         "inversion/control_share": error / metrics["inversion/mse"],
-        "inversion/radius": found.radius.mean().item(),
+        "inversion/radius": inversion.radius.mean().item(),
         "inversion/images": float(len(images)),
         "inversion/candidates": float(CANDIDATES),
         "inversion/restarts": float(effort.restarts),
@@ -193,11 +189,11 @@ def measure_reconstruction(
 def measure_encoder(
     model: Encoder, real: Reference, effort: Effort
 ) -> tuple[dict[str, float], dict[str, Tensor]]:
-    """Active units and, of a model with a likelihood, -ELBO and its parts; nats per image.
+    """Active units and, for a model with a likelihood, -ELBO and its parts; nats per image.
 
-    On binarised pixels for a model trained on them, with the importance weighted bound of the same
-    images: then it is a likelihood. On grey pixels for any other, under names that say so, and
-    without a bound: a cross-entropy, or a density of grey pixels.
+    A model trained on binarised pixels is measured on them, with the importance weighted bound of
+    the same images: this is a likelihood. Any other is measured on grey pixels, and the metrics are
+    named after that: a cross-entropy, or a density of grey pixels, without a bound.
     """
     binary = isinstance(model, Likelihood) and model.binarize
     images = likelihood.binarised(real.test) if binary else real.test
@@ -236,13 +232,13 @@ def measure(
     effort: Effort | None = None,
     say: Callable[[str], None] = log.info,
 ) -> Evaluation:
-    """Everything that is measured of one model.
+    """Measure everything of one model.
 
     Args:
         model: In eval mode, on the device of `real`. A `WithSampler`'s encoder and likelihood are
             measured with the prior that it was trained with; all else with its sampler.
-        real: What to measure against.
-        effort: Of the searches; None means the default.
+        real: The images to compare with.
+        effort: Effort of the searches; None means the default.
         say: Called with a line before each part.
     """
     effort = effort or Effort()

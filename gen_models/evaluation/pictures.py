@@ -32,16 +32,17 @@ def write_figures(directory: RunDirectory) -> None:
             figures.save(make(found, title), path)
 
 
-def _recreated(found: dict[str, np.ndarray], title: str) -> "Figure":
-    way = "its encoder's means" if "encoder_mse" in found else "latent inversion"
+def _recreated(arrays: dict[str, np.ndarray], title: str) -> "Figure":
+    way = "its encoder's means" if "encoder_mse" in arrays else "latent inversion"
     return figures.picture(
-        figures.tile_pairs(found["pictures_test"], found["pictures_recreated"], 20),
+        figures.tile_pairs(arrays["pictures_test"], arrays["pictures_recreated"], 20),
         title=f"{title}: test images above, what the model makes of them by {way} below",
     )
 
 
-def _interpolation(found: dict[str, np.ndarray], title: str) -> "Figure":
-    test, paths = found["pictures_test"], found["pictures_interpolation"]  # (pairs, steps, 28, 28)
+def _interpolation(arrays: dict[str, np.ndarray], title: str) -> "Figure":
+    test = arrays["pictures_test"]
+    paths = arrays["pictures_interpolation"]  # (pairs, steps, 28, 28)
     ends = test[: 2 * len(paths)].reshape(len(paths), 2, *test.shape[1:])
     rows = np.concatenate([ends[:, :1], paths, ends[:, 1:]], 1)
     return figures.picture(
@@ -50,25 +51,25 @@ def _interpolation(found: dict[str, np.ndarray], title: str) -> "Figure":
     )
 
 
-def _traversal(found: dict[str, np.ndarray], title: str) -> "Figure":
-    walks = found["pictures_traversal"]  # (units, steps, 28, 28)
-    low, high = found["traversal_values"][[0, -1]].tolist()
+def _traversal(arrays: dict[str, np.ndarray], title: str) -> "Figure":
+    walks = arrays["pictures_traversal"]  # (units, steps, 28, 28)
+    low, high = arrays["traversal_values"][[0, -1]].tolist()
     return figures.picture(
         figures.tile(walks.reshape(-1, *walks.shape[2:]), walks.shape[1]),
         title=f"{title}: the most active units of one z, each from {low:g} to {high:g}",
-        row_labels=[f"unit {unit}" for unit in found["traversal_units"]],
+        row_labels=[f"unit {unit}" for unit in arrays["traversal_units"]],
     )
 
 
-def _latent_map(found: dict[str, np.ndarray], title: str) -> "Figure":
-    points = found["latent_map"][:MAPPED]
+def _latent_map(arrays: dict[str, np.ndarray], title: str) -> "Figure":
+    points = arrays["latent_map"][:MAPPED]
     first, second = (
         f"{name} principal component, {100 * share:.0f} % of variance"
-        for name, share in zip(("first", "second"), found["latent_map_shares"], strict=True)
+        for name, share in zip(("first", "second"), arrays["latent_map_shares"], strict=True)
     )
     return figures.scatter(
         points,
-        found["test_labels"][:MAPPED],
+        arrays["test_labels"][:MAPPED],
         axis_labels=(first, second),
         title=f"{title}: the encoder's means of {len(points):,} test images",
     )

@@ -21,16 +21,16 @@ QUICK_SAMPLES = 2000
 class Reference:
     """The real images that every model is measured against, (n, 1, 28, 28) float in [0, 1] each.
 
-    All on one device, with what looks at them.
+    All on one device, with the classifiers that read them.
 
     Attributes:
-        train: What the models and the classifiers were trained on.
-        validation: Seen by neither.
+        train: The images on which the models and the classifiers were trained.
+        validation: Images on which neither was trained.
         test: At most as many as a measurement has new images.
-        labels: Of `test`, (n,) int64.
-        train_labels: Of `train`.
-        classifier: Of all metrics without another name.
-        spaces: Other eyes, by name; none for a quick measurement.
+        labels: Classes of `test`, (n,) int64.
+        train_labels: Classes of `train`.
+        classifier: The classifier for all metrics, unless their name says another.
+        spaces: Further feature spaces, by name; none for a quick measurement.
     """
 
     train: Tensor
@@ -43,7 +43,7 @@ class Reference:
 
     @cached_property
     def reading(self) -> Reading:
-        """What the classifier sees in `test`."""
+        """The classifier's features and predictions for `test`."""
         return self.classifier.read(self.test)
 
     @cached_property
@@ -61,10 +61,10 @@ def reference(
 ) -> Reference:
     """Read the real images once, for any number of models; at most `count` test images.
 
-    They and the classifier are moved to the device, where all is measured.
+    They and the classifier are moved to the device.
 
-    The test images come in a fixed order of ours: MNIST's own is by source, and its first half is
-    another population than its second.
+    The test images are in a fixed random order. MNIST's own is by source: the writers of its first
+    half are other people than those of its second half.
     """
     train, validation, test = (
         splits[name].images.float().div_(255).to(device) for name in ("train", "validation", "test")

@@ -1,4 +1,4 @@
-"""Images out of a trained model, into files."""
+"""Images of a trained model, written to files."""
 
 import io
 from collections.abc import Iterator
@@ -16,13 +16,7 @@ from gen_models.data.module import load_data
 from gen_models.errors import UserError
 from gen_models.files import replaced
 from gen_models.metrics.pixels import as_bytes
-from gen_models.models.interface import (
-    Encoder,
-    GenerativeModel,
-    draw,
-    is_conditional,
-    reconstruct,
-)
+from gen_models.models.interface import Encoder, GenerativeModel, draw, reconstruct
 from gen_models.models.networks import CLASSES
 from gen_models.models.sampler import without_sampler
 from gen_models.seeding import generator
@@ -39,25 +33,25 @@ def check_output(path: Path, endings: set[str]) -> None:
 
 
 def draw_images(model: GenerativeModel, count: int, seed: int, digit: int | None = None) -> Tensor:
-    """New images, (count, 1, 28, 28) in [0, 1]; of one seed, more images begin with the same.
+    """New images, (count, 1, 28, 28) in [0, 1]; a larger count adds images to the same first ones.
 
     Args:
         model: In eval mode.
-        count: How many.
-        seed: Of the noise.
+        count: Number of images.
+        seed: Seed of the noise.
         digit: The class that a conditional model shall draw; None: 0 to 9 in turn.
 
     Raises:
-        UserError: A digit is asked of a model that is not conditional.
+        UserError: There is a digit, but the model is not conditional.
     """
     labels = None
-    if is_conditional(model):
+    if model.conditional:
         labels = torch.arange(count) % CLASSES if digit is None else torch.full((count,), digit)
     elif digit is not None:
         name = type(without_sampler(model)).__name__
         raise UserError(
-            f"--digit {digit}: this {name} is not conditional, so none can be asked of it: name a "
-            "run that was trained with model.conditional=true"
+            f"--digit {digit}: this {name} is not conditional and draws any digit: name a run that "
+            "was trained with model.conditional=true"
         )
     return draw(model, count, lambda start: generator("sample", seed, start), labels)
 
@@ -73,7 +67,7 @@ def write_images(images: Tensor, path: Path, *, in_turn: bool = False) -> None:
     pixels = as_bytes(images).numpy()
     with _writing(path) as temporary:
         if path.suffix == ".npy":
-            content = io.BytesIO()  # of a file that is not written whole, NumPy tells no reason
+            content = io.BytesIO()  # because NumPy gives no reason if a file is not written whole
             np.save(content, pixels)
             temporary.write_bytes(content.getbuffer())
         else:
@@ -95,7 +89,7 @@ def _rows_by_digit(pixels: np.ndarray) -> np.ndarray:
 def write_pairs(
     model: GenerativeModel, data_name: str, data_root: str | Path | None, count: int, path: Path
 ) -> int:
-    """Write `count` test images of a data set, or all, above their reconstructions; how many."""
+    """Write `count` test images, or all, above their reconstructions; return their number."""
     if not isinstance(model, Encoder):
         name = type(model).__name__
         raise UserError(f"a {name} has no encoder, so it cannot reconstruct: name a VAE's run")

@@ -23,7 +23,6 @@ from gen_models.models.interface import (
     GenerativeModel,
     draw,
     latent_means,
-    noise_width,
     reconstruct,
 )
 from gen_models.seeding import generator
@@ -152,7 +151,7 @@ def _map(
 ) -> dict[str, Any]:
     """The test images on a plane, by the first encoder's means, else by the classifier."""
     for run in runs:
-        if isinstance(run.model, Encoder) and noise_width(run.model) > 1:
+        if isinstance(run.model, Encoder) and run.model.noise_dim > 1:
             positions, source = latent_means(run.model, images, labels), f"{run.title}'s encoder"
             break
     else:

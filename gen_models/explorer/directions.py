@@ -3,24 +3,15 @@
 from typing import NamedTuple
 
 import torch
-from scipy.stats import kstest
 from torch import Tensor, nn
 
 from gen_models.errors import UserError
 from gen_models.metrics.pixels import principal_components
-from gen_models.models.interface import (
-    Encoder,
-    GenerativeModel,
-    Likelihood,
-    latent_means,
-    noise_width,
-)
-from gen_models.models.losses import log_normal
+from gen_models.models.interface import Encoder, GenerativeModel, latent_means
 from gen_models.seeding import generator
 
 DIRECTIONS = 8
 DRAWS = 1000  # of the prior
-DISTANCE = 0.02  # of two distribution functions: 0.014 is chance for ten thousand numbers
 
 
 class Directions(NamedTuple):
@@ -31,36 +22,24 @@ class Directions(NamedTuple):
 
 
 class Prior(NamedTuple):
-    """What z is drawn from."""
+    """The distribution of z."""
 
     kind: str  # "normal" or "uniform", in [-1, 1]
-    classes: int  # of the label that is appended one-hot; 0 for a model that is not conditional
+    classes: int  # columns of the one-hot label after the noise; 0 if not conditional
 
 
-@torch.no_grad()
 def prior_of(model: GenerativeModel) -> Prior:
-    """Find out by drawing.
+    """The prior that a model declares.
 
     Raises:
-        UserError: The prior is none of those that the page can draw from.
+        UserError: The page cannot draw from it.
     """
-    width = noise_width(model)
-    z = model.prior(10 * DRAWS, generator("explorer prior"))
-    numbers = z[:, :width].flatten().cpu().numpy()
-    for kind, name, arguments in (("normal", "norm", (0, 1)), ("uniform", "uniform", (-1, 2))):
-        like = kstest(numbers, name, arguments).statistic < DISTANCE
-        if like and not (isinstance(model, Likelihood) and _is_no_normal(model, z[:, :width])):
-            return Prior(kind, model.latent_dim - width)
-    raise UserError(
-        f"a {type(model).__name__}'s prior is neither N(0, I) nor U(-1, 1), and the page can draw "
-        "from no other: leave this run out"
-    )
-
-
-def _is_no_normal(model: Likelihood, noise: Tensor) -> bool:
-    """Whether the density of latents is not that of N(0, I), whatever the single numbers are."""
-    normal = log_normal(noise, torch.zeros_like(noise))
-    return not torch.allclose(model.log_prior(noise), normal, atol=0.01)
+    if model.prior_kind not in ("normal", "uniform"):
+        raise UserError(
+            f"a {type(model).__name__}'s prior is neither N(0, I) nor U(-1, 1), and the page can "
+            "draw from no other: leave this run out"
+        )
+    return Prior(model.prior_kind, model.latent_dim - model.noise_dim)
 
 
 @torch.no_grad()
@@ -69,22 +48,22 @@ def principal_directions(
 ) -> Directions:
     """Principal components of the encoder's means or, without an encoder, of the first layer.
 
-    The latter is GANSpace (Haerkoenen et al. 2020, section 3.1) for a prior that is isotropic: the
-    layer is a linear function of z, found by least squares, and the components of what it makes of
-    the prior are reached by steps along its singular vectors.
+    The latter is GANSpace (Haerkoenen et al. 2020, section 3.1) for an isotropic prior: the layer
+    is a linear function of z, fitted by least squares, and steps along its singular vectors are the
+    principal components of its output.
 
     Args:
         model: In eval mode, on the CPU.
-        prior: Its own.
+        prior: The model's prior.
         images: (n, 1, 28, 28) in [0, 1], for an encoder.
         labels: (n,) int64.
     """
     width = model.latent_dim - prior.classes
     count = min(DIRECTIONS, width)
     if isinstance(model, Encoder):
-        found = principal_components(latent_means(model, images, labels), width)
-        steps = found.components * found.variances.sqrt().unsqueeze(1)  # (width, width)
-        variances = found.variances
+        principal = principal_components(latent_means(model, images, labels), width)
+        steps = principal.components * principal.variances.sqrt().unsqueeze(1)  # (width, width)
+        variances = principal.variances
     else:
         z = model.prior(DRAWS, generator("explorer"), torch.zeros(DRAWS, dtype=torch.int64))
         layer = _first_layer(model, z)  # (draws, units)
@@ -97,12 +76,11 @@ def principal_directions(
 
 
 def _first_layer(model: GenerativeModel, z: Tensor) -> Tensor:
-    """What the first layer with weights makes of z, (n, units)."""
-    assert isinstance(model, nn.Module)
-    made: list[Tensor] = []
+    """The output of the first layer with weights, (n, units)."""
+    outputs: list[Tensor] = []
 
     def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        made.append(output)
+        outputs.append(output)
 
     layers = [module for module in model.modules() if "weight" in module._parameters]
     handles = [layer.register_forward_hook(keep) for layer in layers]
@@ -111,6 +89,6 @@ def _first_layer(model: GenerativeModel, z: Tensor) -> Tensor:
     finally:
         for handle in handles:
             handle.remove()
-    if not made:
+    if not outputs:
         raise UserError(f"a {type(model).__name__} has no layer with weights: leave this run out")
-    return made[0].flatten(1)
+    return outputs[0].flatten(1)

@@ -14,7 +14,7 @@ from gen_models.evaluation.sampling import check_output
 from gen_models.explorer.content import Run, page_content
 from gen_models.files import replaced
 from gen_models.metrics.classifier import Classifier, classifier_path, is_kept, load_classifier
-from gen_models.models.interface import Encoder, is_conditional
+from gen_models.models.interface import Encoder
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.sampler import read_record
 from gen_models.runs.weights import load_model
@@ -123,7 +123,7 @@ def _left_out(runs: Sequence[Run], classifier: Classifier | None, data: str) -> 
         sentences += [
             f"{run.title} needs the digit of each image, and takes every drawing for a 0."
             for run in runs
-            if is_conditional(run.model)
+            if run.model.conditional
         ]
     return sentences
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gen_models.errors import UserError, first_line
 from gen_models.metrics.classifier import CLASSES, Classifier
-from gen_models.models.interface import Encoder, GenerativeModel, is_conditional
+from gen_models.models.interface import Encoder, GenerativeModel
 from gen_models.places import how_to_install
 from gen_models.seeding import generator
 
@@ -79,7 +79,7 @@ def parts_of(model: GenerativeModel, classifier: Classifier | None) -> list[Part
     parts = [Part(name, _Method(model, "decode"), {"z": z}, ("images",))]
     if isinstance(model, Encoder):
         inputs = {"images": images}
-        if is_conditional(model):
+        if model.conditional:
             inputs["labels"] = torch.arange(CHECKED) % CLASSES
         parts.append(Part("encoder", _Method(model, "encode"), inputs, ("mean", "logvar")))
     if classifier is not None:

@@ -1,9 +1,8 @@
 """The fixed classifier whose penultimate layer gives the features of every distance.
 
-After LeCun et al. 1998 (LeNet-5), with batch normalisation. It is trained once a data set, on the
-training images alone, and then frozen; for MNIST and digits the weights come with the package, so
-that metrics agree between machines. The features are no Inception features: no distance made of
-them compares with a published one.
+LeNet-5 (LeCun et al. 1998) with batch normalisation, trained once for a data set on its training
+images alone, and then frozen. The package brings the weights for MNIST and digits, so that metrics
+agree between machines. No distance compares with a published one, of Inception features.
 """
 
 import copy
@@ -29,11 +28,11 @@ from gen_models.data.datasets import Split
 from gen_models.errors import UserError
 from gen_models.files import cache_folder, read_json, replaced, write_json
 from gen_models.metrics.pixels import distorted
+from gen_models.models.networks import CLASSES
 from gen_models.seeding import derive_seed, generator
 
 WEIGHTS = Path(__file__).parent / "weights"  # those that come with the package
 WIDTH = 84  # features, as in LeNet-5; few, because the bias of a distance grows with them
-CLASSES = 10
 CHUNK = 250  # images passed through the network at once; 1000 leave a processor's cache
 
 EPOCHS = 10
@@ -71,7 +70,7 @@ class LeNet(nn.Module):
 
 
 class Reading(NamedTuple):
-    """What the classifier sees in some images."""
+    """Features and predictions for some images."""
 
     features: Tensor  # (n, d) standardised by the training images; d is WIDTH or a little less
     logits: Tensor  # (n, 10)
@@ -90,8 +89,8 @@ class Classifier:
 
     Attributes:
         network: A `LeNet`.
-        record: What `train_classifier` knows: data, test_accuracy, seed, versions, and of the
-            features of the training images mean, std and those that hardly ever fire ("silent").
+        record: data, test_accuracy, seed, versions and sha256, and of the features of the training
+            images mean, std and those that hardly ever fire ("silent").
     """
 
     network: LeNet
@@ -112,16 +111,16 @@ class Classifier:
 
         Without cuDNN's TF32, so that a GPU sees what the CPU does.
         """
-        kept = [index for index in range(WIDTH) if index not in self.record["silent"]]
+        columns = [index for index in range(WIDTH) if index not in self.record["silent"]]
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
             chunks = [self.network.features(_pixels(chunk)) for chunk in images.split(CHUNK)]
         raw = torch.cat(chunks)
         mean, std = (torch.tensor(self.record[key]).to(raw) for key in ("mean", "std"))
         features = (raw - mean) / std.clamp(min=1e-12)
-        return Reading(features[:, kept], self.network.last(raw))
+        return Reading(features[:, columns], self.network.last(raw))
 
     def accuracy(self, split: Split) -> float:
-        """Share of images, [0, 1], whose label is found."""
+        """Share of images, [0, 1], whose label is predicted."""
         labels = self.read(split.images).labels.cpu()
         return (labels == split.labels).double().mean().item()
 
@@ -137,37 +136,37 @@ def train_classifier(
     """Train on the training images, on the CPU; the global generator is left alone.
 
     Label smoothing, which would raise accuracy, is not used: it draws the features of a class
-    together (Mueller et al. 2019), and they are what is wanted here.
+    together (Mueller et al. 2019), which would make them worse.
 
     Args:
         splits: "train", and "validation" and "test" for its accuracy.
-        name: Of the data set.
-        seed: Of the first weights, the order and the distortions.
+        name: Name of the data set.
+        seed: Seed of the initial weights, the order and the distortions.
         epochs: Passes over the training images; None means 10, or more for a small data set.
         on_step: Called with the steps done and their total, e.g. for a progress bar.
     """
     begin = perf_counter()
     train = splits["train"]
-    a_epoch = max(1, len(train.images) // BATCH_SIZE)
+    epoch_steps = max(1, len(train.images) // BATCH_SIZE)
     if epochs is None:
-        epochs = max(EPOCHS, ceil(LEAST_STEPS / a_epoch))
+        epochs = max(EPOCHS, ceil(LEAST_STEPS / epoch_steps))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed("classifier", seed))
         network = LeNet()
-    steps = epochs * a_epoch
+    steps = epochs * epoch_steps
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=LR, weight_decay=WEIGHT_DECAY, fused=True
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=LR, total_steps=steps)
     network.train()
     for step in range(steps):
-        epoch, index = divmod(step, a_epoch)
+        epoch, index = divmod(step, epoch_steps)
         if index == 0:
             own = generator("classifier", name, seed, epoch)
             order = torch.randperm(len(train.images), generator=own)
-        chosen = order[index * BATCH_SIZE : (index + 1) * BATCH_SIZE]
-        images = distorted(_pixels(train.images[chosen]), own)
-        loss = F.cross_entropy(network(images), train.labels[chosen])
+        rows = order[index * BATCH_SIZE : (index + 1) * BATCH_SIZE]
+        images = distorted(_pixels(train.images[rows]), own)
+        loss = F.cross_entropy(network(images), train.labels[rows])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -186,7 +185,7 @@ def train_classifier(
             "gen-models": version("gen-models"),
         },
     }
-    network.half().float()  # as it is kept, so that the record is of the very same weights
+    network.half().float()  # rounded as in the file, so that the record describes its weights
     record["sha256"] = hashlib.sha256(_to_bytes(network)).hexdigest()
     record |= _feature_statistics(network.eval(), train.images)
     classifier = Classifier(network, record)
@@ -212,16 +211,14 @@ def save_classifier(classifier: Classifier, path: Path) -> None:
     Raises:
         OSError: They cannot be written.
     """
-    content = _to_bytes(classifier.network)
-    record = classifier.record | {"sha256": hashlib.sha256(content).hexdigest()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path.with_suffix(".json"), record)  # first: who finds the weights needs it
+    write_json(path.with_suffix(".json"), classifier.record)  # first: weights need their record
     with replaced(path.with_suffix(".safetensors")) as temporary:
-        temporary.write_bytes(content)
+        temporary.write_bytes(_to_bytes(classifier.network))
 
 
 def _to_bytes(network: LeNet) -> bytes:
-    """The weights as they are kept: in float16, to which `train_classifier` has rounded them."""
+    """The weights as a file holds them, in float16, to which `train_classifier` rounds them."""
     weights = copy.deepcopy(network).half().state_dict().items()
     return to_bytes({name: tensor.contiguous() for name, tensor in weights})
 
@@ -230,36 +227,35 @@ def load_classifier(path: Path) -> Classifier:
     """Read what `save_classifier` wrote to PATH.safetensors and PATH.json.
 
     Raises:
-        UserError: A file is missing, not one of ours, or they do not belong together.
+        UserError: A file is missing, is not a classifier's, or the two do not belong together.
     """
-    weights = path.with_suffix(".safetensors")
+    weights, statistics = path.with_suffix(".safetensors"), path.with_suffix(".json")
     remedy = "train it again (gen-models train-classifier --data NAME)"
-    for file in (weights, path.with_suffix(".json")):
+    for file in (weights, statistics):
         if not file.is_file():
             raise UserError(f"{file}: the classifier's file is missing: {remedy}")
-    record = read_json(path.with_suffix(".json"))
-    content = weights.read_bytes()
+    record, content = read_json(statistics), weights.read_bytes()
     if record.get("sha256") != hashlib.sha256(content).hexdigest():
-        raise UserError(f"{weights}: not the weights that its record tells of: {remedy}")
+        raise UserError(f"{weights}: does not hold the weights of its record: {remedy}")
     lengths = [len(record.get(key) or []) for key in ("mean", "std")]
     if lengths != [WIDTH, WIDTH] or not isinstance(record.get("silent"), list):
-        raise UserError(f"{path.with_suffix('.json')}: not a classifier's record: {remedy}")
+        raise UserError(f"{statistics}: is not a classifier's record: {remedy}")
     network = LeNet()
     try:
         network.load_state_dict(from_bytes(content))
     except (SafetensorError, RuntimeError) as error:
-        raise UserError(f"{weights}: not a classifier's weights: {remedy}") from error
+        raise UserError(f"{weights}: does not hold a classifier's weights: {remedy}") from error
     return Classifier(network, record)
 
 
 def classifier_path(data_name: str, root: Path, seed: int = 0) -> Path:
-    """Where the classifier of a data set is, or belongs, without its ending.
+    """Path of a data set's classifier without its ending, whether it exists or not.
 
     Args:
         data_name: Name of the data set.
-        root: Folder of the data sets, where those lie that do not come with the package; in the
-            user's cache, if it cannot be written.
-        seed: Of its training; 0 is the one that every distance uses, others are other eyes.
+        root: Folder of the data sets. Classifiers that do not come with the package are kept there,
+            or in the user's cache if it cannot be written.
+        seed: Seed of its training; 0 for every distance, others for further feature spaces.
     """
     name = f"{data_name}_{seed}" if seed else data_name
     places = [WEIGHTS / name, root / "classifiers" / name, cached_path(data_name, root, seed)]
@@ -267,7 +263,7 @@ def classifier_path(data_name: str, root: Path, seed: int = 0) -> Path:
 
 
 def cached_path(data_name: str, root: Path, seed: int = 0) -> Path | None:
-    """Where it is in the user's cache, or belongs; None for a user who has none."""
+    """Path of a classifier in the user's cache; None for a user without a cache."""
     if (folder := cache_folder()) is None:
         return None
     place = hashlib.sha256(os.path.realpath(root).encode(errors="surrogateescape")).hexdigest()
@@ -292,16 +288,11 @@ def _convolution(width_in: int, width_out: int, size: int) -> list[nn.Module]:
 def _feature_statistics(network: LeNet, images: Tensor) -> dict[str, list[float] | list[int]]:
     """Mean and standard deviation of each feature, and the features that hardly ever are above 0.
 
-    Those would be worse than useless: divided by its tiny standard deviation, such a feature of
-    one generated image could outweigh all else.
+    Such a feature, divided by its tiny standard deviation, could outweigh all others in an image.
     """
     raw = torch.cat([network.features(_pixels(chunk)) for chunk in images.split(CHUNK)]).double()
     silent = ((raw > 0).double().mean(0) < SILENT_BELOW).nonzero().flatten()
-    return {
-        "mean": raw.mean(0).tolist(),
-        "std": raw.std(0).tolist(),
-        "silent": [int(index) for index in silent],
-    }
+    return {"mean": raw.mean(0).tolist(), "std": raw.std(0).tolist(), "silent": silent.tolist()}
 
 
 def _pixels(images: Tensor) -> Tensor:

@@ -60,14 +60,14 @@ def within_class_distance(
 ) -> float:
     """Mean over the real classes of `frechet_distance` between the features of one class alone.
 
-    A class has a tenth of the images, so its distance is biased upward ten times as much, also
-    between real images: read it against theirs, of as many images a class.
+    A class has a tenth of the images, so its distance is biased upward ten times as much. Compare
+    it with the same distance between real images, with as many of each class.
 
     Args:
         real: (n, d).
         fake: (m, d).
         real_labels: (n,) int64.
-        fake_labels: (m,) int64, the classes that were asked for.
+        fake_labels: (m,) int64, the classes that the model was to draw.
 
     Raises:
         ValueError: As `frechet_distance`; a class has fewer than two images.
@@ -83,7 +83,7 @@ def kernel_distance(real: Tensor, fake: Tensor) -> float:
     """Unbiased squared MMD of two sets, with the kernel (x.y / d + 1)^3; no unit, may be negative.
 
     One U-statistic over all pairs (Gretton et al. 2012, equation 3; the kernel: Binkowski et al.
-    2018, section 4), not a mean over subsets. Standardise the features: the kernel has a scale.
+    2018, section 4), not a mean over subsets. The kernel has a scale, so standardise the features.
 
     Args:
         real: (n, d), n at least 2.
@@ -135,10 +135,10 @@ def precision_recall_density_coverage(
 
 
 class Coverage:
-    """The coverage of one real set by any number of fake ones, a third of the work of all four.
+    """The coverage of one real set by any number of fake ones, in a third of the time of all four.
 
-    Exactly that of `precision_recall_density_coverage`. The radii of the real features are kept,
-    for each grid that a fake set has called for.
+    It equals that of `precision_recall_density_coverage`. The radii of the real features are kept
+    for each grid that a fake set needs.
 
     Args:
         real: (n, d), n above k.
@@ -241,7 +241,7 @@ def _on_grid(features: Tensor, exponent: int) -> Tensor:
 
 
 def _chunks(x: Tensor, y: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """First row and rows of x, so many that a value for each pair with y takes CHUNK_BYTES."""
+    """Chunks of x, as first row and rows, such that one value for each pair fits in CHUNK_BYTES."""
     rows = max(1, CHUNK_BYTES // (y.element_size() * len(y)))
     for start in range(0, len(x), rows):
         yield start, x[start : start + rows]

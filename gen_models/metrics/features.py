@@ -1,7 +1,7 @@
-"""Other eyes: the feature spaces in which the distance of the same images is measured once more.
+"""Further feature spaces, in which the distance of the same images is measured once more.
 
-An order of models that holds in one classifier's features alone says as much of them as of the
-models. Each space is a function of images; the list of them is `feature_spaces`.
+A ranking of models that holds in one classifier's features alone may be due to these features. Each
+space is a function of images; `feature_spaces` lists them.
 """
 
 from collections.abc import Callable
@@ -19,13 +19,13 @@ from gen_models.metrics.classifier import (
 )
 from gen_models.metrics.pixels import PrincipalComponents
 
-SEEDS = (1, 2, 3)  # of classifiers trained like the one of `fid_lenet`, which has seed 0
-STANDARDISED_BY = 10_000  # training images: the moments of a LeNet that was never trained
+SEEDS = (1, 2, 3)  # of further classifiers; that of `fid_lenet` has seed 0
+STANDARDISED_BY = 10_000  # training images, for the moments of a LeNet that was never trained
 COMPONENTS = 50  # principal components of pixels: 82 % of MNIST's variance
 
 
 class FeatureSpace(NamedTuple):
-    """One way to look at images."""
+    """A function from images to features."""
 
     read: Callable[[Tensor], Tensor]  # (n, 1, 28, 28) in [0, 1] -> (n, d)
     version: str  # of what `read` depends on, the training images and the code apart
@@ -40,8 +40,8 @@ def feature_spaces(
     any: MNIST's come with the package, `gen-models train-classifier --seed` makes another data
     set's. "random_lenet": that of a LeNet that was never trained. "pixels_50": the leading
     principal components of pixels, whitened, as the classifiers' features are standardised;
-    unwhitened, the first few of them would be all that counts. A Gaussian on such components has
-    the same two moments, so there the PCA Gaussian is no ceiling: it is at the floor.
+    without whitening, the first few of them would decide alone. A Gaussian on such components has
+    the same two moments, so here the PCA Gaussian is no ceiling: it is at the floor.
 
     Args:
         data_name: Name of the data set.

@@ -9,7 +9,7 @@ def mean_interval(name: str, values: Tensor) -> dict[str, float]:
     """Mean of independent values, with its 95 % interval by the central limit theorem.
 
     Args:
-        name: Of the metric.
+        name: Name of the metric.
         values: (n,) one an image, n at least 2; meant for some dozens of images or more.
 
     Returns:

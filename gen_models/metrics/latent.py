@@ -1,8 +1,8 @@
-"""Looks into the latent space: paths between test images, single units, a map of the means.
+"""The latent space: paths between test images, single units, a map of the means.
 
 Paths: White 2016, "Sampling Generative Networks", section 2.1: straight for a uniform prior, whose
 support is convex; spherical for a normal one, whose mass lies on a sphere that a straight path
-leaves. Active units: Burda et al. 2016, section 5.2. Through the interface of every model alone.
+leaves. Active units: Burda et al. 2016, section 5.2. Any model will do.
 """
 
 from typing import NamedTuple
@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 from gen_models.metrics.pixels import as_bytes, principal_components
-from gen_models.metrics.reconstruction import prior_reach
-from gen_models.models.interface import Encoder, GenerativeModel, latent_means, noise_width
+from gen_models.models.interface import Encoder, GenerativeModel, latent_means
 from gen_models.seeding import generator
 
 PAIRS = 8  # of neighbouring test images, which are in random order
 STEPS = 11  # on a path, its ends among them, and of a traversed unit
 UNITS = 8  # that are traversed
 PROBES = 64  # draws of the prior on which a unit's effect is measured
-NORMAL_LIMIT = 3.0  # |z| that is shown of a normal prior: beyond lie 0.27 % of its draws
+UNIFORM_LIMIT = 1.0  # largest |z| in the pictures of a uniform prior: its whole range
+NORMAL_LIMIT = 3.0  # and of any other: a normal one exceeds it in 0.27 % of its draws
 PARALLEL = 1e-6  # sine of an angle below which the straight path is the same
 
 
@@ -60,7 +60,7 @@ def traverse(z: Tensor, units: Tensor, values: Tensor) -> Tensor:
 
 @torch.no_grad()
 def unit_activity(model: GenerativeModel, images: Tensor, labels: Tensor | None = None) -> Tensor:
-    """How much each unit of noise does, (d,): comparable within one model alone.
+    """How much each unit of noise matters, (d,); comparable within one model only.
 
     With an encoder, the variance over images of the posterior mean, Var_x(E[z | x]). Without one,
     the mean squared change of a pixel between both ends of the unit's range, over draws of the
@@ -76,7 +76,7 @@ def unit_activity(model: GenerativeModel, images: Tensor, labels: Tensor | None 
     z = model.prior(PROBES, generator("traversal"))
     limit = _limit(model)
     effects = []
-    for unit in range(noise_width(model)):
+    for unit in range(model.noise_dim):
         low, high = z.clone(), z.clone()
         low[:, unit], high[:, unit] = -limit, limit
         effects.append((model.decode(high) - model.decode(low)).square().mean())
@@ -105,7 +105,7 @@ def measure_latent_space(
         model: In eval mode.
         images: (n, 1, 28, 28) test images.
         z: (2 x PAIRS or more, latent_dim), the latents of the first of them: the encoder's means,
-            or those found by inversion. The first is the one whose units are traversed.
+            or the results of inversion. The units of the first one are traversed.
         labels: (n,) int64, the images' classes, for a conditional model.
 
     Returns:
@@ -115,25 +115,25 @@ def measure_latent_space(
         with an encoder of two units or more, "latent_map" (n, 2) and "latent_map_shares" (2,).
     """
     limit = _limit(model)
-    path = spherical if limit == NORMAL_LIMIT else straight
+    path = straight if model.prior_kind == "uniform" else spherical
     ends = z[: 2 * PAIRS].unflatten(0, (-1, 2))  # (pairs, 2, d)
     units = unit_activity(model, images, labels).argsort(descending=True)[:UNITS]
     values = torch.linspace(-limit, limit, STEPS)
-    found = {
+    arrays = {
         "pictures_interpolation": _pictures(model, path(ends[:, 0], ends[:, 1], STEPS)),
         "pictures_traversal": _pictures(model, traverse(z[0], units, values)),
         "traversal_units": units,
         "traversal_values": values,
     }
-    if isinstance(model, Encoder) and noise_width(model) > 1:
+    if isinstance(model, Encoder) and model.noise_dim > 1:
         on_map = latent_map(latent_means(model, images, labels))
-        found |= {"latent_map": on_map.points, "latent_map_shares": on_map.shares}
-    return found
+        arrays |= {"latent_map": on_map.points, "latent_map_shares": on_map.shares}
+    return arrays
 
 
 def _limit(model: GenerativeModel) -> float:
-    """How far a coordinate goes: 1 for a prior that never leaves [-1, 1], else NORMAL_LIMIT."""
-    return 1.0 if prior_reach(model).coordinate <= 1 else NORMAL_LIMIT
+    """The largest absolute value to which a coordinate is set."""
+    return UNIFORM_LIMIT if model.prior_kind == "uniform" else NORMAL_LIMIT
 
 
 def _pictures(model: GenerativeModel, z: Tensor) -> Tensor:

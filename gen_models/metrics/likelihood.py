@@ -1,8 +1,8 @@
 """Bounds on log p(x) of a latent-variable model with a diagonal Gaussian encoder, in nats an image.
 
 ELBO: Kingma & Welling 2014, equation 3. Importance weighted bound and active units: Burda et al.
-2016, "Importance Weighted Autoencoders", equation 8 and section 5. Through the Protocol
-`Likelihood` alone. A label is known: it counts in no divergence.
+2016, "Importance Weighted Autoencoders", equation 8 and section 5. For any `Likelihood`. A label is
+known, so it adds nothing to a divergence.
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def binarised(images: Tensor, *, seed: int = 0) -> Tensor:
 
     Args:
         images: (n, ...) in [0, 1].
-        seed: Of the draw.
+        seed: Seed of the draw.
 
     Returns:
         (n, ...) float, 0 or 1.
@@ -53,13 +53,13 @@ def negative_elbo(
     generator: torch.Generator,
     samples: int = 1,
 ) -> NegativeELBO:
-    """-ELBO of each image; by samples of q(z | x), but for a KL that has a closed form.
+    """-ELBO of each image, from samples of q(z | x); a KL with a closed form is exact.
 
     Args:
         model: In eval mode.
         images: (n, ...).
         labels: (n,) int64, their classes, for a conditional model.
-        generator: Of the samples; on the CPU.
+        generator: Generator of the samples, on the CPU.
         samples: Samples of z an image; one is enough for a mean over many images.
     """
     parts = []
@@ -91,7 +91,7 @@ def importance_weighted_bound(
         images: (n, ...).
         labels: (n,) int64, their classes, for a conditional model.
         samples: K.
-        generator: Of the samples; on the CPU.
+        generator: Generator of the samples, on the CPU.
 
     Returns:
         (n,) nats, float64.
@@ -127,13 +127,13 @@ def _encoded(
     """Chunks of the images, each with mean and log-variance of q(z | x)."""
     for start in range(0, len(images), IMAGES):
         chunk = slice(start, start + IMAGES)
-        known = None if labels is None else labels[chunk]
-        yield images[chunk], *model.encode(images[chunk], known)
+        own = None if labels is None else labels[chunk]
+        yield images[chunk], *model.encode(images[chunk], own)
 
 
 def _draw(
     mu: Tensor, logvar: Tensor, samples: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Samples of q(z | x), (k, n, latent_dim), and the noise they were made of, (k, n, d)."""
+    """Samples of q(z | x), (k, n, latent_dim), and the noise in them, (k, n, d)."""
     noise = torch.randn(samples, *logvar.shape, generator=generator).to(mu)
     return posterior_sample(mu, logvar, noise), noise

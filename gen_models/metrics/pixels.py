@@ -13,8 +13,7 @@ from torch import Tensor
 
 CHUNK_BYTES = 64 * 2**20  # of a matrix of distances held at once
 LAPLACIAN = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
-# Of a training image of the classifier:
-ROTATION = 10 / 180 * pi  # the largest turn, change of size and shift of a training image
+ROTATION = 10 / 180 * pi  # the largest distortions of the classifier's training images
 SCALE = 0.1
 SHIFT = 2 / 14  # of half an image: 2 pixels
 
@@ -34,12 +33,21 @@ class PrincipalComponents(NamedTuple):
     variances: Tensor  # (k,), falling, squared pixels
 
     def leading(self, count: int) -> "PrincipalComponents":
-        """The first `count` of them."""
+        """The first `count` components."""
         return PrincipalComponents(self.mean, self.components[:count], self.variances[:count])
 
+    def coordinates(self, images: Tensor) -> Tensor:
+        """Coordinates of (n, ...) images, (n, k)."""
+        return (images.flatten(1) - self.mean) @ self.components.T
+
     def whitened(self, images: Tensor) -> Tensor:
-        """Coordinates of (n, ...) images, (n, k): mean 0 and variance 1 in the images fitted."""
-        return (images.flatten(1) - self.mean) @ self.components.T / self.variances.sqrt()
+        """Coordinates, (n, k), with mean 0 and variance 1 in the images that were fitted."""
+        return self.coordinates(images) / self.variances.sqrt()
+
+    def project(self, images: Tensor) -> Tensor:
+        """Images (n, ...) projected on the components and cut to [0, 1]; the same shape."""
+        projection = torch.addmm(self.mean, self.coordinates(images), self.components)
+        return projection.clamp_(0, 1).view_as(images)
 
 
 def as_bytes(images: Tensor) -> Tensor:
@@ -74,24 +82,24 @@ def nearest(images: Tensor, reference: Tensor) -> Neighbours:
     """
     x, y = images.flatten(1), reference.flatten(1)
     norms = torch.cat([part.square().sum(1) for part in y.split(1000)])
-    found = []
+    nearest_rows = []
     rows = max(1, CHUNK_BYTES // (y.element_size() * len(y)))
     for start in range(0, len(x), rows):
         # |x - y|^2 - |x|^2: enough to find the nearest
         distances = torch.addmm(norms, x[start : start + rows], y.T, alpha=-2)  # (c, m)
-        found.append(distances.argmin(1))
-    indices = torch.cat(found)
-    # Anew from the difference, so that a copy is at distance 0 exactly.
+        nearest_rows.append(distances.argmin(1))
+    indices = torch.cat(nearest_rows)
+    # Computed again from the difference, so that a copy is at distance 0 exactly.
     chunks = zip(x.split(1000), indices.split(1000), strict=True)
     return Neighbours(torch.cat([(a - y[i]).square().sum(1).sqrt() for a, i in chunks]), indices)
 
 
 def memorisation(images: Tensor, train: Tensor, test: Tensor) -> Tensor:
-    """Whether images lie nearer to the training images than to others of the same kind.
+    """Whether images are nearer to the training images than to other images of the same kind.
 
-    The mean distance to the nearest training image, over that to the nearest test image, in as
-    many of each: about 1 for a model that has learnt the kind, below 1 for one that gives training
-    images back. Compare with the ratio of validation images.
+    The mean distance to the nearest training image, over that to the nearest of as many test
+    images: about 1 for a model that generalises, below 1 for one that copies training images.
+    Compare with the ratio of validation images.
 
     Args:
         images: (n, 1, 28, 28) float.
@@ -103,11 +111,11 @@ def memorisation(images: Tensor, train: Tensor, test: Tensor) -> Tensor:
         method: r + (a - r b) / mean(b) of an image at the distances a and b.
 
     Raises:
-        ValueError: There are not as many training as test images, so that one side is nearer.
+        ValueError: There are not as many training as test images, so the ratio would be biased.
     """
     if len(train) != len(test):
         raise ValueError(f"as many of each are needed, got {len(train)} and {len(test)}")
-    to_train, to_test = (nearest(images, known).distances.double() for known in (train, test))
+    to_train, to_test = (nearest(images, each).distances.double() for each in (train, test))
     ratio = to_train.mean() / to_test.mean()
     return ratio + (to_train - ratio * to_test) / to_test.mean()
 
@@ -115,8 +123,8 @@ def memorisation(images: Tensor, train: Tensor, test: Tensor) -> Tensor:
 def principal_components(images: Tensor, count: int) -> PrincipalComponents:
     """The `count` leading principal components of (n, ...) images, of p pixels each.
 
-    Computed on the CPU: their signs, and so the images that a Gaussian on them draws, are arbitrary
-    and would be others on a GPU.
+    Computed on the CPU, because their signs are arbitrary and would differ on a GPU, and so would
+    the images that a Gaussian draws with them.
 
     Raises:
         ValueError: `count` is not in [1, p].
@@ -144,7 +152,7 @@ def independent_pixels(images: Tensor, n: int, *, generator: torch.Generator) ->
         generator: On the CPU.
 
     Returns:
-        (n, 1, 28, 28): right in every pixel's distribution, noise as a picture.
+        (n, 1, 28, 28): each pixel's distribution is right, but the image is noise.
     """
     x = images.flatten(1)
     drawn = torch.randint(len(x), (n, x.shape[1]), generator=generator).to(x.device)
@@ -157,10 +165,10 @@ def gaussian_images(
     """The second ceiling: a Gaussian on principal components, cut to [0, 1].
 
     Args:
-        fitted: Of real images; 64 components in the report.
+        fitted: Principal components of real images; 64 in the report.
         n: Number of images to draw.
         generator: On the CPU.
-        shape: Of one image.
+        shape: Shape of one image.
 
     Returns:
         (n, *shape) in [0, 1].

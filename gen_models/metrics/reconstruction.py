@@ -1,24 +1,20 @@
-"""How well a model can make given images: by its encoder, or by latent inversion of its decoder.
+"""How well a model can recreate images: with its encoder, or by latent inversion of its decoder.
 
 Inversion needs nothing but `prior` and `decode`, so it treats a GAN and a VAE alike (Creswell &
-Bharath 2018; restarts as in Samangouei et al. 2018, "Defense-GAN"). A baseline that knows nothing
-of digits: principal components.
+Bharath 2018; restarts as in Samangouei et al. 2018, "Defense-GAN").
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from math import cos, pi
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics.functional.image import (
     peak_signal_noise_ratio,
     structural_similarity_index_measure,
 )
 
-from gen_models.metrics.pixels import PrincipalComponents
-from gen_models.models.interface import CHUNK, GenerativeModel, eval_mode, noise_width
+from gen_models.models.interface import CHUNK, GenerativeModel, eval_mode
 from gen_models.seeding import generator
 
 ROWS = 2048  # images times restarts optimised at once
@@ -40,11 +36,11 @@ class Inversion(NamedTuple):
 
 
 class Reach(NamedTuple):
-    """How far a model's own prior goes, by the same rule for every prior.
+    """How far a model's own prior reaches, with the same rule for every prior.
 
-    A ball that holds 99 % of the prior's draws, and a box that none of 10,000 leaves: [-1, 1] for
-    U(-1, 1); for N(0, I), about +-4.5, the ball alone matters. Of the noise alone: a label, in the
-    columns after it, is known and stays as it is.
+    A ball that holds 99 % of the prior's draws, and a box that holds all of 10,000: [-1, 1] for
+    U(-1, 1); for N(0, I), about +-4.5, only the ball matters. Both limit the noise alone: a label,
+    in the columns after it, is known and does not change.
     """
 
     radius: float  # length of the noise
@@ -53,7 +49,7 @@ class Reach(NamedTuple):
     width: int  # columns of noise
 
     def length(self, z: Tensor) -> Tensor:
-        """Of the noise of z, (..., latent_dim): (..., 1)."""
+        """Length of the noise in z, (..., latent_dim): (..., 1)."""
         return z[..., : self.width].norm(dim=-1, keepdim=True)
 
     def hold(self, z: Tensor) -> Tensor:
@@ -63,9 +59,9 @@ class Reach(NamedTuple):
         return torch.cat([noise, z[..., self.width :]], -1)
 
     def tangent(self, z: Tensor, gradient: Tensor) -> Tensor:
-        """The gradient at z without what would lead beyond the radius or change the label.
+        """The gradient at z without the parts that lead beyond the radius or change the label.
 
-        Otherwise Adam, which scales each coordinate on its own, and `hold` would come to rest away
+        With them, Adam, which scales each coordinate separately, and `hold` would come to rest away
         from the best point of the sphere.
         """
         noise, slope = z[..., : self.width], gradient[..., : self.width]
@@ -90,11 +86,11 @@ def image_errors(images: Tensor, reconstructions: Tensor) -> dict[str, Tensor]:
         structural similarity, [-1, 1], 1 for a perfect image. (n,) each.
     """
     errors: dict[str, list[Tensor]] = {"mse": [], "psnr": [], "ssim": []}
-    for real, made in zip(images.split(CHUNK), reconstructions.split(CHUNK), strict=True):
-        errors["mse"].append((made - real).square().flatten(1).mean(1))
-        psnr = peak_signal_noise_ratio(made, real, data_range=1.0, reduction="none", dim=(1, 2, 3))
+    for real, ours in zip(images.split(CHUNK), reconstructions.split(CHUNK), strict=True):
+        errors["mse"].append((ours - real).square().flatten(1).mean(1))
+        psnr = peak_signal_noise_ratio(ours, real, data_range=1.0, reduction="none", dim=(1, 2, 3))
         errors["psnr"].append(psnr.clamp(max=HIGHEST_PSNR))
-        ssim = structural_similarity_index_measure(made, real, data_range=1.0, reduction="none")
+        ssim = structural_similarity_index_measure(ours, real, data_range=1.0, reduction="none")
         assert isinstance(ssim, Tensor)
         errors["ssim"].append(ssim.view(-1))
     return {name: torch.cat(parts) for name, parts in errors.items()}
@@ -118,10 +114,10 @@ def invert(
     (`Reach`): z that a model hardly ever draws can make images that it hardly ever makes.
 
     Args:
-        model: Left as it was.
+        model: The model, which is not changed.
         images: (n, 1, 28, 28) in [0, 1], on the model's device.
         labels: (n,) int64, the images' classes, for a conditional model.
-        seed: Of the candidates, whatever the model.
+        seed: Seed of the candidates.
         restarts: Starts for each image.
         steps: Steps of Adam for each start.
         lr: Adam's first learning rate.
@@ -137,26 +133,26 @@ def invert(
         )
     reach = prior_reach(model)
     at_once = max(1, ROWS // restarts)
-    with _frozen(model), torch.no_grad():
-        known = None if labels is None else torch.arange(CANDIDATES).to(labels) % classes
-        candidates = reach.hold(model.prior(CANDIDATES, generator("inversion", seed), known))
+    with eval_mode(model), torch.no_grad():
+        drawn = None if labels is None else torch.arange(CANDIDATES).to(labels) % classes
+        candidates = reach.hold(model.prior(CANDIDATES, generator("inversion", seed), drawn))
         decoded = torch.cat([model.decode(part).flatten(1) for part in candidates.split(CHUNK)])
         latents, errors = [], []
         for first in range(0, len(images), at_once):
             target = images[first : first + at_once].flatten(1)  # (n, p)
             distances = torch.cdist(target, decoded)  # (n, CANDIDATES)
             if labels is not None:
-                distances[labels[first : first + at_once, None] != known] = torch.inf
+                distances[labels[first : first + at_once, None] != drawn] = torch.inf
             starts = candidates[distances.topk(restarts, largest=False).indices]  # (n, r, d)
             z, error = _descend(model, target, starts, reach, steps=steps, lr=lr)
             latents.append(z)
             errors.append(error)
         z, error = torch.cat(latents), torch.cat(errors, 1)  # (n, r, d), (steps + 1, n, r)
         z = z[torch.arange(len(z), device=z.device), error[-1].argmin(1)]
-        found = torch.cat([model.decode(part) for part in z.split(CHUNK)])
+        recreated = torch.cat([model.decode(part) for part in z.split(CHUNK)])
     return Inversion(
         z=z,
-        images=found,
+        images=recreated,
         mse=error[-1].amin(1),
         radius=reach.length(z).squeeze(1) / reach.typical,
         curve=error.cummin(2).values.mean(1),
@@ -171,52 +167,33 @@ def inversion_control(
     seed: int = 0,
     **options: Any,
 ) -> Inversion:
-    """Invert the model's own samples, whose error could be 0: what remains is the search's fault.
+    """Invert the model's own samples, whose error could be 0: any error is the search's fault.
 
-    Samples beyond the prior's reach, one in a hundred, are put back into it, so that each can be
-    found.
+    Samples beyond the prior's reach, one in a hundred, are put back into it, so that the search can
+    reach each of them.
 
     Args:
-        model: Left as it was.
+        model: The model, which is not changed.
         count: Number of samples.
         labels: (count,) int64, their classes, for a conditional model.
-        seed: Of the samples and the candidates, which differ.
-        **options: Of `invert`.
+        seed: Seed of the samples and of the candidates, which differ.
+        **options: Options of `invert`.
     """
     z = prior_reach(model).hold(model.prior(count, generator("control", seed), labels))
-    with _frozen(model), torch.no_grad():
+    with eval_mode(model), torch.no_grad():
         images = model.decode(z)
     return invert(model, images, labels, seed=seed, **options)
 
 
-def component_reconstruction(fitted: PrincipalComponents, images: Tensor, width: int) -> Tensor:
-    """Images projected on the first `width` principal components and cut to [0, 1].
-
-    Args:
-        fitted: Of the training images.
-        images: (n, 1, 28, 28).
-        width: At most the number of components fitted; a model's latent width.
-
-    Raises:
-        ValueError: Fewer components were fitted.
-    """
-    if width > len(fitted.components):
-        raise ValueError(f"width must be at most {len(fitted.components)}, got {width}")
-    components = fitted.components[:width]
-    codes = (images.flatten(1) - fitted.mean) @ components.T
-    return torch.addmm(fitted.mean, codes, components).clamp_(0, 1).view_as(images)
-
-
 def prior_reach(model: GenerativeModel) -> Reach:
-    """The reach of a model's prior, by CANDIDATES of its draws."""
-    width = noise_width(model)
-    draws = model.prior(CANDIDATES, generator("reach"))[:, :width]
+    """The reach of a model's prior, measured on CANDIDATES draws."""
+    draws = model.prior(CANDIDATES, generator("reach"))[:, : model.noise_dim]
     lengths = draws.norm(dim=1)
     return Reach(
         radius=lengths.quantile(WITHIN).item(),
         coordinate=draws.abs().max().item(),
         typical=lengths.square().mean().sqrt().item(),
-        width=width,
+        width=model.noise_dim,
     )
 
 
@@ -229,8 +206,8 @@ def _descend(
     optimizer = torch.optim.Adam([z], lr=lr, fused=True)
     errors = []
     for step in range(steps + 1):
-        made = model.decode(z).flatten(1).view(*start.shape[:2], -1)  # (n, r, p)
-        error = (made - target.unsqueeze(1)).square().mean(2)  # (n, r)
+        images = model.decode(z).flatten(1).view(*start.shape[:2], -1)  # (n, r, p)
+        error = (images - target.unsqueeze(1)).square().mean(2)  # (n, r)
         errors.append(error.detach())
         if step == steps:
             break
@@ -242,17 +219,3 @@ def _descend(
         with torch.no_grad():
             z.copy_(reach.hold(z))
     return z.detach().view_as(start), torch.stack(errors)
-
-
-@contextmanager
-def _frozen(model: GenerativeModel) -> Iterator[None]:
-    """The model in eval mode, without gradients of its weights; afterwards as before."""
-    assert isinstance(model, nn.Module)
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    model.requires_grad_(False)
-    try:
-        with eval_mode(model):
-            yield
-    finally:
-        for parameter in trained:
-            parameter.requires_grad_(True)

@@ -51,8 +51,8 @@ class GraphedSteps:
             return
         if not self._recorded:
             self._record(*inputs)
-        for fixed, given in zip(self._inputs, inputs, strict=True):
-            fixed.copy_(given)
+        for recorded, current in zip(self._inputs, inputs, strict=True):
+            recorded.copy_(current)
         for parameter, gradient in zip(self.parameters, self._gradients, strict=True):
             parameter.grad = gradient  # Lightning drops them before each validation
         for graph, logged in self._recorded:

@@ -1,6 +1,6 @@
-"""GAN on flattened images: two networks that learn against one another.
+"""GAN on flattened images: two networks that compete.
 
-Goodfellow et al. 2014, "Generative Adversarial Nets". The objectives stand in `losses.py`:
+Goodfellow et al. 2014, "Generative Adversarial Nets". The objectives are in `losses.py`:
 `discriminator_loss` and `generator_loss`, the non-saturating one by default.
 """
 
@@ -9,40 +9,33 @@ from collections.abc import Iterator, Sequence
 from math import lcm
 from typing import cast
 
-import lightning.pytorch as pl
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from gen_models.checks import check_betas, check_bool, check_choice, check_number, check_whole
 from gen_models.data.loader import IMAGE_SIZE, Batch
-from gen_models.models import networks
+from gen_models.models import losses, networks
 from gen_models.models.cuda_graphs import GraphedSteps
-from gen_models.models.interface import labels_of
-from gen_models.models.layers import PIXELS, check_activation, mlp
-from gen_models.models.losses import (
-    GAN_LOSSES,
-    discriminator_loss,
-    generator_loss,
-    slope_penalty,
-    squared_gradients,
-)
+from gen_models.models.interface import GenerativeModel, require_labels
+from gen_models.models.layers import PIXELS, mlp
 from gen_models.seeding import generator as own_generator
 
 
-class GAN(pl.LightningModule):
+class GAN(GenerativeModel):
     """Generator, discriminator and their alternating training.
 
     Args:
         latent_dim: Width of the noise of z ~ U(-1, 1); a conditional model's z has ten more
             columns, of its label.
         network: "mlp", or "conv" (`networks.py`).
-        width: Of "conv": channels of D's first convolution and of G's last.
-        generator_dims: Of "mlp": hidden widths of the generator, input to output.
+        width: For "conv": channels of D's first convolution and of G's last.
+        generator_dims: For "mlp": hidden widths of the generator, input to output.
         discriminator_dims: Hidden widths of the discriminator; None mirrors `generator_dims`.
-        activation: Hidden layers of both networks; a key of `layers.ACTIVATIONS`.
-        init: First weights of "mlp": "torch" or "he" (`layers.linear_layers`); with torch's, G's
+        activation: Activation of the hidden layers; a key of `layers.ACTIVATIONS`.
+        init: Initial weights of "mlp": "torch" or "he" (`layers.linear_layers`); with torch's, G's
             first images hardly depend on z, and D is soon sure of every one of them.
         dropout: Share of the discriminator's hidden units dropped, [0, 0.95]; with "conv", of the
             inputs of its last layer.
@@ -52,9 +45,9 @@ class GAN(pl.LightningModule):
         r1: Weight of half the mean squared gradient of D at real images, whose pixels lie in
             [-1, 1]; with "wgan_gp", 0 or more too.
         r2: The same at generated images.
-        gradient_penalty: Weight of `slope_penalty`, of "wgan_gp" alone.
-        penalty_every: D's penalties are taken in every so many-th batch, and weighted so many
-            times (Karras et al. 2020, "lazy regularization").
+        gradient_penalty: Weight of `slope_penalty`, for "wgan_gp" alone.
+        penalty_every: D's penalties are computed every `penalty_every`-th batch, with a weight that
+            is as many times larger (Karras et al. 2020, "lazy regularization").
         lr: Adam's learning rate for both networks.
         lr_g: Learning rate of the generator alone; None means `lr`.
         lr_d: Learning rate of the discriminator alone; None means `lr`.
@@ -66,14 +59,9 @@ class GAN(pl.LightningModule):
         ema_decay: Samples come from an exponential moving average of G's weights with this decay
             per update of G; 0 turns it off.
 
-    Attributes:
-        cuda_graphs: Whether a step on one GPU may be launched as CUDA graphs.
-
     Raises:
         ValueError: An argument is out of its range; the message names it.
     """
-
-    cuda_graphs = True
 
     def __init__(
         self,
@@ -102,26 +90,23 @@ class GAN(pl.LightningModule):
         fresh_noise: bool = False,
         ema_decay: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            noise_dim=check_whole("latent_dim", latent_dim, 1),
+            conditional=check_bool("conditional", conditional),
+            prior_kind="uniform",
+        )
         self.save_hyperparameters()
         self.automatic_optimization = False
-        classes = networks.CLASSES if check_bool("conditional", conditional) else 0
-        self.conditional = conditional
-        self.noise_dim = check_whole("latent_dim", latent_dim, 1)
-        self.latent_dim = latent_dim + classes
-        networks.check_network(network, width, init)
+        networks.check_network(network, width, activation, init)
         generator_dims, discriminator_dims = networks.check_mirrored(
             ("generator_dims", "discriminator_dims"), network, generator_dims, discriminator_dims
         )
-        check_activation(activation)
-        check_number("dropout", dropout, 0.0, 0.95, open_low=False)
+        check_number("dropout", dropout, 0.0, 0.95)
         check_bool("spectral_norm", spectral_norm)
-        self.loss = check_choice("loss", loss, GAN_LOSSES)
-        self.r1 = check_number("r1", r1, 0.0, 1e6, open_low=False)
-        self.r2 = check_number("r2", r2, 0.0, 1e6, open_low=False)
-        self.gradient_penalty = check_number(
-            "gradient_penalty", gradient_penalty, 0.0, 1e6, open_low=False
-        )
+        self.loss = check_choice("loss", loss, losses.GAN_LOSSES)
+        self.r1 = check_number("r1", r1, 0.0, 1e6)
+        self.r2 = check_number("r2", r2, 0.0, 1e6)
+        self.gradient_penalty = check_number("gradient_penalty", gradient_penalty, 0.0, 1e6)
         self.penalty_every = check_whole("penalty_every", penalty_every, 1)
         check_number("lr", lr, 0.0, 1.0, open_low=True)
         self.lr_g = check_number("lr_g", lr if lr_g is None else lr_g, 0.0, 1.0, open_low=True)
@@ -129,27 +114,25 @@ class GAN(pl.LightningModule):
         self.betas = check_betas(betas)
         self.d_steps = check_whole("d_steps", d_steps, 1)
         self.period = lcm(self.d_steps, self.penalty_every)
-        self.label_smoothing = check_number(
-            "label_smoothing", label_smoothing, 0.0, 0.5, open_low=False
-        )
+        self.label_smoothing = check_number("label_smoothing", label_smoothing, 0.0, 0.5)
         if label_smoothing > 0 and loss != "nonsaturating":
             raise ValueError(f"label_smoothing must be 0 with loss={loss}, got {label_smoothing}")
         self.fresh_noise = check_bool("fresh_noise", fresh_noise)
-        self.ema_decay = check_number("ema_decay", ema_decay, 0.0, 0.99999, open_low=False)
+        self.ema_decay = check_number("ema_decay", ema_decay, 0.0, 0.99999)
 
+        classes = self.latent_dim - self.noise_dim
         if network == "conv":
             body = networks.conv_up(self.latent_dim, width=width, activation=activation)
             self.discriminator = networks.conv_down(
-                1, width=width, activation=activation, classes=classes, dropout=dropout,
-                spectral=spectral_norm,
-            )  # fmt: skip
+                1, width=width, activation=activation, classes=classes, dropout=dropout
+            )
         else:
             widths = [self.latent_dim, *generator_dims, PIXELS]
             body = mlp(widths, activation=activation, init=init)
-            self.discriminator = networks.mlp_discriminator(
-                discriminator_dims, activation=activation, classes=classes, dropout=dropout,
-                spectral=spectral_norm, init=init,
-            )  # fmt: skip
+            widths = [PIXELS + classes, *discriminator_dims, 1]
+            self.discriminator = mlp(widths, activation=activation, dropout=dropout, init=init)
+        if spectral_norm:
+            networks.normalise_spectrally(self.discriminator)
         self.generator = nn.Sequential(*body, nn.Tanh())
         self._graphed_steps: GraphedSteps | None = None
         self.generator_ema = (
@@ -164,12 +147,9 @@ class GAN(pl.LightningModule):
         A conditional model's last ten columns are the labels, drawn too if there are none.
         """
         device = generator.device if generator is not None else self.device
-        noise = 2 * torch.rand(n, self.noise_dim, generator=generator, device=device) - 1
-        if not self.conditional:
-            return noise.to(self.device)
-        if labels is None:
-            labels = torch.randint(networks.CLASSES, (n,), generator=generator, device=device)
-        return networks.with_labels(noise.to(self.device), labels.to(self.device))
+        uniform = torch.rand(n, self.noise_dim, generator=generator, device=device)
+        noise = (2 * uniform - 1).to(self.device)
+        return networks.with_labels(noise, labels, generator) if self.conditional else noise
 
     def decode(self, z: Tensor) -> Tensor:
         """Images (n, 1, 28, 28) in [0, 1] from z, (n, latent_dim)."""
@@ -178,21 +158,19 @@ class GAN(pl.LightningModule):
         # (n, 784) in [-1, 1]; bfloat16 under autocast
         return ((pixels.float() + 1) / 2).view(-1, 1, IMAGE_SIZE, IMAGE_SIZE)
 
-    def sample(
-        self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None
-    ) -> Tensor:
-        """Draw n new images, (n, 1, 28, 28) in [0, 1]."""
-        return self.decode(self.prior(n, generator, labels))
+    def sampling_weights(self) -> Iterator[nn.Parameter]:
+        """The generator's weights; their moving average has as many."""
+        return self.generator.parameters()
 
     def on_train_start(self) -> None:
-        """On one GPU, record the steps if all of them are alike."""
+        """Set up CUDA graphs, on one GPU and if all steps are alike."""
         one_gpu = self.device.type == "cuda" and self.trainer.world_size == 1
         if self.cuda_graphs and one_gpu and self.period == 1:
             parameters = [*self.generator.parameters(), *self.discriminator.parameters()]
             self._graphed_steps = GraphedSteps(self._gradients, parts=2, parameters=parameters)
 
     def on_train_end(self) -> None:
-        """Let the graphs go: the weights may be moved."""
+        """Free the graphs, because the weights may be moved now."""
         self._graphed_steps = None
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
@@ -206,31 +184,46 @@ class GAN(pl.LightningModule):
             logged |= next(step)
             # Past Lightning's counter, which would count every optimizer (Lightning#17958).
             self.trainer.strategy.optimizer_step(optimizer_g.optimizer, lambda: None)
-            self._update_ema()
+            if self.generator_ema is not None:
+                average, current = self.generator_ema.parameters(), self.generator.parameters()
+                get_ema_multi_avg_fn(self.ema_decay)(tuple(average), tuple(current), 0)
         return logged
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """D on held-out images: `val/d_real` below `train/d_real` means that D overfits."""
-        self._evaluation_step(batch, batch_idx, "val")
+        """Log the same for held-out images; D overfits if `val/d_real` is below `train/d_real`."""
+        stage = "test" if self.trainer.testing else "val"
+        images = batch.images
+        noise = own_generator(stage, batch_idx, self.global_rank, device=self.device)
+        real = 2 * images.flatten(1) - 1
+        columns = self._label_columns(batch)
+        fake = 2 * self.sample(len(images), noise, batch.labels).flatten(1) - 1
+        real_logits, fake_logits = (
+            self.discriminator(torch.cat([x, columns], 1)).float() for x in (real, fake)
+        )
+        metrics = {
+            f"{stage}/d_loss": losses.discriminator_loss(real_logits, fake_logits, loss=self.loss),
+            f"{stage}/g_loss": losses.generator_loss(fake_logits, real_logits, loss=self.loss),
+            f"{stage}/d_real": real_logits.sigmoid().mean(),
+            f"{stage}/d_fake": fake_logits.sigmoid().mean(),
+        }
+        # The log callback writes them, on the same axis (batches) as the training curves.
+        self.log_dict(metrics, batch_size=len(images), sync_dist=True, logger=False)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """The same on the test images."""
-        self._evaluation_step(batch, batch_idx, "test")
+    test_step = validation_step
 
     def configure_optimizers(self) -> list[Optimizer]:
         """Adam for G, then for D: the order in which checkpoints keep them."""
-        betas = self.betas
         return [
-            Adam(self.generator.parameters(), lr=self.lr_g, betas=betas, fused=True),
-            Adam(self.discriminator.parameters(), lr=self.lr_d, betas=betas, fused=True),
+            Adam(network.parameters(), lr=lr, betas=self.betas, fused=True)
+            for network, lr in ((self.generator, self.lr_g), (self.discriminator, self.lr_d))
         ]
 
     def _gradients(self, images: Tensor, columns: Tensor) -> Iterator[dict[str, Tensor]]:
-        """D's gradients and, once D is updated, G's: yields what is logged of each.
+        """Compute D's gradients and, once D is updated, G's; yield what is logged of each.
 
         Args:
             images: (b, 784) in [0, 1].
-            columns: Of their labels, (b, 10), or (b, 0) of a model without.
+            columns: The columns of their labels, (b, 10), or (b, 0) if the model takes none.
         """
         done = self.global_step + 1  # with this step
         update_g = done % self.d_steps == 0
@@ -241,7 +234,7 @@ class GAN(pl.LightningModule):
 
         both = torch.cat([real, fake.detach()])
         real_logits, fake_logits = self.discriminator(both).float().chunk(2)
-        d_loss = discriminator_loss(
+        d_loss = losses.discriminator_loss(
             real_logits, fake_logits, loss=self.loss, label_smoothing=self.label_smoothing
         )
         logged = {"d_loss": d_loss.detach()}
@@ -265,9 +258,11 @@ class GAN(pl.LightningModule):
         yield {"g_loss": g_loss.detach()}
 
     def _label_columns(self, batch: Batch) -> Tensor:
-        """The labels of a batch as columns, (b, 10), or (b, 0) of a model without."""
+        """The labels of a batch as columns, (b, 10), or (b, 0) if the model takes none."""
         like = batch.images.flatten(1)
-        return networks.one_hot(labels_of(batch), like) if self.conditional else like[:, :0]
+        if not self.conditional:
+            return like[:, :0]
+        return networks.one_hot(require_labels(batch.labels), like)
 
     def _generate(self, columns: Tensor) -> Tensor:
         """Images of new noise and the columns of their labels: (b, 784 + c) in [-1, 1]."""
@@ -277,56 +272,29 @@ class GAN(pl.LightningModule):
         return torch.cat([self.generator(z), columns], 1)
 
     def _penalties(self, real: Tensor, fake: Tensor) -> dict[str, tuple[float, Tensor]]:
-        """D's gradient penalties by name: their weights, and means over the batch, in float32."""
-        penalties: dict[str, tuple[float, Tensor]] = {}
-
-        columns = real[:, PIXELS:].float()  # the labels of both, by which no slope is taken
+        """D's gradient penalties by name: the weight and the mean over the batch, in float32."""
+        columns = real[:, PIXELS:].float()  # labels; slopes are taken by the pixels alone
         real, fake = real[:, :PIXELS].float(), fake[:, :PIXELS].float()
 
-        def judge(x: Tensor) -> Tensor:
-            logits: Tensor = self.discriminator(torch.cat([x, columns], 1))
-            return logits
+        def judge(images: Tensor) -> tuple[Tensor, Tensor]:
+            x = images.clone().requires_grad_(True)
+            return self.discriminator(torch.cat([x, columns], 1)), x
 
+        penalties: dict[str, tuple[float, Tensor]] = {}
         with torch.autocast(self.device.type, enabled=False):
-            for name, weight, images in (("r1", self.r1, real), ("r2", self.r2, fake)):
-                if weight > 0:
-                    x = images.clone().requires_grad_(True)
-                    value = squared_gradients(judge(x), x).mean()
-                    penalties[name] = (weight / 2, value)
+            if self.r1 > 0:
+                penalties["r1"] = self.r1 / 2, losses.squared_gradients(*judge(real)).mean()
+            if self.r2 > 0:
+                penalties["r2"] = self.r2 / 2, losses.squared_gradients(*judge(fake)).mean()
             if self.loss == "wgan_gp" and self.gradient_penalty > 0:
                 world, rank = self.trainer.world_size, self.global_rank
                 share = torch.rand(len(real) * world, 1, device=self.device)[rank::world]
-                x = torch.lerp(fake, real, share).requires_grad_(True)
-                value = slope_penalty(judge(x), x)
-                penalties["gradient_penalty"] = (self.gradient_penalty, value)
+                value = losses.slope_penalty(*judge(torch.lerp(fake, real, share)))
+                penalties["gradient_penalty"] = self.gradient_penalty, value
         return penalties
 
     def _generator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         if self.loss != "relativistic":
-            return generator_loss(self.discriminator(fake).float(), loss=self.loss)
+            return losses.generator_loss(self.discriminator(fake).float(), loss=self.loss)
         real_logits, fake_logits = self.discriminator(torch.cat([real, fake])).float().chunk(2)
-        return generator_loss(fake_logits, real_logits, loss=self.loss)
-
-    def _update_ema(self) -> None:
-        if self.generator_ema is not None:
-            averages: list[Tensor] = list(self.generator_ema.parameters())
-            current: list[Tensor] = [weight.detach() for weight in self.generator.parameters()]
-            torch._foreach_lerp_(averages, current, 1 - self.ema_decay)
-
-    def _evaluation_step(self, batch: Batch, batch_idx: int, stage: str) -> None:
-        images = batch.images
-        noise = own_generator(stage, batch_idx, self.global_rank, device=self.device)
-        real = 2 * images.flatten(1) - 1
-        columns = self._label_columns(batch)
-        fake = 2 * self.sample(len(images), noise, batch.labels).flatten(1) - 1
-        real_logits, fake_logits = (
-            self.discriminator(torch.cat([x, columns], 1)).float() for x in (real, fake)
-        )
-        metrics = {
-            f"{stage}/d_loss": discriminator_loss(real_logits, fake_logits, loss=self.loss),
-            f"{stage}/g_loss": generator_loss(fake_logits, real_logits, loss=self.loss),
-            f"{stage}/d_real": real_logits.sigmoid().mean(),
-            f"{stage}/d_fake": fake_logits.sigmoid().mean(),
-        }
-        # The log callback writes them, on the same axis (batches) as the training curves.
-        self.log_dict(metrics, batch_size=len(images), sync_dist=True, logger=False)
+        return losses.generator_loss(fake_logits, real_logits, loss=self.loss)

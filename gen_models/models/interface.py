@@ -1,36 +1,55 @@
-"""What everything else knows of a model: three Protocols, and what is done with any model.
+"""The interface of all models, three base classes, and functions that work with any model.
 
-A third model is one more file here and one YAML: nothing asks for a class or its name.
+A third model is one more file here and one YAML: nothing else asks for a model's class or name.
 Labels are the classes of the images, (n,) int64: a model that is not conditional ignores them.
 """
 
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Protocol, runtime_checkable
 
+import lightning.pytorch as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gen_models.data.loader import Batch
+from gen_models.checks import check_choice
 from gen_models.errors import UserError
 from gen_models.models.networks import CLASSES
 from gen_models.seeding import generator
 
 CHUNK = 1000  # images decoded or encoded at once, so that memory stays bounded
+PRIOR_KINDS = ("normal", "uniform", "mixture")
 
 
-@runtime_checkable
-class GenerativeModel(Protocol):
-    """A LightningModule that makes images from latents.
+class GenerativeModel(pl.LightningModule, ABC):
+    """A model that makes images from latents z. It declares its facts, so nothing has to guess.
+
+    Args:
+        noise_dim: Columns of z that are noise.
+        conditional: Whether images of a wanted class can be drawn. The label is then part of z, as
+            ten one-hot columns after the noise, so that `decode` needs nothing else.
+        prior_kind: The distribution of the noise: "normal", N(0, I); "uniform", U(-1, 1);
+            "mixture", any other one.
 
     Attributes:
-        latent_dim: Width of z. A conditional model's z carries the label too, so that `decode`
-            needs nothing else; `prior` then appends it, one-hot, as the last ten columns.
+        latent_dim: Columns of z, those of the noise and of the label.
+        period: Number of training steps after which their pattern repeats; more than 1 for a GAN
+            that does not update G in every step, for example.
+        cuda_graphs: Whether a model may launch its steps on one GPU as CUDA graphs, if it can.
     """
 
-    latent_dim: int
+    period = 1
+    cuda_graphs = True
 
+    def __init__(self, *, noise_dim: int, conditional: bool, prior_kind: str) -> None:
+        super().__init__()
+        self.noise_dim = noise_dim
+        self.conditional = conditional
+        self.prior_kind = check_choice("prior_kind", prior_kind, PRIOR_KINDS)
+        self.latent_dim = noise_dim + CLASSES * conditional
+
+    @abstractmethod
     def prior(
         self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None
     ) -> Tensor:
@@ -39,92 +58,97 @@ class GenerativeModel(Protocol):
         A conditional model without labels draws them too.
         """
 
+    @abstractmethod
     def decode(self, z: Tensor) -> Tensor:
         """Images (n, 1, 28, 28) in [0, 1] from z, (n, latent_dim)."""
+
+    @abstractmethod
+    def sampling_weights(self) -> Iterable[nn.Parameter]:
+        """The weights on which a new image depends: of the generator, or of the decoder."""
 
     def sample(
         self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None
     ) -> Tensor:
-        """`decode(prior(...))`: n new images, (n, 1, 28, 28) in [0, 1]."""
+        """Draw n new images, (n, 1, 28, 28) in [0, 1]."""
+        return self.decode(self.prior(n, generator, labels))
 
 
-@runtime_checkable
-class Encoder(GenerativeModel, Protocol):
-    """A model that can say which latents an image has."""
+class Encoder(GenerativeModel):
+    """A model with an encoder, which maps an image to its latents."""
 
+    @abstractmethod
     def encode(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z | x), (n, latent_dim), from (n, 1, 28, 28).
+        """Mean, (n, latent_dim), and log-variance, (n, noise_dim), of q(z | x).
 
-        A conditional model's mean ends with the label's columns, so that `decode` takes it; they
-        are known, and have no log-variance.
+        The images are (n, 1, 28, 28). A conditional model's mean ends with the label's columns, so
+        that `decode` takes it. They are known, and have no log-variance.
         """
 
 
-@runtime_checkable
-class Likelihood(Encoder, Protocol):
+class Likelihood(Encoder):
     """An encoder whose decoder is a distribution of the pixels.
 
     Attributes:
-        binarize: The pixels are drawn from Bernoulli(grey) when it trains. Without, the sum is a
-            cross-entropy of grey pixels and no likelihood, or a density.
-        density: The sum is a log density of grey pixels.
+        binarize: Whether pixels are drawn from Bernoulli(grey) while it trains. If not,
+            `log_likelihood` is a cross-entropy of grey pixels and no likelihood, or a density.
+        density: Whether `log_likelihood` is a log density of grey pixels.
     """
 
     binarize: bool
     density: bool
 
+    @abstractmethod
     def log_likelihood(self, z: Tensor, images: Tensor) -> Tensor:
         """Log p(x | z) in nats, (..., n), from z, (..., n, latent_dim), and (n, 1, 28, 28)."""
 
+    @abstractmethod
     def log_prior(self, z: Tensor) -> Tensor:
         """Log p(z) in nats, (...), from z, (..., latent_dim); of a label's columns, nothing."""
 
+    @abstractmethod
     def kl(self, mu: Tensor, logvar: Tensor, z: Tensor) -> Tensor:
-        """KL(q(z | x) || p(z)) in nats, exact, (n,), or by a sample of q.
+        """KL(q(z | x) || p(z)) in nats: exact, (n,), or estimated from samples of q, (..., n).
 
         Args:
             mu: (n, latent_dim), as `encode` gives it.
             logvar: As `encode` gives it.
-            z: (..., n, latent_dim), of q(z | x); an estimate by the sample is (..., n).
+            z: (..., n, latent_dim), samples of q(z | x).
         """
 
 
-@runtime_checkable
-class Periodic(Protocol):
-    """A model whose training batches are not all alike, as a GAN's with several steps of D.
+def check_model(model: object, key: str) -> GenerativeModel:
+    """Return `model`; raise UserError, naming the option or file `key`, if it is none of ours."""
+    if not isinstance(model, GenerativeModel):
+        raise UserError(
+            f"{key}: {type(model).__name__} is not a model: derive it from GenerativeModel or "
+            "Encoder (gen_models/models/interface.py)"
+        )
+    return model
 
-    Attributes:
-        period: Batches after which they repeat.
-    """
 
-    period: int
-
-
-def labels_of(batch: Batch) -> Tensor:
-    """The labels of a batch, for a conditional model.
-
-    Raises:
-        UserError: It has none.
-    """
-    if batch.labels is None:
+def require_labels(labels: Tensor | None) -> Tensor:
+    """Return the labels, which a conditional model needs; raise UserError if there are none."""
+    if labels is None:
         raise UserError(
             "a conditional model needs labels, and this data set has none: pick another data set, "
             "or a model that is not conditional"
         )
-    return batch.labels
+    return labels
 
 
 @contextmanager
 def eval_mode(model: GenerativeModel) -> Iterator[None]:
-    """The model in eval mode; afterwards each of its modules is as it was before."""
-    assert isinstance(model, nn.Module)
-    before = {module: module.training for module in model.modules()}
-    model.eval()
+    """The model in eval mode, its weights without gradients; afterwards all is as it was before."""
+    modes = {module: module.training for module in model.modules()}
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    model.eval().requires_grad_(False)
     try:
         yield
     finally:
-        for module, training in before.items():
+        for module, training in modes.items():
             module.training = training
+        for weight in trained:
+            weight.requires_grad_(True)
 
 
 @torch.no_grad()
@@ -138,47 +162,35 @@ def draw(
 
     Args:
         model: In eval mode.
-        count: How many.
-        noise: The generator of each chunk, by the index of its first image.
-        labels: (count,) int64, what a conditional model shall draw; without, it draws them too.
+        count: Number of images.
+        noise: Maps the index of a chunk's first image to the generator of the chunk.
+        labels: (count,) int64, the classes that a conditional model shall draw; if there are none,
+            they are drawn too.
     """
     chunks = []
     for start in range(0, count, CHUNK):
-        wanted = None
+        own = None
         if labels is not None:
-            wanted = labels[start : start + CHUNK]
-            wanted = F.pad(wanted, (0, CHUNK - len(wanted)))  # the noise is that of a whole chunk
-        chunks.append(model.sample(CHUNK, noise(start), wanted)[: count - start].float())
+            own = labels[start : start + CHUNK]
+            own = F.pad(own, (0, CHUNK - len(own)))  # the noise is that of a whole chunk
+        chunks.append(model.sample(CHUNK, noise(start), own)[: count - start].float())
     return torch.cat(chunks)
 
 
 @torch.no_grad()
 def draw_fixed(model: GenerativeModel, count: int) -> Tensor:
-    """The images of every grid, (count, 1, 28, 28) in [0, 1] on the CPU: their noise never changes.
+    """The images of every grid, (count, 1, 28, 28) in [0, 1] on the CPU, from noise that is fixed.
 
-    It is drawn on the CPU, whose stream differs from a GPU's.
+    The noise is drawn on the CPU, because a GPU would draw other numbers.
     """
     with eval_mode(model):
         return model.sample(count, generator("pictures")).float().cpu()
 
 
 @torch.no_grad()
-def noise_width(model: GenerativeModel) -> int:
-    """Columns of z that are noise: all, but for the label's at the end of a conditional model's."""
-    every = torch.arange(CLASSES)
-    last = model.prior(CLASSES, generator("labels"), every)[:, -CLASSES:]
-    return model.latent_dim - CLASSES * torch.equal(last.cpu(), torch.eye(CLASSES))
-
-
-def is_conditional(model: GenerativeModel) -> bool:
-    """Whether the model draws the class that is asked: its z then ends with the labels."""
-    return noise_width(model) < model.latent_dim
-
-
-@torch.no_grad()
 def latent_means(model: Encoder, images: Tensor, labels: Tensor | None = None) -> Tensor:
     """The encoder's means without a label's columns, (n, d), of (n, 1, 28, 28) images."""
-    return encode_means(model, images, labels)[:, : noise_width(model)]
+    return encode_means(model, images, labels)[:, : model.noise_dim]
 
 
 @torch.no_grad()
@@ -187,7 +199,7 @@ def encode_means(model: Encoder, images: Tensor, labels: Tensor | None = None) -
     if labels is None:
         return torch.cat([model.encode(chunk)[0] for chunk in images.split(CHUNK)])
     pairs = zip(images.split(CHUNK), labels.split(CHUNK), strict=True)
-    return torch.cat([model.encode(chunk, known)[0] for chunk, known in pairs])
+    return torch.cat([model.encode(chunk, own)[0] for chunk, own in pairs])
 
 
 @torch.no_grad()

@@ -9,11 +9,10 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gen_models.checks import check_choice
 from gen_models.data.loader import IMAGE_SIZE
 
 PIXELS = IMAGE_SIZE * IMAGE_SIZE
-SLOPE = 0.2  # of leaky ReLU below 0
+SLOPE = 0.2  # slope of leaky ReLU below 0
 INITS = ("torch", "he")
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -27,17 +26,12 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def check_activation(name: str) -> str:
-    """Return `name`; raise ValueError, listing the known, if it is not in `ACTIVATIONS`."""
-    return check_choice("activation", name, list(ACTIVATIONS))
-
-
 class Activation(nn.Module):
-    """One of `ACTIVATIONS` as a module, so that it stands in a printed network."""
+    """One of `ACTIVATIONS` as a module, so that a printed network shows it."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        self.name = check_activation(name)
+        self.name = name
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the activation elementwise."""
@@ -75,8 +69,8 @@ class Dropout(nn.Module):
         n, width = len(x) * world, x.shape[1]
         draws = torch.empty(-(-n * width // 4), dtype=torch.int64, device=x.device)
         units = draws.random_(-(2**63), None).view(torch.int16)[: n * width].view(n, width)
-        kept = units[rank::world] >= self.dropped - 32768  # int16 begins at -32768
-        return x * kept.to(x.dtype).div_(1 - self.share)
+        mask = units[rank::world] >= self.dropped - 32768  # int16 begins at -32768
+        return x * mask.to(x.dtype).div_(1 - self.share)
 
     def extra_repr(self) -> str:
         """The share, shown when the network is printed."""
@@ -88,7 +82,7 @@ def linear_layers(dims: Sequence[int], *, activation: str, init: str = "torch") 
 
     Args:
         dims: Widths.
-        activation: Of the hidden layers; a key of `ACTIVATIONS`.
+        activation: Activation of the hidden layers; a key of `ACTIVATIONS`.
         init: First weights. "torch": those of `nn.Linear`, whose variance 1 / (3 fan_in) shrinks
             the signal in every layer. "he": N(0, 2 / ((1 + slope^2) fan_in)) with biases of 0
             (He et al. 2015, "Delving Deep into Rectifiers", section 2.2), which keeps it; the slope

@@ -30,7 +30,7 @@ def discriminator_loss(
         fake_logits: Logits of generated images, the same shape.
         loss: "nonsaturating": binary cross-entropy, real = 1 and fake = 0, in nats. "hinge": Lim &
             Ye 2017. "lsgan": Mao et al. 2017, equation 9, with a = 0, b = c = 1. "wgan_gp":
-            Arjovsky et al. 2017, whose gradient penalty is added apart. "relativistic": in pairs,
+            Arjovsky et al. 2017, without its gradient penalty. "relativistic": in pairs,
             Jolicoeur-Martineau 2019; R3GAN's (Huang et al. 2024, equation 2).
         label_smoothing: For "nonsaturating", the target of real images is 1 - label_smoothing
             (one-sided: Salimans et al. 2016, section 3.4).
@@ -88,7 +88,7 @@ def squared_gradients(logits: Tensor, images: Tensor) -> Tensor:
     over generated images.
 
     Args:
-        logits: (n, 1), each of its own image alone.
+        logits: (n, 1), each computed from its own image alone.
         images: (n, p), which require gradients.
     """
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
@@ -106,7 +106,10 @@ def slope_penalty(logits: Tensor, images: Tensor) -> Tensor:
 
 
 def bernoulli_nll(logits: Tensor, targets: Tensor) -> Tensor:
-    """-log p(targets | z) of independent Bernoulli pixels.
+    """-log p(targets | z) of independent Bernoulli pixels, for the training of a VAE.
+
+    Everything else uses `log_pixels`, which is faster but rounds differently: with it, every seed
+    would train to other weights than it has in the study.
 
     Args:
         logits: (n, ...) logits of the pixels.
@@ -125,12 +128,12 @@ def log_pixels(
     """Log p(x | z) of independent pixels, (..., n) nats, from (..., n, p) logits and (n, p) pixels.
 
     Args:
-        logits: Of the decoder.
+        logits: The decoder's output.
         pixels: In [0, 1].
         likelihood: "bernoulli", on grey pixels a cross-entropy; "continuous_bernoulli", a density
             on [0, 1] (Loaiza-Ganem & Cunningham 2019, equation 5); "gaussian", a density whose
             mean is the sigmoid of the logits.
-        logvar: Of "gaussian": the logarithm of the variance of all pixels, a scalar.
+        logvar: For "gaussian": the logarithm of the variance of all pixels, a scalar.
     """
     if likelihood == "gaussian":
         assert logvar is not None
@@ -181,7 +184,7 @@ def kl_to_standard_normal(mu: Tensor, logvar: Tensor) -> Tensor:
     return 0.5 * (mu.square() + logvar.exp() - 1.0 - logvar)
 
 
-def free_bits_penalty(kl: Tensor, everywhere: Tensor, free: float) -> Tensor:
+def free_bits_penalty(kl: Tensor, global_kl: Tensor, free: float) -> Tensor:
     """Sum over latents of max(free, KL), in nats; a scalar.
 
     Kingma et al. 2016, "Improving Variational Inference with Inverse Autoregressive Flow",
@@ -189,10 +192,10 @@ def free_bits_penalty(kl: Tensor, everywhere: Tensor, free: float) -> Tensor:
 
     Args:
         kl: (latent_dim,) means over this process's share of the batch.
-        everywhere: (latent_dim,) the same over the whole batch, which decide.
-        free: Nats a latent.
+        global_kl: (latent_dim,) means over the whole batch, which decide what counts.
+        free: Nats per latent.
     """
-    return torch.where(everywhere > free, kl, free).sum()
+    return torch.where(global_kl > free, kl, free).sum()
 
 
 def importance_weighted_loss(log_weights: Tensor) -> Tensor:

@@ -24,7 +24,6 @@ from gen_models.models.layers import (
     Activation,
     Dropout,
     linear_layers,
-    mlp,
 )
 
 NETWORKS = ("mlp", "conv")
@@ -34,9 +33,10 @@ DENSE = 16  # units of the linear layer between, for each channel of `width`
 SMALL = IMAGE_SIZE // 4  # side of the smallest feature map
 
 
-def check_network(network: str, width: int, init: str) -> None:
-    """Raise ValueError unless all are of a network that there is."""
+def check_network(network: str, width: int, activation: str, init: str) -> None:
+    """Raise ValueError unless these options describe a network."""
     check_choice("network", network, NETWORKS)
+    check_choice("activation", activation, list(ACTIVATIONS))
     if check_whole("width", width, 1) % GROUPS:
         raise ValueError(f"width must be a multiple of {GROUPS}, got {width}")
     if check_choice("init", init, INITS) != "torch" and network == "conv":
@@ -48,10 +48,10 @@ def check_network(network: str, width: int, init: str) -> None:
 def check_mirrored(
     names: tuple[str, str], network: str, first: Sequence[int] | None, second: Sequence[int] | None
 ) -> tuple[list[int], list[int]]:
-    """Hidden widths of a network and of the other, which mirrors it if it has none of its own.
+    """Hidden widths of two networks; the second mirrors the first if it has none of its own.
 
     Raises:
-        ValueError: They are no widths, or the network takes none.
+        ValueError: They are not widths, or the network takes none.
     """
     if network == "conv":
         for name, dims in zip(names, (first, second), strict=True):
@@ -69,7 +69,7 @@ class PixelPlanes(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Reshape."""
+        """The image and its planes."""
         image = x[:, :PIXELS].reshape(-1, 1, IMAGE_SIZE, IMAGE_SIZE)
         if x.shape[1] == PIXELS:
             return image
@@ -85,34 +85,31 @@ def conv_down(
     classes: int = 0,
     dropout: float = 0.0,
     normalised: bool = False,
-    spectral: bool = False,
 ) -> nn.Sequential:
     """From (n, 784 + classes) to (n, outputs): 28 x 28 to 14 x 14 to 7 x 7, then linear layers.
 
     Args:
-        outputs: Of the last linear layer.
+        outputs: Width of the last linear layer.
         width: Channels of the first convolution; the second has twice as many, and the linear
             layer after them 16 times as many units.
         activation: A key of `layers.ACTIVATIONS`.
         classes: Columns of a label.
         dropout: Share of units before the last linear layer.
         normalised: Group normalisation after the second convolution.
-        spectral: Spectral normalisation of every layer (Miyato et al. 2018).
     """
-    layers: list[nn.Module] = [
-        nn.Conv2d(1 + classes, width, 4, stride=2, padding=1),  # (n, w, 14, 14)
-        nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),  # (n, 2w, 7, 7)
-        nn.Linear(2 * width * SMALL**2, DENSE * width),
-        nn.Linear(DENSE * width, outputs),
-    ]
-    first, second, dense, last = (spectral_norm(layer) if spectral else layer for layer in layers)
-    norm = [nn.GroupNorm(GROUPS, 2 * width)] if normalised else []
-    drop = [Dropout(dropout)] if dropout > 0 else []
     return nn.Sequential(
-        PixelPlanes(), first, Activation(activation),
-        second, *norm, Activation(activation), nn.Flatten(),
-        dense, Activation(activation), *drop, last,
-    )  # fmt: skip
+        PixelPlanes(),
+        nn.Conv2d(1 + classes, width, 4, stride=2, padding=1),  # (n, w, 14, 14)
+        Activation(activation),
+        nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),  # (n, 2w, 7, 7)
+        *([nn.GroupNorm(GROUPS, 2 * width)] if normalised else []),
+        Activation(activation),
+        nn.Flatten(),
+        nn.Linear(2 * width * SMALL**2, DENSE * width),
+        Activation(activation),
+        *([Dropout(dropout)] if dropout > 0 else []),
+        nn.Linear(DENSE * width, outputs),
+    )
 
 
 def conv_up(inputs: int, *, width: int, activation: str) -> nn.Sequential:
@@ -132,22 +129,11 @@ def conv_up(inputs: int, *, width: int, activation: str) -> nn.Sequential:
     )
 
 
-def mlp_discriminator(
-    dims: Sequence[int],
-    *,
-    activation: str,
-    dropout: float,
-    classes: int = 0,
-    spectral: bool,
-    init: str = "torch",
-) -> nn.Sequential:
-    """A perceptron of hidden widths `dims` from (n, 784 + classes) to a logit, (n, 1)."""
-    network = mlp([PIXELS + classes, *dims, 1], activation=activation, dropout=dropout, init=init)
-    if spectral:
-        for layer in network:
-            if isinstance(layer, nn.Linear):
-                spectral_norm(layer)
-    return network
+def normalise_spectrally(network: nn.Sequential) -> None:
+    """Give every layer spectral normalisation (Miyato et al. 2018)."""
+    for layer in network:
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            spectral_norm(layer)
 
 
 class LinearVAE(nn.Module):
@@ -186,7 +172,7 @@ class LinearVAE(nn.Module):
 
     @property
     def last_bias(self) -> nn.Parameter:
-        """Of the logits, one for each pixel, (784,)."""
+        """The bias of the logits, one for each pixel, (784,)."""
         bias: nn.Parameter = getattr(self, f"dec{self.depths['dec']}").bias
         return bias
 
@@ -220,7 +206,7 @@ class ConvVAE(nn.Module):
 
     @property
     def last_bias(self) -> nn.Parameter:
-        """Of the logits, one for all pixels, (1,)."""
+        """The bias of the logits, one for all pixels, (1,)."""
         bias: nn.Parameter = self.decoder[-2].bias  # type: ignore[assignment]
         return bias
 
@@ -230,9 +216,17 @@ def one_hot(labels: Tensor, like: Tensor) -> Tensor:
     return F.one_hot(labels, CLASSES).to(like)
 
 
-def with_labels(noise: Tensor, labels: Tensor) -> Tensor:
-    """Latents, (n, d), and the columns of their labels, (n,): (n, d + 10)."""
-    return torch.cat([noise, one_hot(labels, noise)], 1)
+def with_labels(
+    noise: Tensor, labels: Tensor | None, generator: torch.Generator | None = None
+) -> Tensor:
+    """Latents, (n, d), with the columns of their labels, (n,): (n, d + 10).
+
+    Labels that are not given are drawn.
+    """
+    if labels is None:
+        device = noise.device if generator is None else generator.device
+        labels = torch.randint(CLASSES, (len(noise),), generator=generator, device=device)
+    return torch.cat([noise, one_hot(labels.to(noise.device), noise)], 1)
 
 
 def label_columns(z: Tensor) -> Tensor:

@@ -6,15 +6,15 @@ Tomczak & Welling 2018, "VAE with a VampPrior", equation 9.
 import torch
 from torch import Tensor, nn
 
-from gen_models.data.loader import Batch, InMemoryLoader
+from gen_models.data.loader import InMemoryLoader
 from gen_models.errors import UserError
-from gen_models.models.interface import labels_of
+from gen_models.models.interface import require_labels
 from gen_models.models.layers import PIXELS
 from gen_models.models.networks import ConvVAE, LinearVAE, one_hot
 
 
 class PseudoInputs(nn.Module):
-    """What is encoded to the prior's components: learned pixels and, if conditional, labels.
+    """Learned pixels and, if conditional, labels, which are encoded to the prior's components.
 
     Kept as logits, so that training never leaves [0, 1].
 
@@ -37,7 +37,7 @@ class PseudoInputs(nn.Module):
         """Set them to the first training images and their labels.
 
         Raises:
-            UserError: There are not so many.
+            UserError: There are fewer training images than components.
         """
         count, columns = self.logits.shape
         if count > len(loader.images):
@@ -48,5 +48,5 @@ class PseudoInputs(nn.Module):
         first = loader.images[:count].flatten(1).float() / 255
         if columns > PIXELS:
             labels = None if loader.labels is None else loader.labels[:count]
-            first = torch.cat([first, one_hot(labels_of(Batch(first, labels)), first)], 1)
+            first = torch.cat([first, one_hot(require_labels(labels), first)], 1)
         self.logits.copy_(first.clamp(0.01, 0.99).logit())

@@ -5,23 +5,24 @@ section 4. The codes of real images fill a small part of the prior's space; what
 the rest is no digit.
 """
 
-import lightning.pytorch as pl
+from collections.abc import Iterable
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gen_models.models.interface import Encoder, GenerativeModel
 from gen_models.models.networks import with_labels
 
 
-class WithSampler(pl.LightningModule):
-    """An encoder's model whose z comes from mixtures of Gaussians; all else is the model's.
+class WithSampler(Encoder):
+    """A model with an encoder whose z is drawn from mixtures of Gaussians instead of its prior.
 
     A conditional model has a mixture a class, and the label's columns follow; any other has one
     mixture (c = 1).
 
     Args:
-        model: It stays as it is.
-        name: What metrics and pictures call the sampler: "normal", "gmm-20".
+        model: The trained model, which is not changed.
+        name: Name of the sampler in metrics and pictures: "normal", "gmm-20".
         weights: (c, k), which sum to 1.
         means: (c, k, d).
         factors: (c, k, d, d), lower Cholesky factors of the covariances.
@@ -34,10 +35,11 @@ class WithSampler(pl.LightningModule):
     def __init__(
         self, model: Encoder, name: str, weights: Tensor, means: Tensor, factors: Tensor
     ) -> None:
-        super().__init__()
+        super().__init__(
+            noise_dim=model.noise_dim, conditional=model.conditional, prior_kind="mixture"
+        )
         self.model = model
         self.name = name
-        self.latent_dim = model.latent_dim
         self.register_buffer("weights", weights)
         self.register_buffer("means", means)
         self.register_buffer("factors", factors)
@@ -51,36 +53,34 @@ class WithSampler(pl.LightningModule):
         noise = torch.randn(n, width, generator=generator, device=device).to(self.means)
         share = torch.rand(n, 1, generator=generator, device=device).to(self.means)
         if classes == 1:
-            known = torch.zeros(n, dtype=torch.int64, device=self.means.device)
+            mixture = torch.zeros(n, dtype=torch.int64, device=self.means.device)
         elif labels is None:
-            known = torch.randint(classes, (n,), generator=generator, device=device)
+            mixture = torch.randint(classes, (n,), generator=generator, device=device)
         else:
-            known = labels
-        known = known.to(self.means.device)
-        component = torch.searchsorted(self.weights.cumsum(1)[known], share).squeeze(1)
+            mixture = labels
+        mixture = mixture.to(self.means.device)
+        component = torch.searchsorted(self.weights.cumsum(1)[mixture], share).squeeze(1)
         component.clamp_(max=components - 1)  # a sum may end just below 1
-        z = self.means[known, component]  # (n, d)
-        for index in torch.unique(known * components + component):
+        z = self.means[mixture, component]  # (n, d)
+        for index in torch.unique(mixture * components + component):
             row, column = divmod(int(index), components)
-            chosen = (known == row) & (component == column)
-            z[chosen] += noise[chosen] @ self.factors[row, column].T
-        return z if classes == 1 else with_labels(z, known)
+            members = (mixture == row) & (component == column)
+            z[members] += noise[members] @ self.factors[row, column].T
+        return z if classes == 1 else with_labels(z, mixture)
 
     def decode(self, z: Tensor) -> Tensor:
         """The model's images, (n, 1, 28, 28) in [0, 1], from z, (n, latent_dim)."""
         return self.model.decode(z)
 
-    def sample(
-        self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None
-    ) -> Tensor:
-        """Draw n new images, (n, 1, 28, 28) in [0, 1]."""
-        return self.decode(self.prior(n, generator, labels))
+    def sampling_weights(self) -> Iterable[nn.Parameter]:
+        """The weights that the model's own images depend on."""
+        return self.model.sampling_weights()
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The model's mean and log-variance of q(z | x), each (n, latent_dim)."""
+        """The model's mean and log-variance of q(z | x)."""
         return self.model.encode(images, labels)
 
 
 def without_sampler(model: GenerativeModel) -> GenerativeModel:
-    """The trained model itself, whose prior is its own."""
+    """The trained model itself, which draws from the prior that it was trained with."""
     return model.model if isinstance(model, WithSampler) else model

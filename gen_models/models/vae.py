@@ -4,55 +4,41 @@ Kingma & Welling 2014, "Auto-Encoding Variational Bayes". The objective, the neg
 default, is put together in `VAE._step`, of the terms in `losses.py` (beta: Higgins et al. 2017).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from gen_models.checks import check_betas, check_bool, check_choice, check_number, check_whole
 from gen_models.data.loader import IMAGE_SIZE, Batch, InMemoryLoader
-from gen_models.models import networks
-from gen_models.models.interface import labels_of
-from gen_models.models.layers import check_activation
-from gen_models.models.losses import (
-    VAE_LIKELIHOODS,
-    bernoulli_nll,
-    continuous_bernoulli_mean,
-    free_bits_penalty,
-    importance_weighted_loss,
-    kl_to_standard_normal,
-    log_mixture,
-    log_normal,
-    log_pixels,
-    posterior_sample,
-)
+from gen_models.models import losses, networks
+from gen_models.models.interface import Likelihood, require_labels
 from gen_models.models.pseudo_inputs import PseudoInputs
 from gen_models.seeding import generator as own_generator
 
-PRIORS = ("standard", "vamp")
+PRIORS = {"standard": "normal", "vamp": "mixture"}
 FIRST_VARIANCE = 0.1  # of the pixels of "gaussian", about that of all pixels of MNIST
 
 
-class VAE(pl.LightningModule):
+class VAE(Likelihood):
     """Encoder, decoder and their training by the ELBO.
 
     Args:
         latent_dim: Width of the noise of z; a conditional model's z has its label's ten more.
         network: "mlp", or "conv" (`networks.py`).
-        width: Of "conv": channels of the encoder's first convolution and of the decoder's last.
-        encoder_dims: Of "mlp": hidden widths of the encoder, input to output.
+        width: For "conv": channels of the encoder's first convolution and of the decoder's last.
+        encoder_dims: For "mlp": hidden widths of the encoder, input to output.
         decoder_dims: Hidden widths of the decoder; None mirrors `encoder_dims`.
-        activation: Hidden layers of both networks; a key of `layers.ACTIVATIONS`.
-        init: First weights of "mlp": "torch" or "he" (`layers.linear_layers`).
+        activation: Activation of the hidden layers; a key of `layers.ACTIVATIONS`.
+        init: Initial weights of "mlp": "torch" or "he" (`layers.linear_layers`).
         conditional: Both networks are given the label: images of a wanted digit can be drawn.
-        likelihood: Of the pixels; one of `losses.VAE_LIKELIHOODS`.
-        prior: "standard", N(0, I), or "vamp" (`pseudo_inputs.py`), whose KL is by the sample.
+        likelihood: Distribution of the pixels; one of `losses.VAE_LIKELIHOODS`.
+        prior: "standard", N(0, I), or "vamp" (`pseudo_inputs.py`), whose KL is estimated.
         vamp_components: Pseudo-inputs of "vamp", which start as training images.
         lr: Adam's learning rate, of all weights.
         betas: Adam's decay rates.
-        eps: Adam's, added to the root of the second moment.
+        eps: Adam's constant, added to the root of the second moment.
         beta: Weight of the KL term; 1 is the ELBO.
         kl_warmup_epochs: The KL's weight rises linearly from 0 to `beta` over so many epochs.
         free_bits: Nats that each latent's KL, a mean over the batch, counts as at least while it
@@ -92,27 +78,25 @@ class VAE(pl.LightningModule):
         binarize: bool = False,
         data_bias: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            noise_dim=check_whole("latent_dim", latent_dim, 1),
+            conditional=check_bool("conditional", conditional),
+            prior_kind=PRIORS[check_choice("prior", prior, list(PRIORS))],
+        )
         self.save_hyperparameters()
-        classes = networks.CLASSES if check_bool("conditional", conditional) else 0
-        self.conditional = conditional
-        self.noise_dim = check_whole("latent_dim", latent_dim, 1)
-        self.latent_dim = latent_dim + classes
-        networks.check_network(network, width, init)
+        networks.check_network(network, width, activation, init)
         encoder_dims, decoder_dims = networks.check_mirrored(
             ("encoder_dims", "decoder_dims"), network, encoder_dims, decoder_dims
         )
-        check_activation(activation)
-        self.likelihood = check_choice("likelihood", likelihood, VAE_LIKELIHOODS)
+        self.likelihood = check_choice("likelihood", likelihood, losses.VAE_LIKELIHOODS)
         self.density = likelihood != "bernoulli"  # of grey pixels
-        check_choice("prior", prior, PRIORS)
         check_whole("vamp_components", vamp_components, 1)
         self.lr = check_number("lr", lr, 0.0, 1.0, open_low=True)
         self.betas = check_betas(betas)
         self.eps = check_number("eps", eps, 0.0, 1.0, open_low=True)
-        self.beta = check_number("beta", beta, 0.0, 1e6, open_low=False)
+        self.beta = check_number("beta", beta, 0.0, 1e6)
         self.kl_warmup_epochs = check_whole("kl_warmup_epochs", kl_warmup_epochs, 0)
-        self.free_bits = check_number("free_bits", free_bits, 0.0, 1e6, open_low=False)
+        self.free_bits = check_number("free_bits", free_bits, 0.0, 1e6)
         if free_bits > 0 and prior == "vamp":
             raise ValueError("free_bits must be 0 with prior=vamp, whose KL is no sum over latents")
         self.iwae_samples = check_whole("iwae_samples", iwae_samples, 1)
@@ -126,6 +110,7 @@ class VAE(pl.LightningModule):
             raise ValueError(f"binarize must be false with likelihood={likelihood}")
         self.data_bias = check_bool("data_bias", data_bias)
 
+        classes = self.latent_dim - self.noise_dim
         self.network: networks.LinearVAE | networks.ConvVAE
         if network == "conv":
             self.network = networks.ConvVAE(latent_dim, width, activation, classes)
@@ -164,26 +149,23 @@ class VAE(pl.LightningModule):
         noise = torch.randn(n, self.noise_dim, generator=generator, device=device).to(self.device)
         if self.pseudo_inputs is not None:
             mu, logvar = self.pseudo_inputs(self.network)
-            which = torch.randint(len(mu), (n,), generator=generator, device=device)
-            noise = posterior_sample(mu[which.to(mu.device)], logvar[which.to(mu.device)], noise)
-        if not self.conditional:
-            return noise
-        if labels is None:
-            labels = torch.randint(networks.CLASSES, (n,), generator=generator, device=device)
-        return networks.with_labels(noise, labels.to(self.device))
+            which = torch.randint(len(mu), (n,), generator=generator, device=device).to(mu.device)
+            noise = losses.posterior_sample(mu[which], logvar[which], noise)
+        return networks.with_labels(noise, labels, generator) if self.conditional else noise
 
     def decode(self, z: Tensor) -> Tensor:
         """Means of the pixels, (n, 1, 28, 28) in [0, 1], from z, (n, latent_dim)."""
         logits = self._logits(z)
         continuous = self.likelihood == "continuous_bernoulli"
-        pixels = continuous_bernoulli_mean(logits) if continuous else logits.sigmoid()
+        pixels = losses.continuous_bernoulli_mean(logits) if continuous else logits.sigmoid()
         return pixels.view(-1, 1, IMAGE_SIZE, IMAGE_SIZE)
 
-    def sample(
-        self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None
-    ) -> Tensor:
-        """Draw n new images (the decoder's means), (n, 1, 28, 28) in [0, 1]."""
-        return self.decode(self.prior(n, generator, labels))
+    def sampling_weights(self) -> Iterable[nn.Parameter]:
+        """The decoder's weights; with "vamp", those of the prior's mixture too."""
+        if self.pseudo_inputs is not None:
+            return [*self.network.parameters(), *self.pseudo_inputs.parameters()]
+        weights = self.network.named_parameters()
+        return [weight for name, weight in weights if name.startswith("dec")]
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z | x), (n, latent_dim), from (n, 1, 28, 28).
@@ -195,16 +177,16 @@ class VAE(pl.LightningModule):
         if not self.conditional:
             mu, logvar = self.network.encode(x)
             return mu.float(), logvar.float()
-        known = networks.one_hot(labels_of(Batch(images, labels)), x)
-        mu, logvar = self.network.encode(torch.cat([x, known], 1))
-        return torch.cat([mu.float(), known], 1), logvar.float()
+        columns = networks.one_hot(require_labels(labels), x)
+        mu, logvar = self.network.encode(torch.cat([x, columns], 1))
+        return torch.cat([mu.float(), columns], 1), logvar.float()
 
     def log_likelihood(self, z: Tensor, images: Tensor) -> Tensor:
         """Log p(x | z) in nats, (..., n), from z, (..., n, latent_dim), and (n, 1, 28, 28).
 
         On grey pixels, a cross-entropy and no likelihood with "bernoulli", else a log density.
         """
-        return log_pixels(
+        return losses.log_pixels(
             self._logits(z), images.flatten(1), likelihood=self.likelihood, logvar=self.pixel_logvar
         )
 
@@ -212,16 +194,16 @@ class VAE(pl.LightningModule):
         """Log p(z) in nats, (...), from z, (..., latent_dim); of a label's columns, nothing."""
         noise = z[..., : self.noise_dim]
         if self.pseudo_inputs is None:
-            return log_normal(noise, torch.zeros_like(noise))
-        return log_mixture(noise, *self.pseudo_inputs(self.network))
+            return losses.log_normal(noise, torch.zeros_like(noise))
+        return losses.log_mixture(noise, *self.pseudo_inputs(self.network))
 
     def kl(self, mu: Tensor, logvar: Tensor, z: Tensor) -> Tensor:
-        """KL(q(z | x) || p(z)) in nats: exact, (n,), or with "vamp" by the sample, (..., n)."""
+        """KL(q(z | x) || p(z)) in nats: exact, (n,), or estimated with "vamp", (..., n)."""
         mu = mu[:, : self.noise_dim]
         if self.pseudo_inputs is None:
-            return kl_to_standard_normal(mu, logvar).sum(1)
+            return losses.kl_to_standard_normal(mu, logvar).sum(1)
         noise = (z[..., : self.noise_dim] - mu) * (-0.5 * logvar).exp()
-        return log_normal(noise, logvar) - self.log_prior(z)
+        return losses.log_normal(noise, logvar) - self.log_prior(z)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """The loss of one batch, with its parts for the log."""
@@ -237,12 +219,20 @@ class VAE(pl.LightningModule):
         return {**logged, "recon": logged["recon"].detach(), "kl": logged["kl"].detach()}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """The loss of held-out images."""
-        self._evaluation_step(batch, batch_idx, "val")
+        """Log the loss of held-out images, with its parts."""
+        stage = "test" if self.trainer.testing else "val"
+        images = batch.images
+        own = own_generator(stage, batch_idx, self.global_rank, device=self.device)
+        if self.binarize:
+            images = torch.bernoulli(images, generator=own)
+        shape = self.iwae_samples, len(images), self.noise_dim
+        noise = torch.randn(shape, generator=own, device=self.device)
+        logged = self._step(images, noise, batch.labels, kl_weight=self.beta)
+        # The log callback writes them, on the same axis (batches) as the training curves.
+        metrics = {f"{stage}/{key}": value for key, value in logged.items()}
+        self.log_dict(metrics, batch_size=len(images), sync_dist=True, logger=False)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """The loss of the test images."""
-        self._evaluation_step(batch, batch_idx, "test")
+    test_step = validation_step
 
     def configure_optimizers(self) -> Optimizer:
         """Adam over all weights."""
@@ -257,45 +247,33 @@ class VAE(pl.LightningModule):
         kl_weight: float = 1.0,
         free_bits: float = 0.0,
     ) -> dict[str, Tensor]:
-        """Loss, reconstruction and KL terms; nats per image, batch means.
+        """Loss, reconstruction and KL terms, means over the batch in nats per image.
 
         With k > 1 samples of noise, (k, b, noise_dim), the loss is the importance weighted one.
         """
         mu, logvar = self.encode(images, labels)  # (b, latent_dim), (b, noise_dim)
-        z = posterior_sample(mu, logvar, noise)  # (k, b, latent_dim)
+        z = losses.posterior_sample(mu, logvar, noise)  # (k, b, latent_dim)
         if len(noise) > 1:
             recon = -self.log_likelihood(z, images)  # (k, b)
-            kl = log_normal(noise, logvar) - self.log_prior(z)
-            loss = importance_weighted_loss(-recon - kl)
+            kl = losses.log_normal(noise, logvar) - self.log_prior(z)
+            loss = losses.importance_weighted_loss(-recon - kl)
             return {"loss": loss.mean(), "recon": recon.mean(), "kl": kl.mean()}
-        if self.likelihood == "bernoulli":
-            recon = bernoulli_nll(self._logits(z[0]), images.flatten(1)).mean()
+        if self.likelihood == "bernoulli":  # equal to the other, but not in the last bit
+            recon = losses.bernoulli_nll(self._logits(z[0]), images.flatten(1)).mean()
         else:
             recon = -self.log_likelihood(z[0], images).mean()
         kl = self.kl(mu, logvar, z[0]).mean()
         penalty = kl
         if free_bits > 0:
-            of_latents = kl_to_standard_normal(mu[:, : self.noise_dim], logvar).mean(0)
-            everywhere = self.trainer.strategy.reduce(of_latents.detach(), reduce_op="mean")
-            penalty = free_bits_penalty(of_latents, everywhere, free_bits)
+            latent_kl = losses.kl_to_standard_normal(mu[:, : self.noise_dim], logvar).mean(0)
+            global_kl = self.trainer.strategy.reduce(latent_kl.detach(), reduce_op="mean")
+            penalty = losses.free_bits_penalty(latent_kl, global_kl, free_bits)
         return {"loss": recon + kl_weight * penalty, "recon": recon, "kl": kl}
 
     def _logits(self, z: Tensor) -> Tensor:
-        """What the decoder makes of z, (..., latent_dim), in float32: (..., 784)."""
+        """The decoder's logits of z, (..., latent_dim), in float32: (..., 784)."""
         return self.network.decode(networks.label_columns(z) if self.conditional else z).float()
 
     def _kl_weight(self) -> float:
         warmup = self.kl_warmup_epochs * self.trainer.num_training_batches
         return self.beta * min(1.0, (self.global_step + 1) / warmup) if warmup else self.beta
-
-    def _evaluation_step(self, batch: Batch, batch_idx: int, stage: str) -> None:
-        images = batch.images
-        own = own_generator(stage, batch_idx, self.global_rank, device=self.device)
-        if self.binarize:
-            images = torch.bernoulli(images, generator=own)
-        shape = self.iwae_samples, len(images), self.noise_dim
-        noise = torch.randn(shape, generator=own, device=self.device)
-        logged = self._step(images, noise, batch.labels, kl_weight=self.beta)
-        # The log callback writes them, on the same axis (batches) as the training curves.
-        metrics = {f"{stage}/{key}": value for key, value in logged.items()}
-        self.log_dict(metrics, batch_size=len(images), sync_dist=True, logger=False)

@@ -18,7 +18,7 @@ from safetensors.torch import save as to_bytes
 
 from gen_models.errors import UserError, first_line
 from gen_models.files import read_json, replaced, write_json
-from gen_models.models.interface import Encoder, GenerativeModel
+from gen_models.models.interface import Encoder, GenerativeModel, check_model
 from gen_models.models.sampler import WithSampler
 from gen_models.runs.checkpoints import BEST
 from gen_models.runs.directory import RunDirectory
@@ -59,11 +59,12 @@ def load_model(
         raise UserError(f"{run.path}: not a finished run ({reason}): name a run directory")
     record = read_json(run.model)
     try:
-        model = _model_class(record, run.model)(**record["arguments"])
+        built = _model_class(record, run.model)(**record["arguments"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{run.model}: not the arguments of its model ({first_line(error)}): train it again"
         ) from error
+    model = check_model(built, str(run.model))
     if checkpoint not in ("last", "best"):
         raise UserError(f"checkpoint must be last or best, got {checkpoint!r}")
     sampler = sampler and run.sampler.exists()
@@ -81,10 +82,6 @@ def load_model(
         reason = first_line(error)
         raise UserError(f"{file}: not weights of this model ({reason}): train it again") from error
     model.eval().requires_grad_(False)
-    if not isinstance(model, GenerativeModel):
-        raise UserError(
-            f"{run.model}: {record['class']} lacks a method of gen_models.models.interface: add it"
-        )
     if not sampler:
         return model
     assert isinstance(model, Encoder)

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from gen_models.checks import check_bool, check_dims, check_number, check_whole
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError, first_line, raise_if_out_of_memory
-from gen_models.models.interface import Encoder
+from gen_models.models.interface import Encoder, GenerativeModel, check_model
 from gen_models.places import COMMAND
 from gen_models.runs.checkpoints import newest_readable
 from gen_models.runs.directory import RunDirectory
@@ -34,7 +34,7 @@ Build = Callable[[dict[str, Any]], Any]
 class Experiment(NamedTuple):
     """What one run is made of."""
 
-    model: pl.LightningModule  # a GenerativeModel too
+    model: GenerativeModel
     datamodule: MNISTDataModule
     trainer: pl.Trainer
     directory: RunDirectory
@@ -58,7 +58,7 @@ def assemble(
     """
     _check(config, defaults)
     seed_weights(config["seed"])
-    model = _build(build, config["model"], "model")
+    model = check_model(_build(build, config["model"], "model"), "model")
     model.cuda_graphs = check_bool("cuda_graphs", config["cuda_graphs"])
     datamodule = _build(build, config["data"], "data")
     callbacks = [

@@ -10,7 +10,6 @@ from gen_models.data.datasets import Split
 from gen_models.evaluation.cost import (
     measure_cost,
     sample_flops,
-    sampling_parameters,
     step_flops,
 )
 from gen_models.models.gan import GAN
@@ -81,7 +80,7 @@ def test_flops_of_a_vaes_step() -> None:
 @pytest.mark.parametrize(("model", "widths"), [(small_gan(), GENERATOR), (small_vae(), DECODER)])
 def test_flops_and_parameters_of_a_sample(model: Any, widths: list[int]) -> None:
     assert sample_flops(model) == 2 * weights(widths)
-    assert sampling_parameters(model) == parameters(widths)
+    assert sum(weight.numel() for weight in model.sampling_weights()) == parameters(widths)
 
 
 def test_an_average_of_the_weights_is_sampled_from_but_not_trained() -> None:

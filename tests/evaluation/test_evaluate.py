@@ -356,7 +356,7 @@ def test_a_damaged_cache_is_measured_anew_and_said(
     said: list[str] = []
     assert bounds.find_bounds("digits", few, said.append) == made
     assert said[0].startswith(str(file))
-    assert said[0].endswith("measured anew")
+    assert said[0].endswith("measuring again")
     assert json.loads(file.read_text(encoding="utf-8")) == made
     said.clear()
     assert bounds.find_bounds("digits", few, said.append) == made

@@ -26,7 +26,6 @@ from gen_models.models.interface import (
     Likelihood,
     draw,
     encode_means,
-    is_conditional,
 )
 from gen_models.models.sampler import WithSampler, without_sampler
 from gen_models.models.vae import VAE
@@ -117,7 +116,7 @@ def test_a_conditional_model_has_a_mixture_a_class() -> None:
     codes = [noise.normal(3 * label, 0.1, size=(40, 8)) for label in range(10)]
     mixtures = fitting.fit_mixtures(codes, codes, 1, seed=0)
     model = sampled(mixtures, Toy())
-    assert is_conditional(model)
+    assert model.conditional
     asked = torch.tensor([7, 0, 9, 7])
     z = model.prior(4, generator("test"), asked)
     assert torch.equal(z[:, -10:].argmax(1), asked)

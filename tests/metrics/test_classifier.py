@@ -212,13 +212,13 @@ def test_foreign_files_are_refused(trained: Classifier, tmp_path: Path) -> None:
     write(content)
     load_classifier(path)
     write(content, sha256="0" * 64)
-    with pytest.raises(UserError, match="not the weights that its record"):
+    with pytest.raises(UserError, match="does not hold the weights of its record"):
         load_classifier(path)
     write(content, mean=[0.0])
-    with pytest.raises(UserError, match="not a classifier's record"):
+    with pytest.raises(UserError, match="is not a classifier's record"):
         load_classifier(path)
     write(pickle.dumps({"a": 1}))
-    with pytest.raises(UserError, match="not a classifier's weights"):
+    with pytest.raises(UserError, match="does not hold a classifier's weights"):
         load_classifier(path)
     path.with_suffix(".json").write_text("[]")
     with pytest.raises(UserError, match="not one of our files"):
@@ -316,11 +316,11 @@ def test_a_foreign_pickle_in_place_of_the_weights_is_refused_without_being_run(
         shutil.copy((WEIGHTS / "digits").with_suffix(ending), tmp_path)
     path = tmp_path / "digits"
     path.with_suffix(".safetensors").write_bytes(content)
-    with pytest.raises(UserError, match="not the weights that its record tells of"):
+    with pytest.raises(UserError, match="does not hold the weights of its record"):
         load_classifier(path)
     record = json.loads(path.with_suffix(".json").read_text())
     record["sha256"] = hashlib.sha256(content).hexdigest()  # whoever tampers can do this too
     path.with_suffix(".json").write_text(json.dumps(record))
-    with pytest.raises(UserError, match="not a classifier's weights"):
+    with pytest.raises(UserError, match="does not hold a classifier's weights"):
         load_classifier(path)
     assert not made.exists()

@@ -19,9 +19,6 @@ from gen_models.data.module import MNISTDataModule
 from gen_models.metrics.distribution import (
     Coverage,
     Overlap,
-    _exponent,
-    _on_grid,
-    _squared_distances,
     frechet_distance,
     histogram_divergence,
     kernel_distance,
@@ -241,9 +238,10 @@ def with_copies(n: int, m: int, d: int) -> tuple[Tensor, Tensor]:
 
 
 def by_hand(x: Tensor, y: Tensor, k: int) -> Overlap:
-    """Naeem et al. 2020 on features of 22 bits, by differences of whole numbers."""
+    """Naeem et al. 2020 on a grid of 22 bits, for d = 84, by differences of whole numbers."""
     largest = max(x.abs().max().item(), y.abs().max().item())
-    scale = 2.0 ** (22 - math.frexp(largest)[1])
+    bits = (51 - math.ceil(math.log2(x.shape[1]))) // 2
+    scale = 2.0 ** (bits - math.frexp(largest)[1])
     a, b = ((scale * rows.double()).round().numpy() for rows in (x, y))
 
     def radii(rows: np.ndarray) -> np.ndarray:
@@ -289,18 +287,17 @@ def test_chunks_and_threads_change_nothing(k: int, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("d", [1, 2, 3, 64, 84, 1000])
-def test_squared_distances_are_exact_whole_numbers(d: int) -> None:
-    """At the bound: each coordinate is as large as it may be, of either sign."""
-    signs = normal(20, d, "signs").sign()
-    x, y = 3.999999999 * signs[:10], 3.999999999 * signs[10:]
+def test_distances_are_exact_at_the_bound_of_the_grid(d: int) -> None:
+    """Each coordinate is as large as it may be, of either sign, but for the last bits of a few."""
+    signs = normal(60, d, "signs").sign()
+    signs[10:20] = signs[:10]
+    rows = 3.999999999 * signs
+    rows[::7, 0] *= 1 - 1e-5
+    x, y = rows[:30], rows[30:]
     y[0] = -x[0]
-    exponent = _exponent(x, y)
-    a, b = _on_grid(x, exponent), _on_grid(y, exponent)
-    assert a.abs().max() == 2 ** ((51 - math.ceil(math.log2(d))) // 2)
-    ((_, found),) = _squared_distances(a, b)
-    whole = [[sum((int(p) - int(q)) ** 2 for p, q in zip(r, s, strict=True)) for s in b] for r in a]
-    assert found.long().tolist() == whole
-    assert max(max(row) for row in whole) <= 2**53
+    y[1:5] = x[1:5]
+    found = precision_recall_density_coverage(x, y, k=2)
+    assert found._asdict() == pytest.approx(by_hand(x, y, 2)._asdict(), abs=1e-12)
 
 
 def test_coverage_keeps_the_grid_of_all_sets_that_it_compares() -> None:

@@ -14,43 +14,37 @@ from torch import Tensor, nn
 from gen_models.data.module import MNISTDataModule
 from gen_models.metrics.pixels import nearest, principal_components
 from gen_models.metrics.reconstruction import (
-    component_reconstruction,
     image_errors,
     inversion_control,
     invert,
     prior_reach,
 )
 from gen_models.models.gan import GAN
-from gen_models.models.interface import reconstruct
+from gen_models.models.interface import GenerativeModel, reconstruct
 from gen_models.models.vae import VAE
 from gen_models.seeding import generator
 
 
-class LinearModel(nn.Module):
+class LinearModel(GenerativeModel):
     """Images 0.5 + W z with orthogonal columns in W: every z has an image of its own."""
 
-    latent_dim = 5
-
     def __init__(self, prior: str) -> None:
-        super().__init__()
-        self.uniform = prior == "uniform"
+        super().__init__(noise_dim=5, conditional=False, prior_kind=prior)
         columns = torch.randn(784, self.latent_dim, generator=generator("W"))
         self.weight = nn.Parameter(torch.linalg.qr(columns).Q)
 
     def prior(
         self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None
     ) -> Tensor:
-        draw = torch.rand if self.uniform else torch.randn
-        z = draw(n, self.latent_dim, generator=generator)
-        return 2 * z - 1 if self.uniform else z
+        if self.prior_kind == "uniform":
+            return 2 * torch.rand(n, self.latent_dim, generator=generator) - 1
+        return torch.randn(n, self.latent_dim, generator=generator)
 
     def decode(self, z: Tensor) -> Tensor:
         return (0.5 + z @ self.weight.T).view(-1, 1, 28, 28)
 
-    def sample(
-        self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None
-    ) -> Tensor:
-        return self.decode(self.prior(n, generator, labels))
+    def sampling_weights(self) -> list[nn.Parameter]:
+        return [self.weight]
 
 
 class ConditionalModel(LinearModel):
@@ -240,16 +234,14 @@ def test_inversion_refuses_no_search(bad: dict[str, int]) -> None:
         invert(LinearModel("normal"), torch.zeros(1, 1, 28, 28), **bad)
 
 
-def test_component_reconstruction_is_scikit_learns(digits: MNISTDataModule) -> None:
+def test_a_projection_on_components_is_scikit_learns(digits: MNISTDataModule) -> None:
     train, test = (digits.splits[name].images.float() / 255 for name in ("train", "test"))
     fitted = principal_components(train, 30)
     pca = PCA(16, svd_solver="full").fit(train.flatten(1).double().numpy())
     codes = pca.transform(test.flatten(1).double().numpy())
     expected = torch.from_numpy(pca.inverse_transform(codes)).clamp(0, 1).float()
-    found = component_reconstruction(fitted, test, 16)
+    found = fitted.leading(16).project(test)
     torch.testing.assert_close(found, expected.view_as(test), atol=1e-4, rtol=0)
-    with pytest.raises(ValueError, match="at most 30"):
-        component_reconstruction(fitted, test, 31)
 
 
 @pytest.mark.mnist
@@ -260,7 +252,7 @@ def test_baselines_on_mnist_are_the_known_ones(mnist_root: str) -> None:
     train, test = (data.splits[name].images.float() / 255 for name in ("train", "test"))
     fitted = principal_components(train, 128)
     for width, expected in {2: 0.0555, 16: 0.0254, 64: 0.00775, 128: 0.0034}.items():
-        made = component_reconstruction(fitted, test, width)
+        made = fitted.leading(width).project(test)
         assert (made - test).square().mean().item() == pytest.approx(expected, rel=0.005)
     assert (train.mean(0) - test).square().mean().item() == pytest.approx(0.0675, rel=0.002)
     neighbours = train[nearest(test[:500], train).indices]

@@ -12,7 +12,6 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from gen_models.data.module import MNISTDataModule
 from gen_models.models.gan import GAN
-from gen_models.models.interface import Encoder
 from gen_models.models.layers import ACTIVATIONS
 from gen_models.models.vae import VAE
 from gen_models.seeding import generator
@@ -44,29 +43,6 @@ def fit(
     )
     trainer.fit(model, data)
     return trainer
-
-
-@pytest.mark.parametrize("model_class", MODELS)
-def test_interface(model_class: Any) -> None:
-    model = model_class()
-    z = model.prior(6, generator("test"))
-    assert z.shape == (6, model.latent_dim)
-    images = model.decode(z)
-    assert images.shape == (6, 1, 28, 28)
-    assert 0 <= images.min() < images.max() <= 1
-    torch.testing.assert_close(model.sample(6, generator("test")), images)
-    if isinstance(model, Encoder):
-        mean, logvar = model.encode(images)
-        assert mean.shape == logvar.shape == (6, model.latent_dim)
-
-
-def test_priors() -> None:
-    uniform, normal = GAN().prior(1000, generator("p")), VAE().prior(1000, generator("p"))
-    assert -1 <= uniform.min() < -0.99
-    assert 0.99 < uniform.max() <= 1
-    assert abs(uniform.var().item() - 1 / 3) < 0.01  # of U(-1, 1)
-    assert abs(normal.mean().item()) < 0.02
-    assert abs(normal.var().item() - 1) < 0.02
 
 
 @pytest.mark.parametrize("phase", ["baseline", "final"])

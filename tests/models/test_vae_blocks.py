@@ -29,7 +29,6 @@ from gen_models.models.interface import (
     Likelihood,
     encode_means,
     latent_means,
-    noise_width,
     reconstruct,
 )
 from gen_models.models.losses import (
@@ -109,7 +108,7 @@ def test_every_block_trains_every_weight(
 @pytest.mark.parametrize("arguments", [MLP, CONV])
 def test_a_conditional_vae_draws_and_encodes_what_is_asked(arguments: dict[str, Any]) -> None:
     model = spread(VAE(**arguments, conditional=True))
-    assert (model.latent_dim, noise_width(model)) == (15, 5)
+    assert (model.latent_dim, model.noise_dim) == (15, 5)
     asked = torch.tensor([7, 7, 1])
     z = model.prior(3, generator("z"), asked)
     assert z[:, 5:].argmax(1).equal(asked)
@@ -329,7 +328,6 @@ def test_the_vamp_prior_draws_what_it_says(arguments: dict[str, Any]) -> None:
         reach = prior_reach(model)
         inside = (reach.length(z) <= reach.radius).double().mean().item()
     assert inside == pytest.approx(0.99, abs=0.003)
-    assert noise_width(model) == 5
 
 
 def test_the_elbo_of_the_vamp_prior_is_below_its_bound() -> None:
