@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from gen_models.data.module import MNISTDataModule
-from gen_models.explorer.directions import Prior, principal_directions, prior_of
+from gen_models.errors import UserError
+from gen_models.explorer.directions import principal_directions
 from gen_models.explorer.graph import Weights, lower
 from gen_models.metrics.classifier import Classifier
 from gen_models.metrics.latent import latent_map
@@ -64,15 +65,20 @@ def page_content(
     models, differences = [], []
     for run in runs:
         say(f"adding {run.title} to the page ({run.path})")
-        prior = prior_of(run.model)
-        directions = principal_directions(run.model, prior, images, labels)
+        if run.model.prior_kind == "mixture":
+            raise UserError(
+                f"{run.path}: the page can draw only from N(0, I) and U(-1, 1), and this model's "
+                "prior is neither: leave this run out"
+            )
+        directions = principal_directions(run.model, images, labels)
         differences.append(rounding_difference(run.model, shown, labels[:SHOWN]))
         models.append(
             {"title": run.title, "latent": run.model.latent_dim}
-            | {"prior": prior.kind, "classes": prior.classes}
+            | {"prior": run.model.prior_kind}
+            | {"classes": run.model.latent_dim - run.model.noise_dim}
             | {"reach": prior_reach(run.model)._asdict()}
             | {"steps": _rounded(directions.steps), "shares": _rounded(directions.shares)}
-            | _networks(run.model, prior, weights, networks)
+            | _networks(run.model, weights, networks)
         )
     content: dict[str, Any] = {"models": models, "classifier": None}
     if classifier is not None:
@@ -104,15 +110,14 @@ def image_box(images: Tensor) -> int:
 
 
 def _networks(
-    model: GenerativeModel, prior: Prior, weights: Weights, networks: list[dict[str, Any]]
+    model: GenerativeModel, weights: Weights, networks: list[dict[str, Any]]
 ) -> dict[str, int | None]:
     """Lower decoder and encoder; returns their places in `networks`."""
-    assert isinstance(model, nn.Module)
     networks.append(lower(model, model.decode, (torch.zeros(1, model.latent_dim),), weights))
     places: dict[str, int | None] = {"decode": len(networks) - 1, "encode": None}
     if isinstance(model, Encoder):
         inputs = [torch.zeros(1, 1, 28, 28)]
-        if prior.classes:
+        if model.conditional:
             inputs.append(torch.zeros(1, dtype=torch.int64))
 
         def means(*inputs: Tensor, encoder: Encoder = model) -> Tensor:
@@ -131,7 +136,6 @@ def rounding_difference(model: GenerativeModel, images: Tensor, labels: Tensor) 
     (n, 1, 28, 28).
     """
     rounded = copy.deepcopy(model)
-    assert isinstance(rounded, nn.Module)
     for tensor in (*rounded.parameters(), *rounded.buffers()):
         if tensor.is_floating_point():
             tensor.copy_(tensor.half())

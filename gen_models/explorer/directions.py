@@ -1,8 +1,9 @@
-"""The latent directions that change images most, and the prior as the page draws it."""
+"""The latent directions that change images most."""
 
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen_models.errors import UserError
@@ -21,31 +22,8 @@ class Directions(NamedTuple):
     shares: Tensor  # (k,) of the variance, [0, 1]
 
 
-class Prior(NamedTuple):
-    """The distribution of z."""
-
-    kind: str  # "normal" or "uniform", in [-1, 1]
-    classes: int  # columns of the one-hot label after the noise; 0 if not conditional
-
-
-def prior_of(model: GenerativeModel) -> Prior:
-    """The prior that a model declares.
-
-    Raises:
-        UserError: The page cannot draw from it.
-    """
-    if model.prior_kind not in ("normal", "uniform"):
-        raise UserError(
-            f"a {type(model).__name__}'s prior is neither N(0, I) nor U(-1, 1), and the page can "
-            "draw from no other: leave this run out"
-        )
-    return Prior(model.prior_kind, model.latent_dim - model.noise_dim)
-
-
 @torch.no_grad()
-def principal_directions(
-    model: GenerativeModel, prior: Prior, images: Tensor, labels: Tensor
-) -> Directions:
+def principal_directions(model: GenerativeModel, images: Tensor, labels: Tensor) -> Directions:
     """Principal components of the encoder's means or, without an encoder, of the first layer.
 
     The latter is GANSpace (Haerkoenen et al. 2020, section 3.1) for an isotropic prior: the layer
@@ -54,11 +32,10 @@ def principal_directions(
 
     Args:
         model: In eval mode, on the CPU.
-        prior: The model's prior.
         images: (n, 1, 28, 28) in [0, 1], for an encoder.
         labels: (n,) int64.
     """
-    width = model.latent_dim - prior.classes
+    width = model.noise_dim
     count = min(DIRECTIONS, width)
     if isinstance(model, Encoder):
         principal = principal_components(latent_means(model, images, labels), width)
@@ -71,7 +48,7 @@ def principal_directions(
         linear = torch.linalg.lstsq(z, layer - layer.mean(0)).solution  # (width, units)
         vectors, values, _ = torch.linalg.svd(linear, full_matrices=False)
         steps, variances = vectors.T * z.std(), values.square()
-    steps = torch.cat([steps[:count], steps.new_zeros(len(steps[:count]), prior.classes)], 1)
+    steps = F.pad(steps[:count], (0, model.latent_dim - width))
     return Directions(steps, variances[:count] / variances.sum())
 
 

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gen_models.data.facts import facts_of
-from gen_models.data.module import MNISTDataModule
+from gen_models.data.module import load_data
 from gen_models.errors import UserError
 from gen_models.evaluation.sampling import check_output
 from gen_models.explorer.content import Run, page_content
-from gen_models.files import replaced
+from gen_models.files import replaced, writing
 from gen_models.metrics.classifier import Classifier, classifier_path, is_kept, load_classifier
 from gen_models.models.interface import Encoder
 from gen_models.runs.directory import RunDirectory
@@ -54,19 +54,14 @@ def explore(
     if output.exists() and not overwrite:
         raise UserError(f"--output {output}: the file exists; --overwrite replaces it")
     runs, settings = _read_runs(paths)
-    data = MNISTDataModule(name=settings["name"], root=data_root or settings["root"])
-    data.prepare_data()
-    data.setup()
+    data = load_data(settings["name"], data_root or settings["root"])
     classifier_file = classifier_path(data.name, data.root)
     classifier = load_classifier(classifier_file) if is_kept(classifier_file) else None
     content, difference = page_content(runs, data, classifier, say)
     left_out = _left_out(runs, classifier, data.name)
     text = _render(content, difference=difference, left_out=left_out, source=facts_of(data.name))
-    try:
-        with replaced(output) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--output {output}: cannot be written ({error.strerror})") from error
+    with writing(f"--output {output}"), replaced(output) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     return Page(len(text.encode()), difference, left_out)
 
 

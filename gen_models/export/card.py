@@ -12,10 +12,8 @@ import yaml
 
 from gen_models.comparison.metrics import BOUNDS, ENCODER, FID, INVERSION, QUICK, metric
 from gen_models.data.facts import facts_of
-from gen_models.errors import UserError
 from gen_models.evaluation.cost import trained_parameters
 from gen_models.evaluation.measure import INVERTED
-from gen_models.explorer.directions import Prior, prior_of
 from gen_models.export.programs import Exported
 from gen_models.files import read_json
 from gen_models.models.interface import GenerativeModel
@@ -58,8 +56,7 @@ def write_card(
         front=_front_matter(config, rows, kind, title),
         title=title,
         summary=(type(model).__doc__ or "A generative model.").splitlines()[0],
-        prior=_prior(model),
-        latent_dim=model.latent_dim,
+        model=model,
         kind=kind,
         exported=exported,
         architecture=run.architecture.read_text(encoding="utf-8").strip(),
@@ -126,11 +123,3 @@ def _front_matter(config: dict[str, Any], rows: Sequence[Row], kind: str, title:
         front["model-index"] = [{"name": title, "results": [result]}]
     text: str = yaml.safe_dump(front, sort_keys=False, allow_unicode=True)
     return text.strip()
-
-
-def _prior(model: GenerativeModel) -> Prior | None:
-    """How z is drawn; None if by something that no file of the export holds."""
-    try:
-        return prior_of(model)
-    except UserError:
-        return None

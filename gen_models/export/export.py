@@ -16,7 +16,7 @@ from gen_models.errors import UserError
 from gen_models.evaluation.sampling import write_images
 from gen_models.export.card import write_card
 from gen_models.export.programs import CHECKED, FORMATS, check_installed, parts_of, write_part
-from gen_models.files import write_json
+from gen_models.files import write_json, writing
 from gen_models.metrics.classifier import Classifier, classifier_path, is_kept, load_classifier
 from gen_models.models.interface import draw_fixed
 from gen_models.runs.directory import RunDirectory
@@ -102,11 +102,10 @@ def _whole_or_not_at_all(output: Path) -> Iterator[Path]:
     """A new folder that takes the place of `output` if all goes well, and is deleted otherwise."""
     folder = output.with_name(f"{output.name}.tmp-{os.getpid()}")
     try:
-        folder.mkdir(parents=True)
-        yield folder
-        shutil.rmtree(output, ignore_errors=True)
-        folder.replace(output)
-    except OSError as error:
-        raise UserError(f"--output {output}: cannot be written ({error.strerror})") from error
+        with writing(f"--output {output}"):
+            folder.mkdir(parents=True)
+            yield folder
+            shutil.rmtree(output, ignore_errors=True)
+            folder.replace(output)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -16,13 +16,12 @@ from pages import make_runs, written
 from PIL import Image
 from synthetic import make_run
 from torch import Tensor, nn
-from toy import Toy
 
 from gen_models.data.facts import FACTS
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
 from gen_models.explorer.content import _networks, image_box, rounding_difference
-from gen_models.explorer.directions import principal_directions, prior_of
+from gen_models.explorer.directions import principal_directions
 from gen_models.explorer.explore import explore
 from gen_models.explorer.graph import Weights, lower
 from gen_models.models.gan import GAN
@@ -52,7 +51,7 @@ def test_what_cannot_be_shown_is_refused_in_one_line(
         (vae, mnist.path): "on digits and .* on mnist",
         (tmp_path,): "not a finished run",
         (other.path,): r"Unknown: aten\.cumsum",
-        (odd.path,): "OddPrior",
+        (odd.path,): "prior",
     }.items():
         with pytest.raises(UserError, match=names) as error:
             explore(paths, output, say=lambda line: None)
@@ -144,15 +143,6 @@ def test_a_weight_beyond_16_bits_is_refused() -> None:
         Weights().add(torch.tensor([1e6]))
 
 
-def test_priors_are_those_that_models_declare() -> None:
-    assert prior_of(GAN()) == ("uniform", 0)
-    assert prior_of(VAE()) == ("normal", 0)
-    assert prior_of(Toy()) == ("normal", 10)
-    assert prior_of(VAE(conditional=True)) == ("normal", 10)
-    with pytest.raises(UserError, match="neither"):
-        prior_of(VAE(latent_dim=5, encoder_dims=[16], prior="vamp", vamp_components=6))
-
-
 CONV: dict[str, Any] = {"network": "conv", "width": 8, "encoder_dims": None}
 
 
@@ -168,10 +158,10 @@ CONV: dict[str, Any] = {"network": "conv", "width": 8, "encoder_dims": None}
 def test_a_vae_is_carried_whole_or_refused(options: dict[str, Any], refused: str | None) -> None:
     model = VAE(**options).eval()
     if refused is None:
-        assert _networks(model, prior_of(model), Weights(), []) == {"decode": 0, "encode": 1}
+        assert _networks(model, Weights(), []) == {"decode": 0, "encode": 1}
         return
     with pytest.raises(UserError, match=refused):
-        _networks(model, prior_of(model), Weights(), [])
+        _networks(model, Weights(), [])
 
 
 def test_a_gans_directions_are_the_singular_vectors_of_its_first_layer() -> None:
@@ -184,7 +174,7 @@ def test_a_gans_directions_are_the_singular_vectors_of_its_first_layer() -> None
     values = torch.tensor([6.0, 5, 4, 3, 2, 1])
     layer.weight.data = torch.linalg.qr(torch.randn(32, 6)).Q @ values.diag() @ vectors
     nothing = torch.zeros(0, 1, 28, 28)
-    found = principal_directions(model, prior_of(model), nothing, torch.zeros(0))
+    found = principal_directions(model, nothing, torch.zeros(0))
     steps = found.steps / found.steps.norm(dim=1, keepdim=True)
     assert ((steps * vectors).sum(1).abs() > 0.98).all()
     assert torch.allclose(found.shares, values**2 / (values**2).sum(), atol=0.03)
@@ -194,7 +184,7 @@ def test_a_gans_directions_are_the_singular_vectors_of_its_first_layer() -> None
 def test_an_encoders_directions_are_those_of_its_means() -> None:
     torch.manual_seed(0)
     model, images = VAE(latent_dim=5).eval(), torch.rand(400, 1, 28, 28)
-    found = principal_directions(model, prior_of(model), images, torch.zeros(400))
+    found = principal_directions(model, images, torch.zeros(400))
     means = model.encode(images)[0].detach().numpy()
     values = np.linalg.eigvalsh(np.cov(means.T, bias=True))[::-1]
     assert np.allclose(found.steps.square().sum(1), values, rtol=1e-3)
