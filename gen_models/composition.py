@@ -23,7 +23,7 @@ from hydra.utils import instantiate as instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gen_models.comparison.settings import short_name, varying
+from gen_models.analysis.settings import short_name, varying
 from gen_models.errors import UserError, one_line
 from gen_models.files import expanded, read_json, with_home, write_json
 from gen_models.locks import is_locked, locked

@@ -32,15 +32,11 @@ LABEL_COLORS += ["#882255", "#44aa99", "#999933", "#aa4499", "#555555"]
 
 
 @contextmanager
-def our_style(changes: Any = None) -> Iterator[None]:
-    """Matplotlib's default settings, whatever the user's matplotlibrc sets (LaTeX, fonts, ...).
-
-    Args:
-        changes: Settings of a style sheet, on top of the defaults.
-    """
+def our_style() -> Iterator[None]:
+    """Matplotlib's default settings, whatever the user's matplotlibrc sets (LaTeX, fonts, ...)."""
     import matplotlib.style
 
-    with matplotlib.style.context(["default", changes or {}]):
+    with matplotlib.style.context("default"):
         yield
 
 

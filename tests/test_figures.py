@@ -1,7 +1,6 @@
 """Pictures are drawn in our own style, and one that fails fails nothing else."""
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib
@@ -9,11 +8,8 @@ import numpy as np
 import pytest
 from conftest import Trained, read_metrics
 from matplotlib.figure import Figure
-from synthetic import make_run
 
 from gen_models import figures
-from gen_models.comparison.compare import compare
-from gen_models.comparison.report import write_report
 from gen_models.evaluation.evaluate import evaluate_run
 from gen_models.evaluation.measure import Effort
 
@@ -25,13 +21,6 @@ OF_THE_USER = {  # in a matplotlibrc
     "savefig.bbox": "tight",
     "savefig.transparent": True,
 }
-
-
-@pytest.fixture
-def _latex() -> Iterator[None]:
-    """Settings that need LaTeX, which no machine of ours has, and others that change pictures."""
-    with matplotlib.rc_context(OF_THE_USER):
-        yield
 
 
 def drawn(folder: Path) -> dict[str, bytes]:
@@ -62,15 +51,6 @@ def test_the_users_matplotlibrc_changes_no_picture(tmp_path: Path) -> None:
     with matplotlib.rc_context(OF_THE_USER):
         assert drawn(tmp_path) == expected
         assert matplotlib.rcParams["font.size"] == 40  # and it is left as it was
-
-
-@pytest.mark.usefixtures("_latex")
-def test_a_report_is_drawn_whatever_the_users_matplotlibrc_says(tmp_path: Path) -> None:
-    for seed in range(2):
-        for model in ("gan", "vae"):
-            make_run(tmp_path / "runs", f"model={model}", "phase=final", f"seed={seed}")
-    written = write_report(compare([tmp_path / "runs"], None), tmp_path / "report")
-    assert (tmp_path / "report" / "report.html") in written
 
 
 def test_a_picture_that_fails_is_a_warning(

@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT, small
 from test_command import ENVIRONMENT
 
-from gen_models.comparison.metrics import metric
+from gen_models.analysis.metrics import metric
 from gen_models.errors import UserError
 from gen_models.runs.directory import RunDirectory
 from gen_models.terminal import say, substitute_characters

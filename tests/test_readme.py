@@ -12,11 +12,12 @@ from conftest import ROOT
 from hydra import compose, initialize_config_dir
 from typer.main import get_command
 
+from gen_models.analysis.metrics import BOUNDS, metric, of_new_images
+from gen_models.analysis.runs import Run
 from gen_models.cli import app
-from gen_models.comparison.metrics import BOUNDS, metric, of_new_images
-from gen_models.study.collect import Row, read_table
 from gen_models.study.evidence import converged
 from gen_models.study.load import load_study
+from gen_models.study.table import read_table
 
 README = (ROOT / "README.md").read_text()
 LINES = [
@@ -109,7 +110,7 @@ TABLES = {  # page -> the metrics of its table of the study's models
 @pytest.mark.parametrize("arm", ["gan_baseline", "gan_final", "vae_baseline", "vae_final"])
 def test_the_tables_are_those_of_the_study(page: str, arm: str) -> None:
     """Failures, and each metric's median with its ends, of the runs that count by it."""
-    runs = [row for row in STUDY if row.run[0] == arm]
+    runs = [row for row in STUDY if row.record["arm"] == arm]
     sound = [row.metrics for row in runs if not row.failed]
     cells = [f"{len(runs) - len(sound)} of {len(runs)}"]
     for key in TABLES[page]:
@@ -153,8 +154,8 @@ def test_the_readmes_verdicts_are_those_of_the_study() -> None:
     assert f"({supported} supported, {contradicted} contradicted, {rest} open)" in README
 
 
-def runs(arm: str) -> list[Row]:
-    return [row for row in STUDY if row.run[0] == arm]
+def runs(arm: str) -> list[Run]:
+    return [row for row in STUDY if row.record["arm"] == arm]
 
 
 def median_distance(arm: str) -> str:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from gen_models.comparison.metrics import metric
-from gen_models.study.collect import Row, read_table
+from gen_models.analysis.metrics import metric
+from gen_models.analysis.runs import Run
 from gen_models.study.evidence import converged
 from gen_models.study.load import load_study
+from gen_models.study.table import read_table
 
 PAGE, _, _ = (ROOT / "docs" / "results.md").read_text().partition("\n[^runs]:")
 ARMS = {arm.label: name for name, arm in load_study("wanare").arms.items()}
@@ -38,8 +39,8 @@ def tables() -> list[tuple[list[str], list[list[str]]]]:
     return found
 
 
-def of_arm(name: str) -> list[Row]:
-    return [row for row in RUNS if row.run[0] == name]
+def of_arm(name: str) -> list[Run]:
+    return [row for row in RUNS if row.record["arm"] == name]
 
 
 def shown(key: str, values: list[float]) -> str:
@@ -90,7 +91,7 @@ def test_the_text_names_figures_of_the_tables() -> None:
     """Each figure of two decimals or more is in a table, or one of a few named here."""
     in_tables = "\n".join(re.findall(r"^\|.*$", PAGE, re.MULTILINE))
     text = re.sub(r"^\|.*$", "", PAGE, flags=re.MULTILINE)
-    (collapsed,) = (run.metrics for run in of_arm("gan_lr_2e_3") if run.run[1] == 21)
+    (collapsed,) = (run.metrics for run in of_arm("gan_lr_2e_3") if run.seed == 21)
     known = RATES | set(re.findall(r"\d+\.\d\d+", in_tables))
     known |= {f"{RUNS[0].metrics[f'{name}/mse']:.5f}" for name in CRUDE}
     known |= {f"{collapsed[key]:.2f}" for key in ("fid_lenet", "val/d_real", "val/d_fake")}
@@ -106,11 +107,11 @@ def test_what_the_text_counts() -> None:
     runs = [run for arm in four for run in of_arm(arm)]
     assert len(runs) == 40
     assert not any(run.failed for run in runs)
-    shares = {run.run[1]: run.metrics["inversion/control_share"] for run in of_arm("gan_final")}
+    shares = {run.seed: run.metrics["inversion/control_share"] for run in of_arm("gan_final")}
     assert [seed for seed, share in shares.items() if share > 0.05] == [24]
 
     def distances(arm: str) -> dict[int, float]:
-        return {run.run[1]: run.metrics["fid_lenet"] for run in of_arm(arm)}
+        return {run.seed: run.metrics["fid_lenet"] for run in of_arm(arm)}
 
     later, earlier = distances("gan_final"), distances("gan_final_50")
     assert all(later[seed] < earlier[seed] for seed in later)

@@ -13,8 +13,8 @@ PACKAGE = ROOT / "gen_models"
 MODELS = "gen_models.models"
 BASE = ["places", "errors", "files", "locks", "checks", "seeding", "figures", "terminal", "cores"]
 BASE += ["threads"]
-ROOMS = ["data", "models", "metrics", "runs", "training", "evaluation", "comparison", "study"]
-ROOMS += ["search", "explorer", "export"]
+ROOMS = ["data", "models", "metrics", "runs", "training", "evaluation", "analysis"]
+ROOMS += ["comparison", "study", "search", "explorer", "export"]
 ORDER = [*BASE, *ROOMS, "composition", "cli", "__main__"]
 
 

@@ -8,12 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
-from gen_models.comparison import compare, fairness, pictures, plots
-from gen_models.comparison.compare import Comparison
-from gen_models.comparison.metrics import (
+from gen_models.analysis import plots
+from gen_models.analysis.groups import Group, measured
+from gen_models.analysis.metrics import (
     BOUNDS,
     ENCODER,
     FID,
@@ -23,99 +20,55 @@ from gen_models.comparison.metrics import (
     metric,
     order,
 )
-from gen_models.comparison.table import Group, measured, show_median
-from gen_models.errors import UserError
+from gen_models.analysis.page import Picture, picture, render, write_files
+from gen_models.comparison import fairness, summary
+from gen_models.comparison.compare import Comparison
 
 COLUMNS = ("run", "group", "seed", "metric", "value")
 COSTS = ("cost/seconds", "cost/training_flops")  # quality is plotted against
+FAILED = 2  # failed runs of a group whose pictures are shown
 
 
-class Cell(NamedTuple):
-    """One number of a table."""
+class Album(NamedTuple):
+    """The pictures of one run."""
 
-    text: str
-    ends: str = ""  # least and most of the runs, "8.10 to 16.50"
-    sort: str = ""  # the number in full
+    group: Group
+    label: str  # of the group, with the seed
+    pictures: dict[str, Picture]  # "new" and "recreated", those that there are
+    command: str  # that draws them
 
 
 def write_report(comparison: Comparison, output: Path) -> list[Path]:
-    """Write the four files; returns their paths.
-
-    Args:
-        comparison: Of the runs.
-        output: The folder, made if need be.
+    """Write the four files into a folder, made if need be; returns their paths.
 
     Raises:
         UserError: The folder cannot be written, or a run's pictures are not ours.
     """
-    files: dict[str, str | bytes] = {
-        f"report.{kind}": text
-        for kind, text in render("gen_models.comparison", "report", _page(comparison)).items()
-    }
+    files = render("gen_models.comparison", "report", _page(comparison))
     files["results.csv"] = to_csv(comparison.groups)
     files["results.json"] = to_json(comparison)
     return write_files(output, files)
 
 
-def render(package: str, name: str, known: dict[str, Any]) -> dict[str, str]:
-    """A page as "html" and as "md".
-
-    Args:
-        package: Whose templates it is made of.
-        name: Of the two templates.
-        known: What they show.
-    """
-    packages = dict.fromkeys((package, "gen_models.comparison"))
-    environment = Environment(
-        loader=ChoiceLoader([PackageLoader(each) for each in packages]),
-        autoescape=lambda name: bool(name) and str(name).endswith(".html.j2"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    kinds = ("html", "md")
-    return {kind: environment.get_template(f"{name}.{kind}.j2").render(known) for kind in kinds}
-
-
-def write_files(folder: Path, files: dict[str, str | bytes]) -> list[Path]:
-    """Write files into a folder, made if need be; returns their paths.
-
-    Raises:
-        UserError: It cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            data = content.encode() if isinstance(content, str) else content
-            (folder / name).write_bytes(data)
-    except OSError as error:
-        raise UserError(
-            f"{folder}: cannot be written ({error.strerror}): choose another --output"
-        ) from error
-    return [folder / name for name in files]
-
-
 def _page(comparison: Comparison) -> dict[str, Any]:
     """Everything that the templates show."""
-    groups, bounds = comparison.groups, comparison.bounds
-    keys = measured(groups)
+    groups, keys, shown = comparison.groups, measured(comparison.groups), comparison.headlines
     quality = QUICK + FID if FID not in keys and QUICK + FID in keys else FID
-    seeds = [plots.seeds_plot(groups, key, bounds) for key in headlines("plots", keys)]
-    costs = [plots.cost_plot(groups, cost, quality) for cost in COSTS]
-    real, albums = pictures.albums(groups)
+    strips = [_strip(comparison, key) for key in headlines("plots", keys)]
+    costs = [_cost_plot(groups, cost, quality) for cost in COSTS]
+    real, albums = _albums(groups)
     return {
         "comparison": comparison,
         "groups": groups,
         "models": " and ".join(dict.fromkeys(group.model.upper() for group in groups)),
-        "compared": compare.compared(comparison),
-        "result": " ".join(compare.result(comparison)),
-        "headlines": [metric(key) for key in comparison.headlines],
-        "rows": [(group, [cell(group, key) for key in comparison.headlines]) for group in groups],
+        "compared": summary.compared(comparison),
+        "result": " ".join(summary.result(comparison)),
+        "headlines": [metric(key) for key in shown],
+        "rows": [(group, [cell(group, key) for key in shown]) for group in groups],
         "references": references(comparison),
-        "plots": [Markup(svg) for svg in seeds if svg],
-        "costs": [Markup(svg) for svg in costs if svg],
-        "sweeps": [(sweep, Markup(plots.sweep_plot(sweep))) for sweep in comparison.sweeps],
+        "plots": [plot for plot in strips if plot],
+        "costs": [plot for plot in costs if plot],
+        "sweeps": [(sweep, sweep.plot()) for sweep in comparison.sweeps],
         "real": real,
         "albums": albums,
         "all_metrics": [
@@ -128,14 +81,12 @@ def _page(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def cell(group: Group, key: str) -> Cell:
-    """Median and ends of a metric, marked where runs failed."""
-    known, found = metric(key), group.summary(key)
-    if found is None or found.median is None:
-        return Cell(known.show(None if found is None else math.nan))
-    least, most = (known.show(end(found.finite)) for end in (min, max))
-    ends = f"{least} to {most}" if least != most else ""
-    return Cell(show_median(known, found), ends, repr(found.median))
+def cell(group: Group, key: str) -> tuple[str, str, str]:
+    """A metric of a group: its median, marked where runs failed; its ends; the number in full."""
+    values = group.summary(key)
+    if values is None or not values.finite:
+        return metric(key).show(None if values is None else math.nan), "", ""
+    return values.text, values.ends, repr(values.median)
 
 
 def references(comparison: Comparison) -> list[tuple[str, list[str]]]:
@@ -147,6 +98,68 @@ def references(comparison: Comparison) -> list[tuple[str, list[str]]]:
         shown = [metric(key).show(error if key in (ENCODER, INVERSION) else None) for key in keys]
         rows.append((words, shown))
     return [row for row in rows if any(text != "-" for text in row[1])]
+
+
+def _bounds(comparison: Comparison, key: str) -> list[str]:
+    """Floor and ceilings of a metric, for a person."""
+    return [metric(key).show(comparison.bounds.get(f"{name}/{key}")) for name in BOUNDS]
+
+
+def _strip(comparison: Comparison, key: str) -> plots.Strip | None:
+    """Every run of each group by a metric."""
+    models = list(dict.fromkeys(group.model for group in comparison.groups))
+    rows = [
+        plots.row(group.label, models.index(group.model), values)
+        for group in comparison.groups
+        if (values := group.summary(key))
+    ]
+    return plots.strip(rows, key, comparison.bounds)
+
+
+def _cost_plot(groups: Sequence[Group], cost: str, key: str) -> plots.Scatter | None:
+    """Quality against cost: every run a mark, on a logarithmic axis of cost."""
+    spent, points = metric(cost), []
+    for group in groups:
+        for run in group.runs:
+            x, y = (run.metrics.get(name, math.nan) for name in (cost, key))
+            if math.isfinite(x) and math.isfinite(y) and x > 0:
+                points.append((f"{group.model.upper()} {group.phase}", run.failed, (x, y)))
+    if not points:
+        return None
+    series: dict[str, plots.Series] = {}
+    for name, failed, point in points:
+        own = series.setdefault(name, plots.Series(name, [], []))
+        (own.failed if failed else own.sound).append(point)
+    axis = plots.logarithmic([x for _, _, (x, _) in points], spent.show)
+    words = [f"{n} {metric(key).show(y)} at {spent.show(x)}" for n, _, (x, y) in points]
+    alt = f"{key} against {spent.meaning}: {'; '.join(words)}"
+    return plots.scatter([*series.values()], key, axis, spent.words, alt)
+
+
+def _albums(groups: Sequence[Group]) -> tuple[Picture | None, list[Album]]:
+    """The real test digits, and the new and recreated images of each group.
+
+    Of its first run that did not fail, and of the first `FAILED` others that did.
+
+    Raises:
+        UserError: An evaluation.npz is not one of ours.
+    """
+    real: Picture | None = None
+    albums = []
+    for group in groups:
+        first = min(group.runs, key=lambda run: (run.failed or not run.measured, run.diverged))
+        others = [run for run in group.runs if run.failed and run is not first]
+        for run in [first, *others[:FAILED]]:
+            arrays = run.arrays()
+            label = f"{group.label}, seed {run.seed}{' (failed)' if run.failed else ''}"
+            new = picture(arrays.get("pictures_samples"), f"New digits drawn by {label}")
+            digits = arrays.get("pictures_recreated")
+            recreated = picture(digits, f"Test digits recreated by {label}")
+            pictures = {k: p for k, p in (("new", new), ("recreated", recreated)) if p}
+            albums.append(Album(group, label, pictures, run.evaluate_command))
+            test = arrays.get("pictures_test")
+            real = real or picture(test, "Real test digits, those recreated below")
+    return real, albums
 
 
 def to_csv(groups: Sequence[Group]) -> str:
@@ -169,8 +182,14 @@ def to_json(comparison: Comparison) -> str:
         "bounds": {key: _finite(value) for key, value in comparison.bounds.items()},
         "recreated_without_a_model": comparison.recreations,
         "verdicts": [
-            verdict._asdict()
-            | {"found": verdict.found and verdict.found._asdict(), "better": verdict.better or None}
+            {
+                "group": verdict.group,
+                "against": verdict.against,
+                "metric": verdict.metric,
+                "found": verdict.test and verdict.test._asdict(),
+                "better": verdict.better or None,
+                "text": verdict.text,
+            }
             for pair in comparison.verdicts
             for verdict in pair.verdicts
         ],
@@ -191,25 +210,24 @@ def to_json(comparison: Comparison) -> str:
 
 
 def _group(group: Group) -> dict[str, Any]:
-    metrics = {}
-    for key in measured([group]):
-        found = group.summaries[key]
-        metrics[key] = {
-            "median": found.median,
-            "failed": sorted(found.failed),
-            "values": {str(seed): _finite(value) for seed, value in found.values.items()},
+    """A group for results.json."""
+    metrics = {
+        key: {
+            "median": _finite(each.median),
+            "failed": sorted(each.failed),
+            "values": {str(seed): _finite(value) for seed, value in each.values.items()},
         }
+        for key in measured([group])
+        for each in [group.summaries[key]]
+    }
     return {
         "settings": group.settings,
         "runs": {str(run.seed): str(run.path) for run in group.runs},
-        "fingerprints": sorted({str(run.status["fingerprint"]) for run in group.runs}),
+        "fingerprints": sorted({str(run.record["fingerprint"]) for run in group.runs}),
         "metrics": metrics,
     }
 
 
-def _bounds(comparison: Comparison, key: str) -> list[str]:
-    return [metric(key).show(comparison.bounds.get(f"{name}/{key}")) for name in BOUNDS]
-
-
 def _finite(value: float) -> float | None:
+    """The value, or None if it is not finite."""
     return value if math.isfinite(value) else None

@@ -1,13 +1,12 @@
 """`--by KEY`: a metric against a swept setting, a line for each model and phase."""
 
 from collections.abc import Sequence
-from statistics import median
 from typing import Any, NamedTuple
 
-from gen_models.comparison import metrics
-from gen_models.comparison.metrics import FID, QUICK
-from gen_models.comparison.settings import describe, short_name, show_value, sortable, varying
-from gen_models.comparison.table import Group, Summary, measured
+from gen_models.analysis import plots
+from gen_models.analysis.groups import Group, Summary, measured
+from gen_models.analysis.metrics import FID, QUICK, headlines, metric
+from gen_models.analysis.settings import describe, short_name, show_value, sortable, varying
 from gen_models.comparison.verdicts import LOSS_IS, LOSSES, against
 from gen_models.errors import UserError
 
@@ -39,38 +38,54 @@ class Sweep(NamedTuple):
     numeric: bool  # on a logarithmic axis
     lines: list[Line]
 
+    def plot(self) -> plots.Scatter | None:
+        """A line each through the medians, a mark a run."""
+        # A number stands where it is, a word in the order of the longest line.
+        longest = sorted(self.lines, key=lambda line: -len(line.points))
+        places = {point.value: point.label for line in longest for point in line.points}
+        axis = plots.settings_axis(places, numeric=self.numeric)
+        series, words = [], []
+        for line in self.lines:
+            sound, failed, diverged, medians = [], [], [], []
+            for value, _, summary in line.points:
+                sound += [(value, number) for number in summary.sound.values()]
+                failed += [(value, number) for number in summary.unsound]
+                diverged += [value] * (len(summary.finite) < len(summary.values))
+                medians += [(value, summary.median)] * bool(summary.sound)
+            series.append(plots.Series(line.label, sound, failed, diverged, medians))
+            shown = ", ".join(f"{point.label} {point.summary.text}" for point in line.points)
+            words.append(f"{line.label}: {shown}.")
+        alt = f"{self.metric} against {self.key}. {' '.join(words)}"
+        return plots.scatter(series, self.metric, axis, self.key, alt)
+
 
 def sweeps(groups: Sequence[Group], key: str) -> list[Sweep]:
-    """Set every metric that tells quality against a setting.
+    """Set every metric of quality against a setting: "lr", "hidden_dims", "model.dropout", ...
 
     A loss is left out where the setting changes what it is (LOSS_IS).
 
-    Args:
-        groups: Every group of the comparison.
-        key: A setting: "lr", "activation", "hidden_dims", "max_epochs", "model.dropout", ...
-
     Raises:
-        UserError: No such setting, or it is the same in all runs; says which vary.
+        UserError: No such setting, or it is the same in all runs; names those that vary.
     """
     setting = _check(groups, key)
-    found = []
-    for name in metrics.headlines("sweeps", measured(groups)):
+    result = []
+    for name in headlines("sweeps", measured(groups)):
         if name in LOSSES and f"model.{setting}" in LOSS_IS:
             continue
         lines = _lines(groups, setting, name)
         if any(len(line.points) > 1 for line in lines):
             values = [point.value for line in lines for point in line.points]
             numeric = setting in RATES and all(value and value > 0 for value in values)
-            found.append(Sweep(setting, name, numeric, lines))
-    if not found:
+            result.append(Sweep(setting, name, numeric, lines))
+    if not result:
         raise UserError(
             f"--by {key}: no two groups that are evaluated differ by it alone: name such runs, or "
-            "measure them by gen-models evaluate RUN"
+            "measure them with gen-models evaluate RUN"
         )
-    sizes = {sweep.metric: sum(len(line.points) for line in sweep.lines) for sweep in found}
-    if sizes.get(FID, 0) >= sizes.get(QUICK + FID, 0):  # 2,000 samples tell nothing more
-        found = [sweep for sweep in found if sweep.metric != QUICK + FID]
-    return found
+    sizes = {sweep.metric: sum(len(line.points) for line in sweep.lines) for sweep in result}
+    if sizes.get(FID, 0) >= sizes.get(QUICK + FID, 0):  # 2,000 samples say nothing more
+        result = [sweep for sweep in result if sweep.metric != QUICK + FID]
+    return result
 
 
 def _check(groups: Sequence[Group], key: str) -> str:
@@ -102,40 +117,38 @@ def _lines(groups: Sequence[Group], setting: str, metric: str) -> list[Line]:
             rest = tuple(item for item in group.settings.items() if item[0] != key)
             point = Point(value, show_value(value), summary)
             alike.setdefault(rest, []).append((group, point))
-    families: dict[str, list[dict[str, Any]]] = {}  # model and phases -> a line's settings each
+    by_head: dict[str, list[dict[str, Any]]] = {}  # model and phases -> a line's settings each
     for rest, members in alike.items():
-        phases = "/".join(sorted({group.phase for group, _ in members}))
-        head = f"{members[0][0].model.upper()} {phases}"
-        families.setdefault(head, []).append(dict(rest))
-    found = []
+        by_head.setdefault(_head(members), []).append(dict(rest))
+    lines = []
     for rest, members in alike.items():
-        settings = dict(rest)
-        head, family = next(item for item in families.items() if settings in item[1])
-        label = ", ".join([head, *(describe(key, settings[key]) for key in varying(family))])
+        settings, head = dict(rest), _head(members)
+        more = [describe(key, settings.get(key)) for key in varying(by_head[head])]
         points = sorted((point for _, point in members), key=lambda p: sortable(p.value))
-        found.append(Line(label, points, *_best(points, setting, metric)))
-    return found
+        lines.append(Line(", ".join([head, *more]), points, *_best(points, setting, metric)))
+    return lines
+
+
+def _head(members: Sequence[tuple[Group, Point]]) -> str:
+    """The model and the phases of a line: "GAN baseline/final"."""
+    phases = "/".join(sorted({group.phase for group, _ in members}))
+    return f"{members[0][0].model.upper()} {phases}"
 
 
 def _best(points: Sequence[Point], setting: str, key: str) -> tuple[str, str]:
     """Which setting is best and how surely, in words; and the setting."""
     if len(points) < 2:
         return "", ""
-    metric = metrics.metric(key)
-    ranked = sorted(
-        (metric.rank(median(point.summary.sound)), index)
-        for index, point in enumerate(points)
-        if point.summary.sound
-    )
-    sound = [points[index] for _, index in ranked]
+    sound = [point for point in points if point.summary.sound]
+    sound.sort(key=lambda point: metric(key).rank(point.summary.median))
     if len(sound) < 2:
         text = "no best setting"
         if sound:
             text = f"only {setting} {sound[0].label} has runs that did not fail"
     else:
         first, second = sound[:2]
-        _, told = against(metric, first.summary, second.summary)
-        text = f"best {setting} {first.label}; {key} against the runner-up {second.label}: {told}"
+        _, words = against(first.summary, second.summary)
+        text = f"best {setting} {first.label}; {key} against the runner-up {second.label}: {words}"
     if failed := [f"{p.label} ({p.summary.failures})" for p in points if p.summary.failures]:
         text += f"; failed: {', '.join(failed)}"
     return text, sound[0].label if sound else ""

@@ -6,8 +6,8 @@ from pathlib import Path
 from rich.box import SIMPLE
 from rich.table import Table
 
+from gen_models.analysis.metrics import headlines, metric
 from gen_models.comparison.compare import Comparison
-from gen_models.comparison.metrics import headlines, metric
 from gen_models.comparison.report import cell, references
 from gen_models.terminal import say
 from gen_models.terminal import show as show_table
@@ -16,12 +16,7 @@ PAIRS = 4  # whose verdicts are printed
 
 
 def show(comparison: Comparison, written: Sequence[Path]) -> None:
-    """Print the comparison in short.
-
-    Args:
-        comparison: Of the runs.
-        written: The report's files.
-    """
+    """Print the comparison in short, and which files were written."""
     show_table(_main_table(comparison))
     for sweep in comparison.sweeps:
         say(f"{sweep.metric} by {sweep.key}:")
@@ -43,15 +38,16 @@ def show(comparison: Comparison, written: Sequence[Path]) -> None:
 def _main_table(comparison: Comparison) -> Table:
     """The main table, with the columns that fit on a terminal."""
     keys = comparison.headlines
-    shown = [keys.index(key) for key in headlines("terminal", keys)]
-    heads = (metric(keys[index]).title for index in shown)
+    shown = headlines("terminal", keys)
+    heads = (metric(key).title for key in shown)
     table = Table("", "seeds", *heads, box=SIMPLE, pad_edge=False)
     for group in comparison.groups:
-        cells = [cell(group, keys[index]) for index in shown]
-        numbers = (f"{each.text}\n{each.ends}" if each.ends else each.text for each in cells)
+        cells = [cell(group, key)[:2] for key in shown]
+        numbers = ("\n".join(filter(None, each)) for each in cells)
         table.add_row(group.label, str(len(group.runs)), *numbers)
     table.add_section()
     for words, texts in references(comparison):
-        if any(texts[index] != "-" for index in shown):
-            table.add_row(words, "", *(texts[index] for index in shown))
+        cells_shown = [texts[keys.index(key)] for key in shown]
+        if set(cells_shown) != {"-"}:
+            table.add_row(words, "", *cells_shown)
     return table

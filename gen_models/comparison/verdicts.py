@@ -4,10 +4,16 @@ import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gen_models.comparison import metrics
-from gen_models.comparison.metrics import HEADLINES, Metric
-from gen_models.comparison.statistics import LEVEL, Superiority, least_p, superiority
-from gen_models.comparison.table import Group, Summary, families, show_median, standing_for
+from gen_models.analysis.groups import Group, Summary, families
+from gen_models.analysis.metrics import HEADLINES, metric
+from gen_models.analysis.statistics import (
+    LEVEL,
+    Superiority,
+    format_p,
+    least_p,
+    percent,
+    superiority,
+)
 
 LOSS_IS = ("model.likelihood", "model.binarize", "model.beta", "model.iwae_samples")
 LOSSES = ("test/loss", "test/recon", "val/loss", "val/recon")
@@ -20,13 +26,13 @@ class Verdict(NamedTuple):
     group: str
     against: str
     metric: str
-    found: Superiority | None  # of the group; None with a single run
+    test: Superiority | None  # of the group; None with a single run
     better: str  # the label of the better group; "" if neither is known to be
     text: str
 
     @property
     def is_headline(self) -> bool:
-        """Whether the report tells it first."""
+        """Whether the report shows it first."""
         return "verdicts" in HEADLINES.get(self.metric, ())
 
 
@@ -41,73 +47,56 @@ class Pair(NamedTuple):
 def judge(groups: Sequence[Group], keys: Sequence[str], bounds: dict[str, float]) -> list[Pair]:
     """Every pair that is worth a verdict, with its verdicts.
 
-    Models within a phase, phases within a model, variants against the group that stands for their
+    Models within a phase, phases within a model, variants against the reference of their
     phase. Losses of other definitions (LOSS_IS) are not set against one another.
-
-    Args:
-        groups: Every group of the comparison.
-        keys: The metrics.
-        bounds: "real/KEY" says what real images have; only the nearer to it is better.
     """
     known = families(groups)
-    couples = list(itertools.combinations(map(standing_for, known), 2))
+    main = [max(family, key=lambda each: (each.reference, len(each.runs))) for family in known]
+    couples = list(itertools.combinations(main, 2))
     pairs = [(later, first) for first, later in couples if first.model == later.model]
     pairs += [(a, b) for a, b in couples if a.phase == b.phase and a.model != b.model]
-    for family in known:
-        against = standing_for(family)
-        pairs += [(group, against) for group in family if group is not against]
-    found = []
+    for family, reference in zip(known, main, strict=True):
+        pairs += [(group, reference) for group in family if group is not reference]
+    judged = []
     for one, other in pairs:
         same = all(one.settings.get(key) == other.settings.get(key) for key in LOSS_IS)
-        fit = [key for key in keys if same or key not in LOSSES]
-        told = [verdict(one, other, key, bounds.get(f"real/{key}")) for key in fit]
-        found.append(Pair(one, other, [each for each in told if each]))
-    return [pair for pair in found if pair.verdicts]
+        comparable = [key for key in keys if same or key not in LOSSES]
+        verdicts = [verdict(one, other, key, bounds.get(f"real/{key}")) for key in comparable]
+        judged.append(Pair(one, other, [each for each in verdicts if each]))
+    return [pair for pair in judged if pair.verdicts]
 
 
 def verdict(one: Group, other: Group, key: str, real: float | None = None) -> Verdict | None:
-    """Set one group against the other by Brunner and Munzel's test; None if one lacks the metric.
+    """How often one group is better than the other by a metric; None if one was not measured.
 
-    Args:
-        one: The group of which is said how often it is better.
-        other: The group it is compared with.
-        key: The metric.
-        real: Its value for real images, for metrics where the nearer is the better.
+    Where the nearer to real images is the better, `real` is their value.
     """
     first, second = one.summary(key), other.summary(key)
-    metric = metrics.metric(key)
-    if first is None or second is None or (metric.better == "real" and real is None):
+    if first is None or second is None or (metric(key).better == "real" and real is None):
         return None
-    found, text = against(metric, first, second, real)
+    test, text = against(first, second, real)
     better = ""
-    if found and found.p < LEVEL:
-        better = one.label if found.theta > 0.5 else other.label
-    return Verdict(one.label, other.label, key, found, better, text)
+    if test and test.p < LEVEL:
+        better = one.label if test.theta > 0.5 else other.label
+    return Verdict(one.label, other.label, key, test, better, text)
 
 
 def against(
-    metric: Metric, one: Summary, other: Summary, real: float | None = None
+    one: Summary, other: Summary, real: float | None = None
 ) -> tuple[Superiority | None, str]:
     """How often the one is better than the other, and in words.
 
-    "8.00 against 37.00; better in 90 % of pairs [60, 98], p = 0.002: beyond seed noise"
+    "8.00 against 37.00; better in 90 % [60, 98] of pairs, p = 0.002: beyond seed noise"
     """
-    count = _seeds(one, other)
-    sizes = " against ".join(show_median(metric, each) for each in (one, other))
-    if min(len(one.values), len(other.values)) < 2:
-        return None, f"{sizes}, with {count}: seed noise is unknown"
-    found = superiority(one.scores(metric, real), other.scores(metric, real), RESAMPLES)
-    theta, low, high = (f"{100 * number:.0f}" for number in found[:3])
-    if least_p(len(one.values), len(other.values)) >= LEVEL:
+    n, m = len(one.values), len(other.values)
+    count = f"{n} and {m} seeds" if n != m else "one seed" if n == 1 else f"{n} seeds"
+    medians = f"{one.text} against {other.text}"
+    if min(n, m) < 2:
+        return None, f"{medians}, with {count}: seed noise is unknown"
+    test = superiority(one.scores(real=real), other.scores(real=real), RESAMPLES)
+    if least_p(n, m) >= LEVEL:
         end = f"{count} cannot decide, train at least four"
     else:
-        end = "beyond seed noise" if found.p < LEVEL else f"not decided with {count}"
-    return found, f"{sizes}; better in {theta} % of pairs [{low}, {high}], p = {found.p:.2g}: {end}"
-
-
-def _seeds(one: Summary, other: Summary) -> str:
-    """On how many seeds a difference stands: "3 seeds", "one seed", "3 and 1 seeds"."""
-    first, second = len(one.values), len(other.values)
-    if first != second:
-        return f"{first} and {second} seeds"
-    return "one seed" if first == 1 else f"{first} seeds"
+        end = "beyond seed noise" if test.p < LEVEL else f"not decided with {count}"
+    often = f"better in {percent(test)} of pairs, p = {format_p(test.p)}"
+    return test, f"{medians}; {often}: {end}"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jinja2
 import yaml
 
-from gen_models.comparison.metrics import BOUNDS, ENCODER, FID, INVERSION, QUICK, metric
+from gen_models.analysis.metrics import BOUNDS, ENCODER, FID, INVERSION, QUICK, metric
 from gen_models.data.facts import facts_of
 from gen_models.evaluation.cost import trained_parameters
 from gen_models.evaluation.measure import INVERTED

@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from gen_models.comparison.statistics import LEVEL, holm
+from gen_models.analysis.statistics import LEVEL, holm
 from gen_models.errors import UserError
-from gen_models.study.collect import Table, of_study
-from gen_models.study.definition import Claim, Contrast, Study
+from gen_models.study.definition import Claim, Study
 from gen_models.study.evidence import Evidence, Missing
 from gen_models.study.kinds import RULES, Part
+from gen_models.study.table import Table, of_study
 
 Outcome = Literal["supported", "contradicted", "not decided", "not answered"]
 
@@ -25,14 +25,14 @@ class Answer(NamedTuple):
     outcome: Outcome
     p: float | None  # after Holm; None where runs are missing
     parts: list[Part]  # that decide
-    others: list[Part]  # that are only told
-    missing: list[str]  # what a decision lacks, a line each
-    missing_others: list[str]  # what the others lack
+    others: list[Part]  # that are only shown
+    missing: list[str]  # why there is no decision, a line each
+    missing_others: list[str]  # why some of the others are not shown
 
     @property
     def interim(self) -> bool:
         """Whether runs that decide are still missing."""
-        return any(part.interim for part in self.parts)
+        return any(side.incomplete for part in self.parts for side in part.sides)
 
     @property
     def fits(self) -> bool | None:
@@ -43,10 +43,6 @@ class Answer(NamedTuple):
 
 def answers(study: Study, table: Table) -> list[Answer]:
     """Decide every claim.
-
-    Args:
-        study: As `load_study` reads it.
-        table: Its runs, as `collect` gives them.
 
     Raises:
         UserError: No run is there; runs of an arm are of two codes or precisions; no run has a
@@ -88,14 +84,10 @@ def _gather(claim: Claim, evidence: Evidence) -> Answer:
 
 
 def combine(parts: Sequence[tuple[float, bool]]) -> tuple[Outcome, float]:
-    """The outcome of several parts that p would decide, and p.
-
-    Args:
-        parts: p of each, and whether it is on the claim's side.
-    """
-    if all(toward for _, toward in parts):
+    """The outcome of several parts, each its p and whether it supports the claim; and its p."""
+    if all(supports for _, supports in parts):
         return "supported", max(p for p, _ in parts)
-    against = min(p for p, toward in parts if not toward)
+    against = min(p for p, supports in parts if not supports)
     return "contradicted", min(1.0, against * len(parts))
 
 
@@ -109,34 +101,26 @@ def _check(evidence: Evidence) -> None:
         for column in ("code", "training_precision"):
             count = Counter(row.record[column] for row in rows)
             if len(count) > 1:
-                odd = min(rows, key=lambda row: count[row.record[column]])
+                rare = min(rows, key=lambda row: count[row.record[column]])
                 raise UserError(
                     f"{study.file}: arms.{name}: runs of more than one {column} "
-                    f"({', '.join(sorted(count))}; seed {odd.run[1]} is one): overwrite=true "
+                    f"({', '.join(sorted(count))}; seed {rare.seed} is one): overwrite=true "
                     "trains a run again"
                 )
-    for claim in study.claims:
-        for contrast in claim.contrasts:
-            if contrast.decides:
-                _check_one_precision(evidence, claim, contrast)
-            measured = contrast.measured()
-            for key in dict.fromkeys(key for keys in measured.values() for key in keys):
-                arms = [arm for arm, keys in measured.items() if key in keys]
-                rows = [row for arm in arms for row in evidence.rows(arm)]
-                rows = [row for row in rows if row.record["status"] != "diverged"]
-                if rows and all(key not in row.metrics for row in rows):
-                    raise UserError(
-                        f"{study.file}: claims.{claim.name}.metrics: no run has {key}: take it out"
-                    )
-
-
-def _check_one_precision(evidence: Evidence, claim: Claim, contrast: Contrast) -> None:
-    """Make sure that no claim is decided between two precisions."""
-    arms = {arm: evidence.rows(arm) for arm in contrast.arms}
-    known = {arm: rows[0].record["training_precision"] for arm, rows in arms.items() if rows}
-    if len(set(known.values())) > 1:
-        named = ", ".join(f"{arm} ({precision})" for arm, precision in known.items())
-        raise UserError(
-            f"{evidence.study.file}: claims.{claim.name}.arms: trained in more than one precision, "
-            f"which cannot decide a claim: {named}: train them in one, or say decides: false"
-        )
+    pairs = [(claim, contrast) for claim in study.claims for contrast in claim.contrasts]
+    for claim, contrast in pairs:
+        place = f"{study.file}: claims.{claim.name}"
+        arms = {arm: rows for arm in contrast.arms if (rows := evidence.rows(arm))}
+        precisions = {arm: rows[0].record["training_precision"] for arm, rows in arms.items()}
+        if contrast.decides and len(set(precisions.values())) > 1:
+            named = ", ".join(f"{arm} ({precision})" for arm, precision in precisions.items())
+            raise UserError(
+                f"{place}.arms: trained in more than one precision, which cannot decide a claim: "
+                f"{named}: train them in one, or say decides: false"
+            )
+        measured = contrast.measured()
+        for key in dict.fromkeys(key for keys in measured.values() for key in keys):
+            own = [row for arm in arms if key in measured[arm] for row in arms[arm]]
+            own = [row for row in own if not row.diverged]
+            if own and all(key not in row.metrics for row in own):
+                raise UserError(f"{place}.metrics: no run has {key}: take it out")

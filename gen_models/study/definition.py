@@ -13,7 +13,7 @@ class Kind(NamedTuple):
     """What a kind of contrast takes."""
 
     least: int  # number of arms
-    options: tuple[str, ...]  # keys of `Contrast` that its rule reads, beside those of every kind
+    options: tuple[str, ...]  # keys of `Contrast` that its rule reads, besides those of every kind
 
 
 LEAST = 4  # runs of an arm: three against three never reach p < 0.05
@@ -52,7 +52,7 @@ class Contrast:
     at_least: float = 0.0  # what the word means: a share of the last arm's value
     at_most: float = 0.0
     says: str = ""  # what the parts compare; empty: the arms' labels
-    decides: bool = True  # False: only told
+    decides: bool = True  # False: only shown
 
     def measured(self) -> dict[str, list[str]]:
         """Each arm -> the metrics that it is compared by."""
@@ -89,7 +89,7 @@ class Study:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """The name of its file, and of its folder."""
         return self.file.stem
 
     def overrides(self, arm: str) -> list[str]:

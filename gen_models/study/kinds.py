@@ -1,8 +1,7 @@
 """The kinds of contrast: each a rule that says how arms compare by one metric.
 
 Every rule gives, for each of its parts, theta and the p of theta = 1/2, and on which side of it the
-claim is. What a claim makes of its parts stands in `answer.py`, the tests in
-`comparison/statistics.py`.
+claim is. `answer.py` combines the parts of a claim; the tests are in `analysis/statistics.py`.
 """
 
 import math
@@ -10,18 +9,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-from gen_models.comparison import statistics
-from gen_models.comparison.metrics import FID
-from gen_models.comparison.statistics import Interval, Superiority
+from gen_models.analysis import statistics
+from gen_models.analysis.metrics import FID, metric
+from gen_models.analysis.statistics import Interval, Superiority
 from gen_models.study.definition import LEAST, Contrast
-from gen_models.study.evidence import (
-    SPACES,
-    Evidence,
-    Missing,
-    Side,
-    improvement,
-    in_common,
-)
+from gen_models.study.evidence import SPACES, Evidence, Missing, Side, in_common
 
 INSIDE = 0.90  # confidence of the interval that has to lie within `at_most`
 
@@ -30,7 +22,6 @@ class Part(NamedTuple):
     """An arm against another, or against a number, by one metric."""
 
     contrast: Contrast
-    metric: str
     one: Side
     other: Side | None  # None: the one is compared with `constant`
     test: Superiority
@@ -40,6 +31,16 @@ class Part(NamedTuple):
     change: Interval | None = None  # how much better, a share of the other, without failed runs
     fits: bool | None = None  # whether it is as much as the claim's word says; None: no word
     spaces: dict[str, Interval] = {}  # other feature spaces -> theta
+
+    @property
+    def metric(self) -> str:
+        """The metric by which the first arm is compared."""
+        return self.one.key
+
+    @property
+    def sides(self) -> list[Side]:
+        """The arms that are compared, one or two."""
+        return [side for side in (self.one, self.other) if side]
 
     @property
     def tied(self) -> bool:
@@ -56,12 +57,6 @@ class Part(NamedTuple):
             if not self.tied and (high < 0.5 if above else low > 0.5)
         ]
 
-    @property
-    def interim(self) -> bool:
-        """Whether runs of the study are still missing."""
-        sides = (side for side in (self.one, self.other) if side)
-        return any(side.short for side in sides)
-
 
 Rule = Callable[[Contrast, str, Evidence], list[Part]]
 
@@ -73,7 +68,7 @@ def better(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
 
 def not_better(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
     """No arm is better than the last by the margin or more."""
-    parts = [_compare(contrast, key, arm, evidence) for arm in contrast.arms[:-1]]
+    parts = better(contrast, key, evidence)
     return [part._replace(supports=part.test.theta < 0.5) for part in parts]
 
 
@@ -82,22 +77,27 @@ def best(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
 
     The claim's word is of that part alone.
     """
+
+    def rank(part: Part) -> tuple[float, float]:
+        other = part.other
+        known = metric(key).rank(other.median) if other and other.sound else math.inf
+        return part.test.theta, known
+
     one, *others = contrast.arms
     parts = [_compare(contrast, key, one, evidence, against=other) for other in others]
-    first, *rest = sorted(parts, key=lambda part: (part.test.theta, _rival(part)))
+    first, *rest = sorted(parts, key=rank)
     return [first, *(part._replace(fits=None) for part in rest)]
 
 
 def wins(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
     """Each arm recreates the same images better than the last, image by image."""
     *firsts, last = contrast.arms
-    other_key = contrast.other_metric or key
     parts = []
     for arm in firsts:
-        one, other = evidence.side(arm, key), evidence.side(last, other_key)
-        test = statistics.share_won(evidence.errors(one, key), evidence.errors(other, other_key))
+        one, other = evidence.side(arm, key), evidence.side(last, contrast.other_metric or key)
+        test = statistics.share_won(evidence.errors(one), evidence.errors(other))
         fits = test.low > contrast.at_least if contrast.word else None
-        parts.append(Part(contrast, key, one, other, test, test.theta > 0.5, fits=fits))
+        parts.append(Part(contrast, one, other, test, test.theta > 0.5, fits=fits))
     return parts
 
 
@@ -106,20 +106,18 @@ def beats_gaussian(contrast: Contrast, key: str, evidence: Evidence) -> list[Par
 
     def compare(arm: str, own: str) -> tuple[Side, float, Superiority]:
         one, constant = evidence.side(arm, own), evidence.gaussian(own)
-        result = statistics.against_constant(one.scores(key), improvement(key) * constant)
-        return one, constant, result
+        test = statistics.against_constant(one.scores(), _direction(key) * constant)
+        return one, constant, test
 
     parts = []
     for arm in contrast.arms:
         one, constant, test = compare(arm, key)
         spaces = {}
-        for space, name in _other_spaces(key, arm, evidence):
+        for space in _other_spaces(key, arm, evidence):
             with suppress(Missing):
                 if not space.startswith("pixels"):  # of which the Gaussian is made: no bound
-                    spaces[space] = Interval(*compare(arm, name)[2][:3])
-        parts.append(
-            Part(contrast, key, one, None, test, test.theta > 0.5, constant, spaces=spaces)
-        )
+                    spaces[space] = Interval(*compare(arm, SPACES + space)[2][:3])
+        parts.append(Part(contrast, one, None, test, test.theta > 0.5, constant, spaces=spaces))
     return parts
 
 
@@ -139,89 +137,73 @@ RULES: dict[str, Rule] = {
 }
 
 
-def _rival(part: Part) -> float:
-    """The median that an arm is compared with, of which the lower is the better."""
-    assert part.other is not None
-    return improvement(part.metric) * part.other.median if part.other.values else math.inf
-
-
 def _compare(
     contrast: Contrast, key: str, arm: str, evidence: Evidence, *, against: str = ""
 ) -> Part:
     """One arm against the last, paired where both are the same runs."""
     last = against or contrast.arms[-1]
     paired = evidence.study.shares_runs(arm, last)
-    scale = 1 - improvement(key) * contrast.margin
+    scale = 1 - _direction(key) * contrast.margin
 
-    def sides(own: str, other_key: str) -> list[Side]:
-        both = [evidence.side(arm, own), evidence.side(last, other_key)]
+    def sides(own: str, other_key: str) -> tuple[Side, Side]:
+        both = evidence.side(arm, own), evidence.side(last, other_key)
         return in_common(*both) if paired else both
 
+    def scores(one: Side, other: Side) -> tuple[list[float], list[float]]:
+        return one.scores(), other.scores(scale)
+
     one, other = sides(key, contrast.other_metric or key)
-    if contrast.margin and min(other.sound, default=1.0) <= 0:
+    if contrast.margin and min(other.sound.values(), default=1.0) <= 0:
         raise Missing(f"{other.label}: {key} is not above 0, so no share of it is a margin")
     compare = statistics.paired_superiority if paired else statistics.superiority
-    test = compare(one.scores(key), other.scores(key, scale))
+    interval = statistics.share_of_pairs_won if paired else statistics.superiority_interval
+    test = compare(*scores(one, other))
     spaces = {}
-    for space, name in _other_spaces(key, arm, evidence):
+    for space in _other_spaces(key, arm, evidence):
         with suppress(Missing):
-            pair = sides(name, name)
-            spaces[space] = _theta(pair[0].scores(key), pair[1].scores(key, scale), paired)
+            pair = scores(*sides(SPACES + space, SPACES + space))
+            spaces[space] = interval(*pair)
+    change = _change(one, other, paired)
+    fits = _fits(contrast, one, other, paired) if contrast.word else None
     return Part(
-        contrast,
-        key,
-        one,
-        other,
-        test,
-        test.theta > 0.5,
-        paired=paired,
-        change=_change(key, one, other, paired),
-        fits=_fits(contrast, key, one, other, paired),
-        spaces=spaces,
-    )
-
-
-def _theta(one: list[float], other: list[float], paired: bool) -> Interval:
-    """How often the one is better, with its interval and without a test."""
-    if not paired:
-        return statistics.superiority_interval(one, other)
-    return statistics.wilson_interval(
-        statistics.share_of_pairs_won(one, other) * len(one), len(one)
+        contrast, one, other, test, test.theta > 0.5, math.nan, paired, change, fits, spaces
     )
 
 
 def _change(
-    key: str, one: Side, other: Side, paired: bool, confidence: float = statistics.CONFIDENCE
+    one: Side, other: Side, paired: bool, confidence: float = statistics.CONFIDENCE
 ) -> Interval | None:
     """By which share of the other the one is better, of the runs that did not fail."""
-    if paired:
-        both = sorted(one.values.keys() & other.values.keys())
-        pair = [[side.values[seed] for seed in both] for side in (one, other)]
-    else:
-        pair = [one.sound, other.sound]
+    seeds = [seed for seed in one.sound if seed in other.sound]
+    pair = [
+        [side.sound[seed] for seed in (seeds if paired else side.sound)] for side in (one, other)
+    ]
     if min(map(len, pair)) < LEAST or min(pair[1]) <= 0:
         return None
-    estimate = statistics.paired_reduction if paired else statistics.reduction
-    change = estimate(pair[0], pair[1], confidence)
-    return change if improvement(key) == 1 else Interval(-change.value, -change.high, -change.low)
+    change = statistics.reduction(*pair, paired=paired, confidence=confidence)
+    if _direction(one.key) == 1:
+        return change
+    return Interval(-change.value, -change.high, -change.low)
 
 
-def _fits(contrast: Contrast, key: str, one: Side, other: Side, paired: bool) -> bool | None:
+def _fits(contrast: Contrast, one: Side, other: Side, paired: bool) -> bool | None:
     """Whether the difference is as large, or as small, as the claim's word says."""
-    if not contrast.word:
-        return None
     if contrast.at_least:  # by medians
-        if not (one.values and other.values):
+        if not (one.sound and other.sound):
             return None
         if other.median <= 0:
             return False
-        change = improvement(key) * (1 - one.median / other.median)
-        return change >= contrast.at_least
-    interval = _change(key, one, other, paired, INSIDE)
+        return _direction(one.key) * (1 - one.median / other.median) >= contrast.at_least
+    interval = _change(one, other, paired, INSIDE)
     return interval is not None and interval.low >= 0 and interval.high <= contrast.at_most
 
 
-def _other_spaces(key: str, arm: str, evidence: Evidence) -> list[tuple[str, str]]:
-    """The same distance in other feature spaces: (name, metric)."""
+def _other_spaces(key: str, arm: str, evidence: Evidence) -> list[str]:
+    """The other feature spaces in which the runs of an arm are measured by the same distance."""
     names = {name for row in evidence.rows(arm) for name in row.metrics if name.startswith(SPACES)}
-    return [(name.removeprefix(SPACES), name) for name in sorted(names) if key == FID]
+    return [name.removeprefix(SPACES) for name in sorted(names) if key == FID]
+
+
+def _direction(key: str) -> int:
+    """1 for a metric of which the lower is better, else -1."""
+    return -1 if metric(key).better == "higher" else 1

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gen_models.comparison.metrics import HEADLINES, QUICK, metric
+from gen_models.analysis.metrics import HEADLINES, QUICK, metric
 from gen_models.errors import UserError
 from gen_models.files import expanded
 from gen_models.places import CONF
@@ -30,10 +30,7 @@ IN_WORDS: dict[Any, str] = {
 
 
 def load_study(name_or_file: str | Path) -> Study:
-    """Read a study.
-
-    Args:
-        name_or_file: The name of one in conf/study, or a YAML file.
+    """Read a study: one of conf/study, or a YAML file.
 
     Raises:
         UserError: There is no such file, or something in it is wrong; the message names the key.
@@ -49,7 +46,7 @@ def load_study(name_or_file: str | Path) -> Study:
     _check_seeds(study.seeds, f"{file}: seeds")
     if not isinstance(arms, dict) or not arms:
         raise UserError(f"{file}: arms: must be names with overrides of train.py: one: model=gan")
-    study.arms = {str(name): _arm(study, name, given) for name, given in arms.items()}
+    study.arms = {str(name): _arm(study, name, entry) for name, entry in arms.items()}
     for name, arm in sorted(study.arms.items(), key=lambda item: bool(item[1].of)):
         _check_arm(study, name, arm)  # those that are of another one last: they take its seeds
     for name in study.shown:
@@ -95,10 +92,10 @@ def _read(file: Path) -> dict[str, Any]:
     return content
 
 
-def _arm(study: Study, name: str, given: Any) -> Arm:
+def _arm(study: Study, name: str, entry: Any) -> Arm:
     """An arm from its overrides alone, or from a mapping."""
     place = f"{study.file}: arms.{name}"
-    arm: Arm = _checked(Arm, given if isinstance(given, dict) else {"train": given}, place)
+    arm: Arm = _checked(Arm, entry if isinstance(entry, dict) else {"train": entry}, place)
     arm.label = arm.label.strip() or str(name)
     if not re.fullmatch(r"[\w.-]+", str(name)):
         raise UserError(f"{place}: a name may have letters, digits, '_', '.' and '-' only")
@@ -136,18 +133,18 @@ def _check_seeds(seeds: list[int], place: str) -> None:
         raise UserError(f"{place}: {SEEDS}")
 
 
-def _claim(study: Study, number: int, given: Any) -> Claim:
+def _claim(study: Study, number: int, entry: Any) -> Claim:
     """One claim; what it says outside of its parts holds for each of them."""
     place = f"{study.file}: claims[{number}]"
-    if not isinstance(given, dict):
+    if not isinstance(entry, dict):
         raise UserError(f"{place}: must have the keys {_keys(Claim)}")
-    own = {key: given.pop(key) for key in ("name", "says", "note") if key in given}
+    own = {key: entry.pop(key) for key in ("name", "says", "note") if key in entry}
     claim: Claim = _checked(Claim, {**own, "contrasts": []}, place)
     place = f"{study.file}: claims.{claim.name}"
-    parts = given.pop("parts", [{}])
+    parts = entry.pop("parts", [{}])
     if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
         raise UserError(f"{place}.parts: must be a list, each with the keys {_keys(Contrast)}")
-    claim.contrasts = [_checked(Contrast, {**given, **part}, place) for part in parts]
+    claim.contrasts = [_checked(Contrast, {**entry, **part}, place) for part in parts]
     for contrast in claim.contrasts:
         _check_contrast(contrast, study, place)
     if not any(contrast.decides for contrast in claim.contrasts):
@@ -155,10 +152,10 @@ def _claim(study: Study, number: int, given: Any) -> Claim:
     return claim
 
 
-def _checked(schema: type, given: dict[str, Any], place: str) -> Any:
+def _checked(schema: type, content: dict[str, Any], place: str) -> Any:
     """An object of a dataclass, if the keys and the types are its own."""
     try:
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), given))
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), content))
     except OmegaConfBaseException as error:
         types = {each.name: each.type for each in fields(schema)}
         key = str(error.full_key or error.key)  # a list for one has no key
@@ -199,7 +196,7 @@ def _check_contrast(contrast: Contrast, study: Study, place: str) -> None:
         if name and metric(name).better not in ("lower", "higher"):
             raise UserError(
                 f"{place}.metrics: {name}: unknown, or neither lower nor higher is better; known "
-                f"are {', '.join(HEADLINES)} and others of gen_models/comparison/metrics.py"
+                f"are {', '.join(HEADLINES)} and others of gen_models/analysis/metrics.csv"
             )
         if contrast.other_metric and metric(name).better != metric(contrast.other_metric).better:
             raise UserError(

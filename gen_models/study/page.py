@@ -3,107 +3,75 @@
 Everything is computed from the study's table alone, so the page can be made again without the runs.
 """
 
-import base64
 import math
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from gen_models.comparison.metrics import ENCODER, FID, INVERSION, metric
-from gen_models.comparison.pictures import Picture, grid
-from gen_models.comparison.report import render, write_files
-from gen_models.comparison.statistics import LEVEL, probability_of_superiority, wilson_interval
+from gen_models.analysis import plots
+from gen_models.analysis.metrics import ENCODER, FID, INVERSION, metric
+from gen_models.analysis.page import Picture, picture, render, write_files
+from gen_models.analysis.runs import Run
+from gen_models.analysis.statistics import wilson_interval
 from gen_models.study import words
 from gen_models.study.answer import Answer, answers
-from gen_models.study.chart import BOUNDS, Chart, ChartRow, chart
-from gen_models.study.collect import Row, Table, of_other_seeds, of_study
 from gen_models.study.definition import Study
-from gen_models.study.evidence import LEAST, Evidence, Missing, Side, agreement
+from gen_models.study.evidence import LEAST, Evidence, Side, agreement
+from gen_models.study.table import Table, of_study, run_key
 
 ENVIRONMENT = ("commit", "threads", "torch")
 CODE = 8  # digits of a fingerprint
 CPUS = ("DEFAULT", "NO AVX", "AVX2", "AVX512", "NEON", "SVE256", "Z VECTOR", "VSX")  # torch's names
+BOUNDS = ("floor/", "gaussian/")  # that the plots show
 
 
-class ClaimSection(NamedTuple):
-    """A claim on the page."""
-
-    answer: Answer
-    verdict: str
-    sentence: str
-    beside: list[str]  # what decides nothing, a sentence each
-    notes: list[str]
-    charts: list[Chart]
-    statistics: str
-    lines: list[words.Line]
-
-
-class Written(NamedTuple):
-    """What `write_page` has decided, and its files."""
-
-    claims: list[ClaimSection]
-    paths: list[Path]
-
-
-def write_page(study: Study, table: Table, folder: Path) -> Written:
-    """Decide the claims and write the page.
+def write_page(study: Study, table: Table, folder: Path) -> tuple[list[Answer], list[Path]]:
+    """Decide the claims and write the page; returns the answers, and the files.
 
     Raises:
         UserError: The runs do not make a study, or the folder cannot be written.
     """
     content = page(study, table)
-    files: dict[str, str | bytes] = {
-        f"study.{kind}": text for kind, text in render("gen_models.study", "study", content).items()
-    }
-    for name, picture in content["pictures"]:
-        files[_slug(name)] = base64.b64decode(picture.uri.partition(",")[2])
-    return Written(content["claims"], write_files(folder, files))
+    files = render("gen_models.study", "study", content)
+    files |= {content["slug"](name): each.png for name, each in content["pictures"]}
+    return content["answers"], write_files(folder, files)
 
 
 def page(study: Study, table: Table) -> dict[str, Any]:
     """Everything that the templates show."""
     decided = answers(study, table)
-    unplanned = len(of_other_seeds(study, table))
-    table = of_study(study, table)
-    evidence = Evidence(study, table)
+    evidence = Evidence(study, of_study(study, table))
     shown = study.shown or list(dict.fromkeys(a for c in study.claims for a in c.contrasts[0].arms))
-    sides = _sides(evidence, shown, FID)
-    trainings = _trainings(study, table.rows)
-    bounds = _bounds(table, FID)
-    best, recreated = _best(evidence, sides), _recreated(evidence, shown)
+    sides = evidence.sides(shown, FID)
+    trainings = _trainings(evidence)
     roots = {
         study.root(arm) for c in study.claims for p in c.contrasts if p.decides for arm in p.arms
     }
-    deciding = [row for row in trainings if study.root(row.run[0]) in roots]
-    there = {side.arm for side in sides}
+    deciding = [row for row in trainings if study.root(row.record["arm"]) in roots]
+    measured = {side.arm for side in sides}
+    awaited = [a for a in shown if a not in measured and study.root(a) in roots]
     return {
         "study": study,
         "counts": Counter(answer.outcome for answer in decided),
         "trainings": len(trainings),
         "deciding": len(deciding),
         "failed": sum(row.failed for row in deciding),
-        "awaited": [
-            study.arms[a].label for a in shown if a not in there and study.root(a) in roots
-        ],
-        "best": [(side.label, words.median(side, FID)) for side in best],
-        "recreated": recreated,
-        "failures": ", ".join(
-            f"{len(side.failed)} of {len(side.seeds)} runs of {side.label}"
-            for side in sides
-            if side.failed
-        ),
-        "sound": sum(len(side.seeds) for side in sides if not side.failed),
-        "claims": [_section(answer, evidence) for answer in decided],
-        "pictures": _pictures(study, table),
+        "awaited": [study.arms[arm].label for arm in awaited],
+        "best": {} if awaited else _best(evidence, shown),
+        "answers": decided,
+        "plots": [_claim_plots(answer, evidence) for answer in decided],
+        "words": words,
+        "pictures": _pictures(evidence),
         "rows": [_arm_cells(evidence, side) for side in sides],
-        "values": [" ".join(map(metric(FID).show, sorted(side.sound))) for side in sides],
-        "chart": _chart(evidence, [(side, FID) for side in sides], FID),
-        "bounds": {name: metric(FID).show(value) for name, value in bounds.items()},
+        "values": [" ".join(map(metric(FID).show, sorted(s.sound.values()))) for s in sides],
+        "plot": _strip(evidence, sides, FID),
+        "bounds": {name: metric(FID).show(evidence.bounds.get(name + FID)) for name in BOUNDS},
         "metric": metric(FID),
         "agreement": ", ".join(f"{k} {rank:.2f}" for k, rank in agreement(evidence).items()),
-        "unplanned": unplanned,
-        "device_list": _devices(trainings),
+        "unplanned": len(of_study(study, table, planned=False).rows),
+        "devices": _devices(trainings),
         "environment": [
             (column, _tally(row.record[column] for row in trainings)) for column in ENVIRONMENT
         ],
@@ -112,166 +80,107 @@ def page(study: Study, table: Table) -> dict[str, Any]:
     }
 
 
-def _sides(evidence: Evidence, arms: Sequence[str], key: str) -> list[Side]:
-    """The arms that have runs enough, by a metric."""
-    sides = []
-    for arm in arms:
-        try:
-            sides.append(evidence.side(arm, key))
-        except Missing:
-            continue
-    return sides
-
-
-def _trainings(study: Study, rows: Iterable[Row]) -> list[Row]:
+def _trainings(evidence: Evidence) -> list[Run]:
     """The last row of each training: a run that is kept at two epochs is one."""
-    last: dict[tuple[str, int], Row] = {}
-    for row in sorted(rows, key=lambda row: study.arms[row.run[0]].at_epoch or math.inf):
-        last[study.root(row.run[0]), row.run[1]] = row
+    study, rows = evidence.study, evidence.table.rows
+    by_epoch = sorted(rows, key=lambda row: study.arms[row.record["arm"]].at_epoch or math.inf)
+    last = {(study.root(row.record["arm"]), row.seed): row for row in by_epoch}
     return list(last.values())
 
 
-def _devices(trainings: Sequence[Row]) -> str:
+def _devices(trainings: Sequence[Run]) -> str:
     """Where the trainings of each model ran: "GAN on NVIDIA H100; VAE on CPU with AVX2"."""
     models: dict[str, list[str]] = {}
     for row in trainings:
         name = row.record["processor"]
         device = f"CPU with {name}" if name in CPUS else name
-        models.setdefault(row.record["model"].upper(), []).append(device)
+        models.setdefault(row.model.upper(), []).append(device)
     return "; ".join(f"{model} on {_tally(devices)}" for model, devices in sorted(models.items()))
 
 
-def _best(evidence: Evidence, sides: Sequence[Side]) -> list[Side]:
-    """The arm that is better than the others in most pairs of runs, and the best of another model.
+def _best(evidence: Evidence, arms: Sequence[str]) -> dict[str, list[str]]:
+    """Each model's arm of the least median, best first: metric in words -> "final GAN 3.89".
 
-    Empty if there is none of another model.
+    Without a metric for which the search of an arm has not converged.
     """
-    sound = [side for side in sides if side.values]
-
-    def won(side: Side) -> float:
-        scores = side.scores(FID)
-        return sum(probability_of_superiority(scores, other.scores(FID)) for other in sound)
-
-    ranked = sorted(sound, key=won, reverse=True)
-    others = [s for s in ranked if evidence.color(s.arm) != evidence.color(ranked[0].arm)]
-    return [ranked[0], others[0]] if others else []
-
-
-def _recreated(evidence: Evidence, arms: Sequence[str]) -> list[tuple[str, str, str]]:
-    """Each model's arm that recreates images best, in each way: label, way, median; best first.
-
-    Empty if the search of an arm has not converged.
-    """
-    best: dict[tuple[str, str], tuple[float, tuple[str, str, str]]] = {}
-    for arm in arms:
-        rows = evidence.rows(arm)
-        for key in (ENCODER, INVERSION):
-            measured = _sides(evidence, [arm], key)
-            if not measured and len(rows) >= LEAST and any(key in row.metrics for row in rows):
-                return []
-            for side in measured:
-                model, text = rows[0].record["model"], metric(key).show(side.median)
-                entry = side.median, (side.label, words.WAYS[key], text)
-                best[model, key] = min(best.get((model, key), entry), entry)
-    return [entry for _, entry in sorted(best.values())]
+    best = {}
+    for key in (FID, ENCODER, INVERSION):
+        sides = evidence.sides(arms, key)
+        rows = [evidence.rows(arm) for arm in arms if arm not in {side.arm for side in sides}]
+        if any(len(own) >= LEAST and any(key in row.metrics for row in own) for own in rows):
+            continue
+        by_model: dict[str, tuple[float, str]] = {}
+        for side in (each for each in sides if each.sound):
+            entry = statistics.median(side.scores()), f"{side.label} {words.median(side)}"
+            model = evidence.model(side.arm)
+            by_model[model] = min(by_model.get(model, entry), entry)
+        if by_model:
+            name = f"{words.PLAIN[key]} {words.WAYS.get(key, '')}".strip()
+            best[name] = [text for _, text in sorted(by_model.values())]
+    return best
 
 
 def _arm_cells(evidence: Evidence, side: Side) -> list[str]:
     """An arm's row of the first table: failures, median, recreation, precision."""
     recreated, rows = [], evidence.rows(side.arm)
     for key in (ENCODER, INVERSION):
-        measured = _sides(evidence, [side.arm], key)
-        lacking = "not converged" if any(key in row.metrics for row in rows) else "-"
-        recreated.append(words.median(measured[0], key) if measured else lacking)
-    count, total = len(side.failed), len(side.seeds)
+        measured = evidence.sides([side.arm], key)
+        absent = "not converged" if any(key in row.metrics for row in rows) else "-"
+        recreated.append(words.median(measured[0]) if measured else absent)
+    count, total = len(side.lost), len(side.values)
     _, low, high = wilson_interval(count, total)
     failed = f"{count} of {total} [{100 * low:.0f} to {100 * high:.0f} %]"
     precision = rows[0].record["training_precision"]
-    return [side.label, failed, words.median(side, FID), *recreated, precision]
+    return [side.label, failed, words.median(side), *recreated, precision]
 
 
-def _section(answer: Answer, evidence: Evidence) -> ClaimSection:
-    return ClaimSection(
-        answer,
-        words.verdict(answer),
-        words.sentence(answer),
-        [words.plain(part, known=part.test.p < LEVEL) for part in answer.others],
-        words.notes(answer),
-        _charts(answer, evidence),
-        words.statistics(answer),
-        [
-            *(words.line(part, decides=True) for part in answer.parts),
-            *(words.line(part, decides=False) for part in answer.others),
-        ],
-    )
-
-
-def _charts(answer: Answer, evidence: Evidence) -> list[Chart]:
-    """All runs of a claim's arms, a chart for each metric."""
+def _claim_plots(answer: Answer, evidence: Evidence) -> list[plots.Strip]:
+    """All runs of a claim's arms, a plot for each metric."""
     by_metric: dict[str, dict[tuple[str, str], Side]] = {}
     for contrast in answer.claim.contrasts:
         for key in contrast.metrics:
             for arm in contrast.arms:
                 own = (contrast.other_metric if arm == contrast.arms[-1] else "") or key
-                for side in _sides(evidence, [arm], own):
+                for side in evidence.sides([arm], own):
                     by_metric.setdefault(key, {})[arm, own] = side
-    charts = (
-        _chart(evidence, [(side, own) for (_, own), side in sides.items()], key)
-        for key, sides in by_metric.items()
-    )
-    return [each for each in charts if each]
+    strips = (_strip(evidence, [*sides.values()], key) for key, sides in by_metric.items())
+    return [strip for strip in strips if strip]
 
 
-def _chart(evidence: Evidence, sides: Sequence[tuple[Side, str]], key: str) -> Chart | None:
+def _strip(evidence: Evidence, sides: Sequence[Side], key: str) -> plots.Strip | None:
     """The runs of arms, each by its own metric, on the scale of one."""
-    rows = []
-    for side, own in sides:
-        median = words.median(side, own)
-        if side.failed:
-            median += f" ({len(side.failed)} of {len(side.seeds)} failed)"
-        failed = [
-            row.metrics[own]
-            for row in evidence.rows(side.arm)
-            if row.run[1] in side.failed and own in row.metrics
-        ]
-        label = side.label if own == key else f"{side.label} {words.WAYS.get(own, own)}"
-        middle = side.median if side.values else None
-        color = evidence.color(side.arm)
-        rows.append(ChartRow(label, median, color, side.sound, failed, middle))
-    return chart(rows, key, words.PLAIN.get(key, key), _bounds(evidence.table, key))
+    models = sorted({row.model for row in evidence.table.rows})
+    rows = [
+        plots.row(
+            side.label if side.key == key else f"{side.label} {words.WAYS.get(side.key, side.key)}",
+            models.index(evidence.model(side.arm)),
+            side,
+        )
+        for side in sides
+    ]
+    limits = {name: value for name, value in evidence.bounds.items() if name.startswith(BOUNDS)}
+    return plots.strip(rows, key, limits, words.PLAIN.get(key, ""))
 
 
-def _bounds(table: Table, key: str) -> dict[str, float]:
-    """What real images and a crude Gaussian have, as far as it is measured."""
-    names = {name: f"{name}/{key}" for name in BOUNDS}
-    return {
-        name: value
-        for name, bound in names.items()
-        if (value := next((r.metrics[bound] for r in table.rows if bound in r.metrics), None))
-        is not None
-    }
-
-
-def _pictures(study: Study, table: Table) -> list[tuple[str, Picture]]:
+def _pictures(evidence: Evidence) -> list[tuple[str, Picture]]:
     """Real digits, the best run of each model, and one that failed."""
-    drawn: list[tuple[str, Picture]] = []
-    if (real := grid(table.pictures.get("real"), "Real test digits")) is not None:
-        drawn.append(("real", real))
-    for row in sorted(table.rows, key=lambda row: (row.failed, row.metrics.get(FID, math.inf))):
-        arm, seed = row.run
-        label = f"{study.arms[arm].label} seed {seed}{' failed' if row.failed else ''}"
-        picture = grid(table.pictures.get(f"{arm}/{seed}/new"), f"New digits drawn by {label}")
-        if picture is not None:
-            drawn.append((label, picture))
-    return drawn
+    pictures = evidence.table.pictures
+    drawn = [("real", picture(pictures.get("real"), "Real test digits"))]
+    rows = evidence.table.rows
+    for row in sorted(rows, key=lambda row: (row.failed, row.metrics.get(FID, math.inf))):
+        arm, seed = run_key(row)
+        label = f"{evidence.study.arms[arm].label} seed {seed}{' failed' if row.failed else ''}"
+        new = pictures.get(f"{arm}/{seed}/new")
+        drawn.append((label, picture(new, f"New digits drawn by {label}")))
+    return [(label, each) for label, each in drawn if each]
 
 
 def _arm_counts(evidence: Evidence, name: str) -> list[str]:
     """An arm's row of the last table: how many runs, how many failed, precision, code."""
     arm, rows = evidence.study.arms[name], evidence.rows(name)
     record = rows[0].record if rows else {"training_precision": "", "code": ""}
-    there, failed = f"{len(rows)} of {len(arm.seeds)}", sum(row.failed for row in rows)
-    return [arm.label, there, str(failed), record["training_precision"], record["code"][:CODE]]
+    count, failed = f"{len(rows)} of {len(arm.seeds)}", sum(row.failed for row in rows)
+    return [arm.label, count, str(failed), record["training_precision"], record["code"][:CODE]]
 
 
 def _tally(values: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""The runs that a study plans: how each is trained, where it stands on disk, and its state."""
+"""The runs that a study plans: how each is trained, its directory, and its state."""
 
 import functools
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from pathlib import Path
 from pydoc import locate
 from typing import Any, Literal, NamedTuple
 
-from gen_models.comparison.settings import canonical
+from gen_models.analysis.settings import canonical
 from gen_models.errors import UserError, one_line
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.fingerprint import fingerprint
@@ -18,12 +18,12 @@ Compose = Callable[[list[str]], dict[str, Any]]  # overrides of train.py -> reso
 State = Literal["done", "diverged", "running", "stopped", "failed", "missing"]
 
 GROUPS = ("data", "model", "phase")  # what a run's folder is named by
-GOES_ON = {"lr_schedule": "constant", "max_steps": -1}  # what a run that is longer must have
+RESUMABLE = {"lr_schedule": "constant", "max_steps": -1}  # what a run that is longer must have
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run of a study."""
+    """A run that a study needs, trained or not."""
 
     arm: str
     seed: int
@@ -31,11 +31,16 @@ class PlannedRun:
     output_dir: Path
     path: Path  # the run directory
     model: str  # `_target_` of its model
-    earlier: "PlannedRun | None"  # the same run up to an earlier epoch, from which it goes on
+    earlier: "PlannedRun | None"  # the same run up to an earlier epoch, from which it resumes
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Its arm and seed."""
+        return self.arm, self.seed
 
     @property
     def name(self) -> str:
-        """For a person."""
+        """Its arm and seed for a person."""
         return f"{self.arm} seed {self.seed}"
 
     @property
@@ -53,23 +58,23 @@ class PlannedRun:
 
     @property
     def state(self) -> State:
-        """What stands on disk; "stopped": the same command goes on from there.
+        """The state on disk; "stopped": the same command resumes it.
 
         Raises:
             UserError: Its status cannot be read.
         """
         run = RunDirectory(self.path)
         status = run.read_status()
-        said = status.get("status", "missing")
-        if said in ("missing", "diverged", "failed") or "evaluation" in status:
-            return said
+        recorded = status.get("status", "missing")
+        if recorded in ("missing", "diverged", "failed") or "evaluation" in status:
+            return recorded
         return "running" if run.is_locked() else "stopped"
 
     @property
     def seconds(self) -> float | None:
         """How long a finished run took with its evaluation; None if it does not say.
 
-        Without the earlier run that it goes on from.
+        Without the earlier run that it extends.
         """
         status = RunDirectory(self.path).read_status()
         if status.get("seconds") is None:
@@ -80,7 +85,7 @@ class PlannedRun:
 
     @property
     def _begun(self) -> "PlannedRun | None":
-        """The run that this one goes on from: one that diverged cannot go on."""
+        """The run that this one extends: one that diverged cannot be extended."""
         return self.earlier if self.earlier and self.earlier.state == "done" else None
 
 
@@ -95,11 +100,6 @@ class _Composed(NamedTuple):
 def plan(study: Study, compose: Compose, output_dir: Path) -> list[PlannedRun]:
     """Every run of the study in the order of its training, earlier parts before the whole.
 
-    Args:
-        study: As `load_study` reads it.
-        compose: Overrides of `train.py` -> its resolved configuration.
-        output_dir: The folder of the run directories.
-
     Raises:
         UserError: An arm does not compose, two arms are the same run, or an epoch is beyond a
             run's end.
@@ -107,11 +107,11 @@ def plan(study: Study, compose: Compose, output_dir: Path) -> list[PlannedRun]:
     compose = _remembered(compose)
     composed = {name: _compose(study, name, compose, output_dir) for name in study.arms}
     _check_different(study, {name: each.settings for name, each in composed.items()})
-    made: dict[tuple[str, int], PlannedRun] = {}
+    runs: dict[tuple[str, int], PlannedRun] = {}
 
     def add(name: str, seed: int) -> PlannedRun:
-        if (name, seed) in made:
-            return made[name, seed]
+        if (name, seed) in runs:
+            return runs[name, seed]
         before = [
             other
             for other in study.earlier(study.arms[name].of or name)
@@ -122,15 +122,15 @@ def plan(study: Study, compose: Compose, output_dir: Path) -> list[PlannedRun]:
         path, model = composed[name].path(seed), composed[name].model
         overrides = tuple(study.overrides(name))
         run = PlannedRun(name, seed, overrides, output_dir, path, model, earlier)
-        return made.setdefault((name, seed), run)
+        return runs.setdefault((name, seed), run)
 
     for name, seed in study.order():
         add(name, seed)
-    return list(made.values())
+    return list(runs.values())
 
 
 def _quoted(path: Path) -> str:
-    """As Hydra reads it."""
+    """A path within quotes, as Hydra reads it."""
     return "'" + str(path).replace("'", r"\'") + "'"
 
 
@@ -167,7 +167,7 @@ def _compose(study: Study, name: str, compose: Compose, output_dir: Path) -> _Co
                 f"{place}.at_epoch: {arm.at_epoch} is not before the end of {arm.of}, whose "
                 f"max_epochs is {whole}"
             )
-        for key, needed in GOES_ON.items():
+        for key, needed in RESUMABLE.items():
             if config[key] != needed:
                 raise UserError(
                     f"{place}.of: {arm.of} has {key}={config[key]}, so its epochs are not those of "

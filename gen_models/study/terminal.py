@@ -2,16 +2,18 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import fmean
 
 from rich.box import SIMPLE
 from rich.table import Table
 
-from gen_models.study.collect import RUNS
+from gen_models.study import words
+from gen_models.study.answer import Answer
 from gen_models.study.definition import Study
 from gen_models.study.evidence import LEAST
-from gen_models.study.page import Written
 from gen_models.study.plan import PlannedRun, State
+from gen_models.study.table import RUNS
 from gen_models.terminal import say, show
 
 STATES: tuple[State, ...] = ("done", "diverged", "running", "stopped", "failed", "missing")
@@ -20,14 +22,7 @@ STATES: tuple[State, ...] = ("done", "diverged", "running", "stopped", "failed",
 def show_state(
     study: Study, runs: Sequence[PlannedRun], missing: Sequence[PlannedRun], jobs: int
 ) -> None:
-    """Print what is there of each arm, and how long the rest takes.
-
-    Args:
-        study: The study.
-        runs: As `plan` gives them.
-        missing: Those that are still to be trained.
-        jobs: How many are trained at once.
-    """
+    """Print what is there of each arm, and how long the missing runs take, `jobs` at once."""
     table = Table("arm", "seeds", "runs", "the rest takes", box=SIMPLE, pad_edge=False)
     total, unknown = 0.0, 0
     for name, arm in study.arms.items():
@@ -48,20 +43,20 @@ def show_state(
             "three never reach p < 0.05"
         )
     show(table)
-    told = []
+    parts = []
     if total:
-        told.append(_in_words(total, jobs) + (f" by {jobs} at once" if jobs > 1 else ""))
+        parts.append(_in_words(total, jobs) + (f" by {jobs} at once" if jobs > 1 else ""))
     if unknown:
-        told.append(f"unknown for {unknown} runs, of arms that have none yet")
-    say(f"the rest takes {'; '.join(told)}" if told else "nothing is missing")
+        parts.append(f"unknown for {unknown} runs, of arms that have none yet")
+    say(f"the rest takes {'; '.join(parts)}" if parts else "nothing is missing")
 
 
-def show_answers(written: Written) -> None:
+def show_answers(answers: Sequence[Answer], paths: Sequence[Path]) -> None:
     """Print the verdicts, and where the page is."""
-    for told in written.claims:
-        say(f"{told.answer.claim.name} {told.verdict}: {told.answer.claim.says}")
-        say(f"   {told.sentence}")
-    for path in written.paths[:2]:
+    for answer in answers:
+        say(f"{answer.claim.name} {words.verdict(answer)}: {answer.claim.says}")
+        say(f"   {words.sentence(answer)}")
+    for path in paths[:2]:
         say(f"  {path}")
 
 

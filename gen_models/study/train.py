@@ -11,11 +11,12 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
+from gen_models.analysis.page import output_folder
+from gen_models.analysis.runs import FINISHED
 from gen_models.errors import UserError
 from gen_models.places import TRAIN
 from gen_models.study.plan import PlannedRun
 
-FINISHED = ("done", "diverged")
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 PAUSE = 0.2  # seconds between two looks at the processes
 
@@ -51,17 +52,13 @@ def train_missing(
         What failed, with its reason: a line each.
 
     Raises:
-        UserError: `logs` cannot be made.
+        UserError: `logs` cannot be written.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after all processes have saved and ended.
     """
     waiting = list(runs)
     total, working, failed = len(waiting), list[Job](), list[str]()
-    try:
-        logs.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"{logs}: cannot be made ({error.strerror}): choose another --output"
-        ) from error
+    with output_folder(logs):
+        pass  # made before anything is trained
     with _interrupted_by_signals():
         try:
             while waiting or working:
@@ -124,14 +121,14 @@ def _stop(working: Sequence[Job]) -> None:
 
 
 def _reason(job: Job) -> str:
-    """The last line that a process has said."""
+    """The last line that a process has printed."""
     lines = [
         line
         for line in job.log.read_text(encoding="utf-8", errors="replace").splitlines()
         if line.strip()
     ]
-    said = lines[-1].strip() if lines else "said nothing"
-    return f"{said} (exit code {job.process.returncode}; {job.log})"
+    reason = lines[-1].strip() if lines else "said nothing"
+    return f"{reason} (exit code {job.process.returncode}; {job.log})"
 
 
 def _took(run: PlannedRun) -> str:
@@ -145,8 +142,8 @@ def _interrupted_by_signals() -> Iterator[None]:
     def interrupt(signum: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    heard = [each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
-    before = {signum: signal.signal(signum, interrupt) for signum in heard}
+    signals = [each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
+    before = {signum: signal.signal(signum, interrupt) for signum in signals}
     try:
         yield
     finally:

@@ -170,7 +170,7 @@ def test_a_run_is_measured_by_its_sampler_and_says_so(tmp_path: Path) -> None:
     by_prior = evaluate_run(run.path, effort=little, say=print).metrics
     call("fit-sampler", run.path, "--kind", "normal")
     notes = compare([run.path]).notes
-    assert any("measured with its prior, and draws by normal now" in note for note in notes)
+    assert any("measured with its prior, but draws with normal now" in note for note in notes)
     code, text = call("evaluate", run.path, "--restarts", 1, "--iterations", 10)
     assert code == 0, text
     assert "new images were drawn by its sampler, normal" in text
@@ -183,7 +183,7 @@ def test_a_run_is_measured_by_its_sampler_and_says_so(tmp_path: Path) -> None:
     for key in ("encoder/mse", "grey_pixels/negative_elbo", "cost/parameters"):  # of the model
         assert measured[key] == by_prior[key]
     assert not any(key.startswith(("quick/", "val/fid")) for key in measured)  # by the prior
-    assert not any("draws by" in note for note in compared.notes)
+    assert not any("draws with" in note for note in compared.notes)
     quick = read_json(run.metrics)["quick/fid_lenet"]
     evaluate_quickly(run.path, say=print)
     measured = compare([run.path]).groups[0].runs[0].metrics
@@ -195,12 +195,12 @@ def test_a_run_of_a_sweep_is_measured_by_its_sampler_too(tmp_path: Path) -> None
     evaluate_quickly(run.path, say=print)
     call("fit-sampler", run.path, "--kind", "normal")
     before = compare([run.path])
-    assert any("measured with its prior, and draws by normal now" in n for n in before.notes)
+    assert any("measured with its prior, but draws with normal now" in n for n in before.notes)
     evaluate_quickly(run.path, say=print)
     compared = compare([run.path])
     (group,) = compared.groups
     assert group.settings["sampler"] == "normal"
-    assert not any("draws by" in note for note in compared.notes)
+    assert not any("draws with" in note for note in compared.notes)
     by_prior = before.groups[0].runs[0].metrics["quick/fid_lenet"]
     assert group.runs[0].metrics["quick/fid_lenet"] not in (None, by_prior)
 

@@ -5,8 +5,9 @@ import zlib
 
 import numpy as np
 
-from gen_models.study.collect import RECORD, Row, Table
+from gen_models.analysis.runs import Run
 from gen_models.study.definition import Study
+from gen_models.study.table import RECORD, Table, run_key
 
 IMAGES = 32
 GAUSSIAN = {"gaussian/fid_lenet": 59.4, "gaussian/coverage": 0.03, "floor/fid_lenet": 0.2}
@@ -66,11 +67,11 @@ def made_up(study: Study, *, collapsed: tuple[int, ...] = (22, 27), seeds: int =
             processor = "AVX2" if model == "vae" else "NVIDIA H100"
             values += [precision, 1, processor, "2.14.1", 60.0]
             made = dict(zip(RECORD, map(str, values), strict=True))
-            rows.append(Row(made, metrics | GAUSSIAN))
+            rows.append(Run(made, metrics | GAUSSIAN))
             spread = 1 + 0.1 * rng.random(IMAGES)
             for key in study.metrics_by_image().get(arm, ()):
                 images[f"{arm}/{seed}/{key}"] = (metrics[key] * spread).astype(np.float32)
-    rows.sort(key=lambda row: row.run)
+    rows.sort(key=run_key)
     digits = np.zeros((20, 28, 28), np.uint8)
     digits[:, 8:20, 8:20] = np.linspace(50, 255, 20)[:, None, None]
     shown = {"real", "gan_final/21/new", "vae_final/11/new", "gan_final/22/new"}

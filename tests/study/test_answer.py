@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from tables import made_up
 
+from gen_models.analysis.runs import Run
 from gen_models.errors import UserError
 from gen_models.study.answer import Answer, answers, combine
-from gen_models.study.collect import Row, Table
 from gen_models.study.definition import Study
 from gen_models.study.load import load_study
-from gen_models.study.words import line, plain, sentence, verdict
+from gen_models.study.table import Table
+from gen_models.study.words import lines, plain, sentence, verdict
 
 SEEDS = list(range(10, 18))
 TRAIN = {
@@ -49,7 +50,7 @@ def table(images: dict[str, np.ndarray] | None = None, **arms: dict[str, list[fl
             made["status"] = "diverged" if lost else "done"
             more = {"gaussian/fid_lenet": 59.0, "gaussian/coverage": 0.03, "coverage": 0.0}
             more |= {"inversion/control_share": 0.01}
-            rows.append(Row(made, {} if lost else more | numbers))
+            rows.append(Run(made, {} if lost else more | numbers))
     return Table(rows, images or {}, {})
 
 
@@ -94,7 +95,7 @@ def test_failed_runs_are_the_worst_in_metrics_of_new_images_only(tmp_path: Path)
     given = study(tmp_path, metrics="[fid_lenet, coverage, inversion/mse]")
     parts = answer(given, table(one=metrics, other=other)).parts
     assert [part.test.theta for part in parts] == pytest.approx([5 / 8, 5 / 8, 1])
-    assert [part.one.failed for part in parts] == [(15, 16, 17), (15, 16, 17), ()]
+    assert [part.one.lost for part in parts] == [[15, 16, 17], [15, 16, 17], []]
     assert [part.one.median for part in parts] == [8.0, 0.9, 0.01]
 
 
@@ -193,7 +194,7 @@ def test_arms_that_are_alike_seldom_contradict_that_one_is_the_best(tmp_path: Pa
 def test_the_best_is_told_with_its_clearest_rival(tmp_path: Path) -> None:
     given = study(tmp_path, kind="best", arms="[one, other, third]")
     runs = table(one=fid(near(12.0)), other=fid(near(10.0)), third=fid(near(30.0)))
-    text = "Other beats one in every pair of runs: distance to real images 9.95 against 11.95."
+    text = "Other beats one in all pairs of runs: distance to real images 9.95 against 11.95."
     assert sentence(answer(given, runs)) == text
 
 
@@ -201,7 +202,7 @@ def test_runs_that_all_failed_are_no_evidence_against_a_claim(tmp_path: Path) ->
     lost = fid([70.0] * 8)
     found = answer(study(tmp_path), table(one=lost, other=lost))
     assert found.outcome == "not decided"
-    assert line(found.parts[0], decides=True).says == "neither"
+    assert lines(found)[0][-1] == "neither"
     both = answer(
         study(tmp_path, arms="[one, third, other]"), table(one=lost, third=lost, other=lost)
     )
@@ -214,7 +215,7 @@ def test_a_part_with_a_margin_is_never_told_as_worse(tmp_path: Path) -> None:
     runs = table(one=fid(near(9.9, spread=0.01)), other=fid(near(10.0, spread=0.01)))
     (part,) = answer(given, runs).parts
     numbers = "distance to real images 9.89 against 10.00."
-    assert plain(part) == f"One beats other by 2 % or more in no pair of runs: {numbers}"
+    assert plain(part) == f"One beats other by 2 % or more in 0 % of pairs of runs: {numbers}"
 
 
 def test_the_word_is_of_the_part_that_decides_whether_it_fits(tmp_path: Path) -> None:
@@ -386,7 +387,9 @@ def test_runs_that_cannot_stand_in_one_study_are_refused(tmp_path: Path) -> None
 def test_two_precisions_cannot_decide_a_claim(tmp_path: Path) -> None:
     runs = table(one=fid(near(8.0)), other=fid(near(10.0)), third=fid(near(12.0)))
     for row in runs.rows:
-        row.record["training_precision"] = "bf16-mixed" if row.run[0] == "other" else "32-true"
+        row.record["training_precision"] = (
+            "bf16-mixed" if row.record["arm"] == "other" else "32-true"
+        )
     with pytest.raises(
         UserError, match=r"D1.arms: .*one \(32-true\), other \(bf16-mixed\)"
     ) as caught:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,11 @@ from gen_models.composition import compose_overrides
 from gen_models.errors import UserError
 from gen_models.runs.directory import RunDirectory
 from gen_models.study import train
-from gen_models.study.collect import Table, collect, missing, of_one_code, of_study, read_table
+from gen_models.study.collect import collect, missing, of_one_code
 from gen_models.study.definition import Study
 from gen_models.study.load import load_study
 from gen_models.study.plan import PlannedRun, plan
+from gen_models.study.table import Table, of_study, read_table, run_key
 from gen_models.study.terminal import show_state
 
 SMALL = """\
@@ -139,7 +141,7 @@ def test_rows_outlive_their_runs_and_are_replaced_by_the_same_run_alone(tmp_path
     study, runs, out = small(tmp_path), tmp_path / "runs", tmp_path / "out"
     paths = [make(runs, seed, epochs, fid=9.0 + seed) for seed in (1, 2) for epochs in (1, 2)]
     table = collect(study, plan(study, composed, runs), out)
-    assert [row.run for row in table.rows] == [("one", 1), ("one", 2), ("two", 1), ("two", 2)]
+    assert [run_key(row) for row in table.rows] == [("one", 1), ("one", 2), ("two", 1), ("two", 2)]
     assert table.images["two/2/encoder/mse"].dtype == np.float32
     assert {"real", "one/1/new", "one/1/recreated"} == set(table.pictures)  # the best VAE
     with (out / "runs.csv").open(newline="") as file:
@@ -226,7 +228,7 @@ def test_an_arm_whose_runs_are_of_other_code_is_not_trained_and_the_others_are(
     kept, (line,) = of_one_code(runs, known)
     assert {run.arm for run in kept} == {"two"}
     assert line.startswith("arms.one: 1 not trained: runs of one in runs.csv are of other code")
-    same = [row._replace(record={**row.record, "code": runs[0].code}) for row in known.rows]
+    same = [replace(row, record={**row.record, "code": runs[0].code}) for row in known.rows]
     assert of_one_code(runs, known._replace(rows=same)) == (runs, [])
 
     there = plan(study, composed, tmp_path / "elsewhere")  # "two" would go on from other code
@@ -293,7 +295,7 @@ def test_the_device_that_trained_is_in_the_table(tmp_path: Path) -> None:
 
 def test_logs_that_cannot_be_made_are_one_line(pretend: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot be made .* choose another --output"):
+    with pytest.raises(UserError, match="cannot be written .* choose another --output"):
         train_all([planned(pretend, "a")], tmp_path / "file")
 
 
@@ -350,13 +352,13 @@ def test_what_is_there_is_told_and_nothing_is_written(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_launcher_starts_each_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By submitit's executor of this machine, as SLURM would."""
-    monkeypatch.setattr("gen_models.study.load.check_seeds", lambda study: None)  # one is enough
+    monkeypatch.setattr("gen_models.study.study.check_seeds", lambda study: None)  # one is enough
     (tmp_path / "small.yaml").write_text(SMALL.replace("[1, 2]", "[1]"))
     words = ["study", str(tmp_path / "small.yaml"), "--train", "--output", str(tmp_path / "out"),
              "hydra/launcher=submitit_local"]  # fmt: skip
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
-    assert [row.run for row in read_table(tmp_path / "out").rows] == [("one", 1), ("two", 1)]
+    assert [run_key(row) for row in read_table(tmp_path / "out").rows] == [("one", 1), ("two", 1)]
     said = (tmp_path / "out/runs").rglob(".submitit/*/*_log.out")
     assert len(list(said)) == 2
 
@@ -417,13 +419,15 @@ def test_a_study_that_was_killed_twice_is_finished_by_its_command(tmp_path: Path
     study.send_signal(signal.SIGINT)
     said, _ = study.communicate(timeout=60)
     assert study.returncode == 130, said
-    assert "the same command goes on from here" in said
+    assert "repeat the same command" in said
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
     done = subprocess.run(
         command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert [row.run for row in read_table(out).rows] == [("vae", seed) for seed in (1, 2, 3, 4)]
+    assert [run_key(row) for row in read_table(out).rows] == [
+        ("vae", seed) for seed in (1, 2, 3, 4)
+    ]
     assert json.loads((run / "status.json").read_text())["steps"] == 2 * 40
     assert "It does." in (out / "study.html").read_text()

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gen_models.comparison import statistics
-from gen_models.comparison.metrics import is_measure, metric, of_new_images, order
+from gen_models.analysis import statistics
+from gen_models.analysis.metrics import is_measure, metric, of_new_images, order
 
 RNG = np.random.default_rng
 INF = math.inf
@@ -103,7 +103,7 @@ def test_the_interval_is_the_wider_of_newcombes_and_wilsons() -> None:
     half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     found = statistics.superiority_interval(one, other)
     assert found == pytest.approx((share, middle - half, middle + half), abs=1e-6)
-    low, high = statistics._newcombe(share, 6, 10)
+    low, high = statistics.newcombe_interval(share, 6, 10)
     assert high - low < 2 * half
 
 
@@ -114,7 +114,7 @@ def test_the_interval_covers_the_truth_where_a_fifth_of_one_arm_fails() -> None:
         one, other = np.where(rng.random(10) < 0.2, INF, -9.0), rng.normal(0, 1, 10)
         _, low, high = statistics.superiority_interval(one, other)
         covered.append(low <= 0.8 <= high)
-        low, high = statistics._newcombe(
+        low, high = statistics.newcombe_interval(
             statistics.probability_of_superiority(one, other), len(one), len(other)
         )
         newcombe.append(low <= 0.8 <= high)
@@ -141,7 +141,7 @@ def test_theta_counts_half_of_the_ties_and_failures_as_the_worst() -> None:
     assert statistics.probability_of_superiority([1, 2, INF], [2, INF]) == pytest.approx(
         (1 + 1 + 0.5 + 1 + 0 + 0.5) / 6
     )
-    assert statistics.share_of_pairs_won([1, 2, INF], [2, 2, INF]) == pytest.approx(2 / 3)
+    assert statistics.share_of_pairs_won([1, 2, INF], [2, 2, INF]).value == pytest.approx(2 / 3)
 
 
 def test_four_collapsed_of_twenty_do_not_hide_the_rest() -> None:
@@ -172,7 +172,9 @@ def test_the_interval_of_theta_covers_the_truth(shift: float) -> None:
     rng, covered = RNG(4), []
     for _ in range(400):
         one, other = rng.normal(0, 1, 20), rng.normal(shift, 1, 20)
-        low, high = statistics._newcombe(statistics.probability_of_superiority(one, other), 20, 20)
+        low, high = statistics.newcombe_interval(
+            statistics.probability_of_superiority(one, other), 20, 20
+        )
         covered.append(low <= truth <= high)
     assert 0.91 <= np.mean(covered) <= 0.995
 
@@ -180,7 +182,7 @@ def test_the_interval_of_theta_covers_the_truth(shift: float) -> None:
 def test_the_interval_of_theta_is_newcombes() -> None:
     """Both ends are z of their own standard errors away (Newcombe 2006, method 5)."""
     n, m, theta = 10, 15, 0.8
-    for end in statistics._newcombe(theta, n, m):
+    for end in statistics.newcombe_interval(theta, n, m):
         more = (n + m) / 2 - 1
         variance = end * (1 - end) * (1 + more * (1 - end) / (2 - end) + more * end / (1 + end))
         assert abs(theta - end) / math.sqrt(variance / (n * m)) == pytest.approx(1.959964)
@@ -216,8 +218,9 @@ def test_a_share_of_runs_has_the_sign_test() -> None:
     assert found.p == pytest.approx(2 * 11 / 2**10)
 
 
-def test_the_interquartile_mean_is_that_of_the_middle_half() -> None:
-    assert statistics.interquartile_mean([100, 1, 2, 3, 4, 5, 6, -50]) == pytest.approx(3.5)
+def test_a_reduction_is_that_of_the_means_of_the_middle_halves() -> None:
+    found = statistics.reduction([100, 1, 2, 3, 4, 5, 6, -50], [7.0] * 8)
+    assert found.value == pytest.approx(1 - 3.5 / 7)
 
 
 def test_a_reduction_covers_the_truth() -> None:
@@ -232,7 +235,7 @@ def test_a_reduction_covers_the_truth() -> None:
 
 def test_pairs_are_drawn_together() -> None:
     level = np.linspace(1, 100, 20)
-    found = statistics.paired_reduction(0.9 * level, level)
+    found = statistics.reduction(0.9 * level, level, paired=True)
     assert found == pytest.approx((0.1, 0.1, 0.1))
     apart = statistics.reduction(0.9 * level, level)
     assert apart.high - apart.low > 0.3

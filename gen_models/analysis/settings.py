@@ -32,7 +32,8 @@ def canonical(identity: dict[str, Any]) -> dict[str, Any]:
 
 def varying(settings: Sequence[dict[str, Any]]) -> list[str]:
     """The keys whose value is not the same in all of them."""
-    return [k for k in settings[0] if any(other[k] != settings[0][k] for other in settings)]
+    keys = dict.fromkeys(key for each in settings for key in each)
+    return [k for k in keys if any(each.get(k) != settings[0].get(k) for each in settings)]
 
 
 def short_name(key: str) -> str:

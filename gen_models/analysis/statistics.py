@@ -70,10 +70,11 @@ def probability_of_superiority(one: Scores, other: Scores) -> float:
     return float(((first < second) + 0.5 * (first == second)).mean())
 
 
-def share_of_pairs_won(one: Scores, other: Scores) -> float:
-    """The share of pairs in which the one is better, with half of the ties."""
+def share_of_pairs_won(one: Scores, other: Scores) -> Interval:
+    """The share of pairs in which the one is better, with half of the ties; Wilson's interval."""
     first, second = np.asarray(one, float), np.asarray(other, float)
-    return float(((first < second) + 0.5 * (first == second)).mean())
+    share = ((first < second) + 0.5 * (first == second)).mean()
+    return wilson_interval(float(share) * len(one), len(one))
 
 
 def superiority_interval(one: Scores, other: Scores) -> Interval:
@@ -84,7 +85,7 @@ def superiority_interval(one: Scores, other: Scores) -> Interval:
     """
     value, n, m = probability_of_superiority(one, other), len(one), len(other)
     fewer = min(n, m)
-    ends = _newcombe(value, n, m), wilson_interval(value * fewer, fewer)[1:]
+    ends = newcombe_interval(value, n, m), wilson_interval(value * fewer, fewer)[1:]
     return Interval(value, *max(ends, key=lambda interval: interval[1] - interval[0]))
 
 
@@ -120,11 +121,11 @@ def _p_of_ranks(ranks: tuple[float, ...], n: int, resamples: int) -> float:
         drawn = np.tile(observed, (resamples - 1, 1))
         splits = np.vstack([observed, np.random.default_rng(0).permuted(drawn, axis=1)])
     chunks = range(0, len(splits), CHUNK)
-    found = np.concatenate([brunner_munzel(splits[at : at + CHUNK], below) for at in chunks])
+    values = np.concatenate([brunner_munzel(splits[at : at + CHUNK], below) for at in chunks])
     at_hand = brunner_munzel(observed[None], below)[0]
     near = TINY * max(1.0, abs(at_hand))
-    tail = min((found >= at_hand - near).sum(), (found <= at_hand + near).sum())
-    return min(1.0, 2 * float(tail) / len(found))
+    tail = min((values >= at_hand - near).sum(), (values <= at_hand + near).sum())
+    return min(1.0, 2 * float(tail) / len(values))
 
 
 def brunner_munzel(splits: Array, below: Array) -> Array:
@@ -159,11 +160,10 @@ def paired_superiority(one: Scores, other: Scores) -> Superiority:
     Value: the share of pairs in which the one is better. p: sign-flip permutation of the
     differences of the ranks among all runs; 1 where their mean is on the other side than the share.
     """
-    won = share_of_pairs_won(one, other) * len(one)
+    interval = share_of_pairs_won(one, other)
     ranks = stats.rankdata(np.concatenate([one, other]))
     differences = ranks[len(one) :] - ranks[: len(one)]
-    interval = wilson_interval(won, len(one))
-    if differences.sum() * (won - len(one) / 2) <= 0:
+    if differences.sum() * (interval.value - 0.5) <= 0:
         return Superiority(*interval, 1.0)
     if 2 ** len(one) <= ENUMERATED:
         signs = 1 - 2 * (np.arange(2 ** len(one))[:, None] >> np.arange(len(one)) & 1)
@@ -181,38 +181,31 @@ def against_constant(scores: Scores, constant: float) -> Superiority:
     return Superiority(*wilson_interval(won, total), float(stats.binomtest(won, total).pvalue))
 
 
-def interquartile_mean(values: Scores, axis: int = -1) -> Array:
-    """Mean of the middle half (Agarwal et al. 2021)."""
-    result: Array = stats.trim_mean(values, 0.25, axis=axis)
-    return result
-
-
-def reduction(one: Scores, other: Scores, confidence: float = CONFIDENCE) -> Interval:
+def reduction(
+    one: Scores, other: Scores, *, paired: bool = False, confidence: float = CONFIDENCE
+) -> Interval:
     """By which share of the other the one is lower: 1 - iqm(one) / iqm(other).
 
-    With a percentile bootstrap's interval, stratified by arm.
+    Interquartile means (Agarwal et al. 2021), with a percentile bootstrap's interval, stratified by
+    arm.
 
     Args:
         one: Values of runs that did not fail.
-        other: The other's.
+        other: Those of the other.
+        paired: Whether they share a trajectory, so that pairs are drawn together.
         confidence: Of the interval.
     """
-    rng = np.random.default_rng(0)
-    one, other = np.asarray(one, float), np.asarray(other, float)
-    drawn = [_resampled(values, rng) for values in (one, other)]
-    first, second = (interquartile_mean(values) for values in drawn)
-    value = 1 - interquartile_mean(one) / interquartile_mean(other)
-    return Interval(float(value), *_ends(1 - first / second, confidence))
 
+    def statistic(one: Array, other: Array, axis: int = -1) -> Array:
+        first, second = (stats.trim_mean(values, 0.25, axis=axis) for values in (one, other))
+        return np.asarray(1 - first / second)
 
-def paired_reduction(one: Scores, other: Scores, confidence: float = CONFIDENCE) -> Interval:
-    """The same of runs that share a trajectory: pairs are drawn together."""
-    rng = np.random.default_rng(0)
-    one, other = np.asarray(one, float), np.asarray(other, float)
-    pairs = rng.integers(len(one), size=(RESAMPLES, len(one)))
-    drawn = 1 - interquartile_mean(one[pairs]) / interquartile_mean(other[pairs])
-    value = 1 - interquartile_mean(one) / interquartile_mean(other)
-    return Interval(float(value), *_ends(drawn, confidence))
+    samples = np.asarray(one, float), np.asarray(other, float)
+    drawn = stats.bootstrap(
+        samples, statistic, n_resamples=RESAMPLES, paired=paired, method="percentile",
+        confidence_level=confidence, vectorized=True, random_state=np.random.default_rng(0),
+    )  # fmt: skip
+    return Interval(float(statistic(*samples)), *map(float, drawn.confidence_interval))
 
 
 def share_won(one: Array, other: Array) -> Superiority:
@@ -234,7 +227,19 @@ def share_won(one: Array, other: Array) -> Superiority:
     beyond = min((drawn <= 0.5).sum(), (drawn >= 0.5).sum())
     p = min(1.0, 2 * (1 + float(beyond)) / (1 + RESAMPLES))
     p = max(p, least_p(sizes[0], sizes[1]))
-    return Superiority(float(won.mean()), *_ends(drawn, CONFIDENCE), p)
+    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Superiority(float(won.mean()), float(low), float(high), p)
+
+
+def percent(interval: Sequence[float]) -> str:
+    """A share with its interval for a person: "95 % [85, 99]"."""
+    value, low, high = (f"{100 * number:.0f}" for number in interval[:3])
+    return f"{value} % [{low}, {high}]"
+
+
+def format_p(p: float) -> str:
+    """A p for a person."""
+    return f"{p:.2g}"
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -255,8 +260,8 @@ def _splits(total: int, n: int) -> Array:
     return splits
 
 
-def _newcombe(theta: float, n: int, m: int) -> tuple[float, float]:
-    """The t whose distance to theta is z of their own standard errors, on both sides."""
+def newcombe_interval(theta: float, n: int, m: int) -> tuple[float, float]:
+    """Newcombe's interval (2006, method 5): its ends are z of their own standard errors away."""
     z, more = stats.norm.ppf((1 + CONFIDENCE) / 2), (n + m) / 2 - 1
 
     def beyond(t: float) -> float:
@@ -266,14 +271,4 @@ def _newcombe(theta: float, n: int, m: int) -> tuple[float, float]:
     inside = min(max(theta, TINY), 1 - TINY)
     low = optimize.brentq(beyond, TINY, inside) if theta > TINY else 0.0
     high = optimize.brentq(beyond, inside, 1 - TINY) if theta < 1 - TINY else 1.0
-    return float(low), float(high)
-
-
-def _resampled(values: Array, rng: np.random.Generator) -> Array:
-    """(RESAMPLES, n): drawn with replacement."""
-    return np.asarray(values[rng.integers(len(values), size=(RESAMPLES, len(values)))])
-
-
-def _ends(drawn: Array, confidence: float) -> tuple[float, float]:
-    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)

@@ -1,0 +1,1 @@
+"""Many runs: read, grouped, summarised, tested, drawn and put on a page."""

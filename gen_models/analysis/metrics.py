@@ -1,0 +1,139 @@
+"""What is known of each metric: its unit, direction and format (`metrics.csv`), and its places."""
+
+import csv
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+Better = Literal["lower", "higher", "real", ""]  # real: nearer to that of real images; "": neither
+Place = Literal["verdicts", "plots", "terminal", "sweeps"]
+DIVERGED = "diverged"
+FID = "fid_lenet"
+QUICK = "quick/"
+BOUNDS = {
+    "floor": "real images",
+    "gaussian": "PCA Gaussian",
+    "noise": "pixel noise",
+    "real": "real test images",
+}
+ENCODER, INVERSION = "encoder/mse", "inversion/mse"
+NOT_OF_NEW_IMAGES = (
+    "encoder/", "inversion/", "test/", "val/loss", "val/recon", "val/kl", "val/d_", "val/g_",
+    "grey_pixels/", "grey_density/", "likelihood/", "active_units", "cost/",
+)  # fmt: skip
+HEADLINES: dict[str, set[Place]] = {  # columns of the main table -> where else they are shown
+    FID: {"verdicts", "plots", "terminal", "sweeps"},
+    QUICK + FID: {"verdicts", "plots", "terminal", "sweeps"},
+    "coverage": {"verdicts", "plots", "terminal"},
+    QUICK + "coverage": {"verdicts", "terminal"},
+    "missing_digits": {"verdicts"},
+    QUICK + "missing_digits": {"verdicts"},
+    ENCODER: {"verdicts", "plots", "terminal"},
+    QUICK + ENCODER: {"verdicts", "terminal"},
+    INVERSION: {"verdicts", "plots", "terminal"},
+    "test/loss": {"verdicts", "plots", "sweeps"},
+    "cost/seconds": set(),
+}
+
+
+class Metric(NamedTuple):
+    """One measure of a run."""
+
+    key: str  # as in metrics.json
+    better: Better
+    unit: str
+    meaning: str
+    format: str  # of `format`, or "si": three digits and a thousands' letter
+
+    def show(self, value: float | None) -> str:
+        """The value for a person, without its unit; "-" for none, "diverged" for NaN."""
+        if value is None:
+            return "-"
+        if not math.isfinite(value):
+            return DIVERGED
+        return _si(value) if self.format == "si" else format(value, self.format)
+
+    def rank(self, value: float, real: float | None = None) -> float:
+        """A number that is smaller for a better value; 0 for all if nothing says which is better.
+
+        Where the nearer to real images is the better, `real` is their value.
+        """
+        if self.better == "real":
+            return 0.0 if real is None else abs(value - real)
+        return {"lower": value, "higher": -value}.get(self.better, 0.0)
+
+    @property
+    def title(self) -> str:
+        """The key with the direction of better: "fid_lenet ↓"."""
+        return f"{self.key} {self.arrow}".rstrip()
+
+    @property
+    def words(self) -> str:
+        """The meaning with its unit."""
+        return f"{self.meaning}, {self.unit}" if self.unit else self.meaning
+
+    @property
+    def arrow(self) -> str:
+        """The direction of better, as one sign."""
+        return {"lower": "↓", "higher": "↑", "real": "≈", "": ""}[self.better]
+
+    @property
+    def better_word(self) -> str:
+        """How the best is called."""
+        return {"lower": "lowest", "higher": "highest"}.get(self.better, "best")
+
+
+def _si(value: float) -> str:
+    for power, letter in ((15, "P"), (12, "T"), (9, "G"), (6, "M"), (3, "k")):
+        if abs(value) >= 0.9995 * 10**power:
+            return f"{value / 10**power:.3g} {letter}"
+    return f"{value:.3g}"
+
+
+_LINES = (Path(__file__).parent / "metrics.csv").read_text(encoding="utf-8").splitlines()
+_BY_KEY = {row["key"]: Metric(**row) for row in csv.DictReader(_LINES)}  # type: ignore[arg-type]
+_OTHER_SAMPLES = {QUICK: "at most 2,000 new images", "val/": "against validation images"}
+
+
+def metric(key: str) -> Metric:
+    """What is known of `key`; a key of another sample size is its own metric, of the same kind."""
+    prefix, base = _split(key)
+    known = _BY_KEY.get(base)
+    if known is None and base.startswith("features/"):
+        known = Metric(base, "lower", "", "the distance in other features", ".2f")
+    if known is None:
+        return Metric(key, "", "", "", ".4g")
+    samples = f" ({_OTHER_SAMPLES[prefix]})" if prefix else ""
+    return known._replace(key=key, meaning=known.meaning + samples)
+
+
+def headlines(place: Place, keys: Iterable[str]) -> list[str]:
+    """Those of `keys` that are shown in a place, in the order of the main table."""
+    have = set(keys)
+    return [key for key, places in HEADLINES.items() if place in places and key in have]
+
+
+def order(key: str) -> tuple[bool, int, str]:
+    """Sorts keys as they stand above; unknown ones follow by name, other sample sizes last."""
+    prefix, base = _split(key)
+    keys = list(_BY_KEY)
+    return bool(prefix), keys.index(base) if base in keys else len(keys), key
+
+
+def of_new_images(key: str) -> bool:
+    """Whether `key` measures new images: not given ones, a loss, or what a run costs."""
+    return not key.removeprefix(QUICK).startswith(NOT_OF_NEW_IMAGES)
+
+
+def _split(key: str) -> tuple[str, str]:
+    """The prefix of another sample size, "" for none, and the rest."""
+    known = () if key in _BY_KEY else _OTHER_SAMPLES
+    prefix = next((prefix for prefix in known if key.startswith(prefix)), "")
+    return prefix, key.removeprefix(prefix)
+
+
+def is_measure(key: str) -> bool:
+    """Whether `key` is a measure of the run, not the end of an interval nor a bound."""
+    parts = key.split("/")
+    return parts[-1] not in ("low", "high") and not set(parts[:-1]) & set(BOUNDS)

@@ -1,0 +1,91 @@
+"""The page of a report: templates, pictures inside of it, and its files."""
+
+import base64
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from PIL import Image
+
+from gen_models import figures
+from gen_models.errors import UserError
+
+COLUMNS = 10
+LEVELS = 16  # of grey: half the size, and no difference to the eye
+
+
+class Picture(NamedTuple):
+    """A grid of digits as a PNG."""
+
+    png: bytes
+    width: int  # pixels
+    height: int
+    alt: str
+
+    @property
+    def uri(self) -> str:
+        """The PNG inside a page."""
+        return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
+
+
+def picture(images: np.ndarray | None, alt: str) -> Picture | None:
+    """Set images, (n, h, w) uint8, in rows of ten; None if there are none.
+
+    Raises:
+        ValueError: They are not pictures.
+    """
+    if images is None:
+        return None
+    if images.ndim != 3 or images.dtype != np.uint8:
+        raise ValueError(f"images must be (n, h, w) uint8, got {images.shape} {images.dtype}")
+    whole = figures.tile(images, COLUMNS)
+    file = io.BytesIO()
+    Image.fromarray(whole).quantize(LEVELS).save(file, format="PNG", optimize=True)
+    return Picture(file.getvalue(), whole.shape[1], whole.shape[0], alt)
+
+
+def render(package: str, name: str, content: dict[str, Any]) -> dict[str, str | bytes]:
+    """A page as NAME.html and as NAME.md, from the templates of a package and of this room."""
+    environment = Environment(
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader("gen_models.analysis")]),
+        autoescape=lambda template: bool(template) and ".html" in str(template),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    files = [f"{name}.html", f"{name}.md"]
+    return {file: environment.get_template(f"{file}.j2").render(content) for file in files}
+
+
+def write_files(folder: Path, files: dict[str, str | bytes]) -> list[Path]:
+    """Write files into a folder, made if need be; returns their paths.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    with output_folder(folder):
+        for name, content in files.items():
+            data = content.encode() if isinstance(content, str) else content
+            (folder / name).write_bytes(data)
+    return [folder / name for name in files]
+
+
+@contextmanager
+def output_folder(folder: Path) -> Iterator[None]:
+    """A folder to write into, made if need be.
+
+    Raises:
+        UserError: It, or what is written into it, cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot be written ({error.strerror or error}): choose another --output"
+        ) from error

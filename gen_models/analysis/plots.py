@@ -1,0 +1,173 @@
+"""Plots as `templates/macros.j2` draws them: each run a mark, placed by percentages of the plot.
+
+A `Strip` has a row of dots for each group; a `Scatter` has a metric upwards, against a setting or a
+cost. A run that failed is a hollow mark.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from gen_models.analysis.groups import Summary
+from gen_models.analysis.metrics import BOUNDS, metric
+
+NUMBERS = 5  # at an axis, at most
+Point = tuple[float, float]
+Labelled = tuple[str, float]  # a text and its place
+
+
+class Row(NamedTuple):
+    """The runs of a group in a strip."""
+
+    label: str
+    text: str  # its median
+    color: int
+    sound: Sequence[float]
+    failed: Sequence[float]  # of runs that failed and have a value
+    median: float | None  # of the runs that did not fail
+
+
+class Strip(NamedTuple):
+    """Rows of dots on one scale."""
+
+    title: str
+    alt: str
+    rows: list[Row]
+    bounds: list[tuple[str, float | None]]  # in words, and the place; None: off the scale
+    numbers: list[Labelled]  # under the rows
+
+
+class Series(NamedTuple):
+    """The runs of one line, each (x, y)."""
+
+    label: str
+    sound: list[Point]
+    failed: list[Point] = []
+    diverged: list[float] = []  # x alone
+    line: list[Point] = []  # through the medians
+
+
+class Scatter(NamedTuple):
+    """Marks of several series on two axes."""
+
+    title: str
+    alt: str
+    x_label: str
+    series: list[Series]
+    x_numbers: list[Labelled]
+    y_numbers: list[Labelled]
+
+
+class Axis(NamedTuple):
+    """Where values stand along an axis, and its numbers."""
+
+    place: Callable[[Any], float]
+    numbers: list[Labelled]
+
+
+def row(label: str, color: int, summary: Summary) -> Row:
+    """The row of a group."""
+    sound = [*summary.sound.values()]
+    median = summary.median if sound else None
+    return Row(label, summary.text, color, sound, summary.unsound, median)
+
+
+def strip(rows: Sequence[Row], key: str, bounds: dict[str, float], words: str = "") -> Strip | None:
+    """Place the runs of several groups by one metric; None if no run has a finite value.
+
+    Floors and ceilings are those of `groups.bounds`; the metric's plain words go into the title.
+    """
+    values = [value for each in rows for value in (*each.sound, *each.failed)]
+    if not values:
+        return None
+    place, numbers = linear(values)
+    known = metric(key)
+    limits = [
+        (f"{name} {known.show(bounds[f'{bound}/{key}'])}", place(bounds[f"{bound}/{key}"]))
+        for bound, name in BOUNDS.items()
+        if f"{bound}/{key}" in bounds
+    ]
+    placed = [
+        each._replace(
+            sound=[*map(place, each.sound)],
+            failed=[*map(place, each.failed)],
+            median=None if each.median is None else place(each.median),
+        )
+        for each in rows
+    ]
+    medians = "; ".join(f"{each.label} {each.text}" for each in rows)
+    title = f"{words[0].upper()}{words[1:]}, {known.title}" if words else known.title
+    alt = f"{key} of each run, a dot each; medians: {medians}"
+    shown = [(text, at if 0 <= at <= 100 else None) for text, at in limits]
+    return Strip(title, alt, placed, shown, numbers)
+
+
+def scatter(series: Sequence[Series], key: str, x: Axis, x_label: str, alt: str) -> Scatter | None:
+    """Place runs by a metric upwards and something else along; None if there is no run."""
+    values = [y for each in series for _, y in (*each.sound, *each.failed)]
+    if not values:
+        return None
+    place, numbers = linear(values)
+
+    def placed(points: Iterable[Point]) -> list[Point]:
+        return [(x.place(across), 100 - place(up)) for across, up in points]
+
+    drawn = [
+        Series(
+            each.label,
+            placed(each.sound),
+            placed(each.failed),
+            [*map(x.place, each.diverged)],
+            placed(each.line),
+        )
+        for each in series
+    ]
+    upwards = [(text, 100 - at) for text, at in numbers]
+    return Scatter(metric(key).title, alt, x_label, drawn, x.numbers, upwards)
+
+
+def linear(values: Sequence[float]) -> Axis:
+    """An axis from 0, or from below the least value where that is far from 0."""
+    least, most = min(values), max(values)
+    low = least - (most - least) / 10 if least < 0 or least > most / 2 else 0.0
+    power = 10.0 ** math.floor(math.log10((most - low) or 1.0))
+    steps = (factor * power for factor in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0))
+    step = next(step for step in steps if (most - low) / step <= NUMBERS)
+    low = math.floor(low / step) * step
+    count = max(1, math.ceil((most - low) / step - 1e-9))
+
+    def place(value: float) -> float:
+        return round(100 * (value - low) / (count * step), 2)
+
+    ticks = (low + number * step for number in range(count + 1))
+    return Axis(place, [(f"{tick:.6g}", place(tick)) for tick in ticks])
+
+
+def logarithmic(values: Sequence[float], show: Callable[[float], str]) -> Axis:
+    """An axis of values above 0, with the round numbers among them, or their ends."""
+    low, high = math.log10(min(values)), math.log10(max(values))
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    ticks = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
+    inside = [tick for tick in ticks if low <= math.log10(tick) <= high]
+    if len(inside) > NUMBERS:
+        inside = [tick for tick in inside if math.log10(tick).is_integer()]
+    if len(inside) < 2:
+        inside = sorted({min(values), max(values)})
+
+    def place(value: float) -> float:
+        return round(100 * (math.log10(value) - low) / ((high - low) or 1.0), 2)
+
+    return Axis(place, [(show(tick), place(tick)) for tick in inside])
+
+
+def settings_axis(settings: dict[Any, str], *, numeric: bool) -> Axis:
+    """An axis of settings with their words, in their order; numbers on a logarithmic scale."""
+    if numeric:
+        place = logarithmic([*settings], str).place
+    else:
+        places = {setting: index for index, setting in enumerate(settings)}
+
+        def place(value: Any) -> float:
+            return round(100 * (places[value] + 0.5) / len(places), 2)
+
+    return Axis(place, [(text, place(setting)) for setting, text in settings.items()])

@@ -1,0 +1,155 @@
+"""One run: how it was made and what was measured of it. Read from its directory, never computed."""
+
+import math
+import shlex
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gen_models.analysis.metrics import FID, QUICK
+from gen_models.analysis.settings import canonical
+from gen_models.errors import UserError, first_line
+from gen_models.files import other_version, read_json
+from gen_models.runs.directory import RunDirectory
+from gen_models.runs.identity import identity
+from gen_models.runs.sampler import sampler_measured_with
+
+FINISHED = ("done", "diverged")
+BY_PRIOR = ("val/fid_lenet", "val/coverage", "val/missing_digits")  # whatever the sampler
+DISTANCES = {FID, QUICK + FID}
+MISSING_CLASSES = 5  # as many or more: the run failed
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        record: How it was made: its model, seed, status ("done" or "diverged") and, of a run
+            directory, all of status.json.
+        metrics: What was measured; a run that diverged has none, or NaN.
+        settings: What tells it from other runs, without the seed; plain and hashable.
+        path: Its directory, if it was read from one.
+    """
+
+    record: dict[str, Any]
+    metrics: dict[str, float] = field(repr=False)
+    settings: dict[str, Any] = field(default_factory=dict)
+    path: Path = Path()
+
+    @property
+    def model(self) -> str:
+        """The name of its model."""
+        return str(self.record["model"])
+
+    @property
+    def seed(self) -> int:
+        """The seed of its training."""
+        return int(self.record["seed"])
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a loss stopped being finite: nothing was measured."""
+        return bool(self.record["status"] == "diverged")
+
+    @property
+    def measured(self) -> bool:
+        """Whether its new images were measured, or there are none because it diverged."""
+        return self.diverged or not DISTANCES.isdisjoint(self.metrics)
+
+    @property
+    def failed(self) -> bool:
+        """Not finite, five or more classes missing, or in nothing better than a crude Gaussian.
+
+        That is: better neither in `fid_lenet` nor in `coverage`. A strong Gaussian, as on small
+        data, is not enough for a failure. A run measured with 2,000 images is judged by those.
+        """
+        prefix = "" if FID in self.metrics else QUICK
+
+        def value(key: str, unknown: float) -> float:
+            return self.metrics.get(prefix + key, unknown)
+
+        distance = value(FID, 0.0)
+        far = distance >= value(f"gaussian/{FID}", math.inf)
+        narrow = value("coverage", math.inf) <= value("gaussian/coverage", -math.inf)
+        missing = value("missing_digits", 0.0) >= MISSING_CLASSES
+        return self.diverged or not math.isfinite(distance) or missing or (far and narrow)
+
+    @property
+    def evaluate_command(self) -> str:
+        """The command that measures it."""
+        return f"gen-models evaluate {shlex.quote(str(self.path))}"
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Errors by image and pictures of evaluation.npz; empty if there is none.
+
+        Raises:
+            UserError: The file is not one of ours.
+        """
+        return read_arrays(self.path / "evaluation.npz", f": gen-models evaluate {self.path}")
+
+
+def read_arrays(file: Path, remedy: str = "") -> dict[str, np.ndarray]:
+    """The arrays of an .npz; empty if there is no such file.
+
+    Args:
+        file: The .npz.
+        remedy: The end of the error's line.
+
+    Raises:
+        UserError: The file is not one of ours.
+    """
+    if not file.exists():
+        return {}
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except Exception as error:  # of the file system, NumPy, zipfile or zlib
+        raise UserError(f"{file}: cannot be read ({first_line(error)}){remedy}") from error
+
+
+def read_run(path: Path) -> Run:
+    """Read one run directory.
+
+    Raises:
+        UserError: It is not finished, of another version, or a file is not one of ours.
+    """
+    directory = RunDirectory(path)
+    status = directory.read_status()
+    if status.get("status") not in FINISHED:
+        raise UserError(
+            f"{path}: not finished (its status is {status['status']}): repeat the command that "
+            "started it"
+        )
+    try:
+        versions = dict(status["versions"])
+        wrote = str(versions["gen-models"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise other_version(directory.status) from error
+    if wrote.split(".")[:2] != version("gen-models").split(".")[:2]:
+        raise other_version(directory.status, wrote)
+    config = directory.read_config()
+    settings = canonical(identity(config))
+    record = {**status, **versions, "model": settings["model"], "phase": str(config["phase"])}
+    record["seed"] = settings.pop("seed")
+    sampler = record["sampler"] = sampler_measured_with(status)
+    # Runs of one group need not have mixtures of one size: it is chosen for each. A run that was
+    # not measured, because it diverged or was stopped, counts by the sampler that was asked for.
+    unmeasured = status.keys().isdisjoint({"evaluation", "quick"})
+    name = config.get("sampler") if unmeasured else sampler
+    settings["sampler"] = name.partition("-")[0] if name else None
+    if status["status"] == "diverged":
+        return Run(record, {}, settings, path)
+    left_out = BY_PRIOR if sampler else ()
+    if status.get("quick", {}).get("sampler") != sampler:
+        left_out = (*left_out, QUICK)
+    metrics = {k: v for k, v in read_json(directory.metrics).items() if not k.startswith(left_out)}
+    for key, value in metrics.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise UserError(f"{directory.metrics}: {key} is not a number: not one of our files")
+    if "seconds" in status:  # known without evaluation
+        metrics.setdefault("cost/seconds", status["seconds"])
+    return Run(record, metrics, settings, path)

@@ -1,0 +1,70 @@
+"""How runs are read, grouped and named."""
+
+import math
+from pathlib import Path
+
+import pytest
+from synthetic import edit, make_run, make_study
+
+from gen_models.analysis.groups import Group, group_runs
+from gen_models.analysis.runs import read_run
+
+
+def groups(folder: Path) -> list[Group]:
+    return group_runs(read_run(file.parent) for file in sorted(folder.rglob("status.json")))
+
+
+def labels(folder: Path) -> list[str]:
+    return [group.label for group in groups(folder)]
+
+
+def test_the_four_models_are_four_groups_of_three(tmp_path: Path) -> None:
+    found = groups(make_study(tmp_path))
+    assert [group.label for group in found] == [
+        "GAN baseline", "GAN final", "VAE baseline", "VAE final",
+    ]  # fmt: skip
+    assert all([run.seed for run in group.runs] == [0, 1, 2] for group in found)
+    assert found[1].summaries["fid_lenet"].values == pytest.approx({0: 7.7, 1: 8.0, 2: 8.3})
+
+
+def test_variants_are_named_by_what_differs_from_the_phase(tmp_path: Path) -> None:
+    final = ("model=gan", "phase=final")
+    for more in ((), ("lr=5e-4",), ("lr=5e-4", "max_epochs=50"), ("hidden_dims=[256,512]",)):
+        make_run(tmp_path, *final, *more)
+    make_run(tmp_path, *final, "lr=5e-4", "seed=1")
+    assert labels(tmp_path) == [
+        "GAN final",
+        "GAN final, lr 0.0005",
+        "GAN final, lr 0.0005, 50 epochs",
+        "GAN final, layers 256-512",
+    ]
+
+
+def test_without_the_phase_itself_all_that_varies_is_named(tmp_path: Path) -> None:
+    for lr in ("5e-4", "1e-4"):
+        make_run(tmp_path, "model=gan", f"lr={lr}")
+    assert labels(tmp_path) == ["GAN final, lr 0.0001", "GAN final, lr 0.0005"]
+
+
+def test_a_network_written_out_is_the_same_network(tmp_path: Path) -> None:
+    make_run(tmp_path, "model=gan")
+    out = ("model.discriminator_dims=[1024,512,256]", "model.lr_d=2e-4")
+    make_run(tmp_path, "model=gan", "seed=1", *out)
+    assert labels(tmp_path) == ["GAN final"]
+
+
+@pytest.mark.parametrize(
+    ("measured", "failed"),
+    [
+        ({"missing_digits": 5.0}, True),
+        ({"missing_digits": 4.0}, False),
+        ({"fid_lenet": 59.4, "coverage": 0.03}, True),  # both as the PCA Gaussian
+        ({"fid_lenet": 59.3, "coverage": 0.0}, False),
+        ({"fid_lenet": 99.0, "coverage": 0.04}, False),  # as healthy runs beside a strong Gaussian
+        ({"fid_lenet": math.nan}, True),
+    ],
+)
+def test_a_run_fails_by_the_rule(measured: dict[str, float], failed: bool, tmp_path: Path) -> None:
+    run = make_run(tmp_path, "model=gan")
+    edit(run.metrics, **measured)
+    assert read_run(run.path).failed == failed
