@@ -15,7 +15,7 @@ BASE = ["places", "errors", "locks", "files", "checks", "seeding", "figures", "t
 BASE += ["threads"]
 ROOMS = ["data", "models", "metrics", "runs", "training", "evaluation", "comparison", "study"]
 ROOMS += ["search", "explorer", "export"]
-ORDER = [*BASE, *ROOMS, "composition", "cli", "__main__"]
+ORDER = [*BASE, *ROOMS, "composition", "sweep", "cli", "__main__"]
 
 
 def room_of(file: Path) -> str:
@@ -62,18 +62,19 @@ def test_models_do_not_import_one_another() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["cli", "composition", "figures", "runs.directory", "runs.listing", "comparison.compare",
-     "comparison.report", "study.plan", "study.train", "study.collect"],
+    ["cli", "composition", "sweep", "figures", "runs.directory", "runs.listing",
+     "comparison.compare", "comparison.report", "study.plan", "study.train", "study.collect"],
 )  # fmt: skip
 def test_what_needs_no_torch_does_not_import_it(module: str) -> None:
     program = f"import sys, gen_models.{module}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_hydra_is_known_to_the_composition_alone() -> None:
+def test_hydra_is_known_to_the_composition_and_the_sweep_alone() -> None:
     for file in FILES:
         text = file.read_text()
-        assert ("import hydra" in text or "from hydra" in text) == (file.stem == "composition")
+        knows = "import hydra" in text or "from hydra" in text
+        assert knows == (file.relative_to(PACKAGE) in (Path("composition.py"), Path("sweep.py")))
 
 
 UNIX_ALONE = """
@@ -87,7 +88,7 @@ for module in pkgutil.walk_packages(gen_models.__path__, "gen_models."):
         __import__(module.name)
 from pathlib import Path
 from gen_models.runs.directory import RunDirectory
-from gen_models.training.reporting import peak_memory
+from gen_models.runs.machine import peak_memory
 run = RunDirectory(Path(sys.argv[1]) / "run")
 with run.lock():
     run.write_status(status="done", fingerprint="")

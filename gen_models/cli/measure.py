@@ -78,6 +78,6 @@ def train_classifier(
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order and distortions.")] = 0,
 ) -> None:
     """Train the classifier whose features all distances use, and say how accurate it is."""
-    from gen_models.training.classifier import make_classifier
+    from gen_models.runs.classifier import make_classifier
 
     make_classifier(data, root=data_root, output=output, seed=seed, say=typer.echo)

@@ -19,8 +19,7 @@ from gen_models.export.programs import Exported
 from gen_models.files import read_json
 from gen_models.models.interface import GenerativeModel
 from gen_models.runs.directory import RunDirectory
-from gen_models.runs.identity import identity, model_name
-from gen_models.training.reporting import run_title
+from gen_models.runs.identity import identity, model_name, run_title
 
 TASK = "unconditional-image-generation"
 SHOWN = ("fid_lenet", "coverage", "missing_digits", "encoder/mse", "inversion/mse", "test/loss")
