@@ -254,7 +254,3 @@ def test_a_wrong_call_of_gen_models_is_one_line(
     assert names in said
     assert said.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
-
-
-def test_there_are_sixty_wrong_inputs_and_more() -> None:
-    assert len(COMMANDS) >= 60
