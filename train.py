@@ -1,57 +1,78 @@
 """Train one model, or sweep over many: `python train.py --help`."""
 
-import sys
+from collections.abc import Sequence
+from typing import Any
 
 import hydra
-from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
-from gen_models.composition import in_sweep, job_of, trains_beside_others
-from gen_models.errors import Reported, UserError, report, take_over, wants_traceback
-from gen_models.files import with_home
-from gen_models.terminal import outlive_output, substitute_characters
-from gen_models.threads import prepare, watch
+from gen_models import composition
+from gen_models.composition import build, in_sweep
+from gen_models.runs.directory import RunDirectory
+from gen_models.runs.identity import Job
+from gen_models.threads import prepare
 
-EXPECTED = (UserError, HydraException, OmegaConfBaseException)
-DEBUG = wants_traceback(sys.argv)
+
+def assemble(job: Job, watchers: Sequence[Any] = ()) -> tuple[Any, Any, Any]:
+    """Model, data and trainer of a job; nothing is read or written yet."""
+    from gen_models import training  # needs torch, for which --help need not wait
+
+    config = job.config
+    training.check_options(job)
+    model = training.build_model(config, build)
+    data = build(config["data"], "data")
+    callbacks = [build(node, f"callbacks.{name}") for name, node in config["callbacks"].items()]
+    trainer = training.build_trainer(config, job.path, [*callbacks, *watchers])
+    return model, data, trainer
+
+
+def train(job: Job, watchers: Sequence[Any] = ()) -> RunDirectory | None:
+    """Train the model of a job, or resume it, unless it is trained already; then measure it.
+
+    The `watchers` are further callbacks of Lightning's, which must not change the weights. A
+    process that only helps another one to train returns None.
+    """
+    from gen_models import training
+
+    config = job.config
+    model, data, trainer = assemble(job, watchers)
+    data.prepare_data()
+    data.setup()
+    training.limit_epochs(config, data, trainer)
+    with training.open_run(job, model, data, trainer) as run:  # new, resumed, extended, finished
+        if not run.finished:
+            trainer.fit(model, data, ckpt_path=run.checkpoint)
+            metrics = training.measure_losses(trainer, model, data)
+            training.save_run(run, config, model, data, trainer, metrics)
+    if not trainer.is_global_zero:
+        return None
+    if config["evaluate"] != "none" or config["sampler"]:
+        from gen_models import evaluation
+
+        trained = None if run.finished else model  # None: it is loaded if it must be measured
+        evaluation.evaluate_trained(run.directory, config, trained, data)
+    return run.directory
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(config: DictConfig) -> float | None:
-    """Train the composed run, then measure it; returns what a sweep minimises."""
-    try:
-        job = job_of(config)
-        prepare(job.config.get("threads"), together=trains_beside_others(job.config))
-        from gen_models import terminal, training  # here, so that --help need not wait for torch
+    """Train the composed job; returns what a sweep minimises."""
+    objective = None
+    with composition.reported_errors(config):
+        job = composition.job_of(config)
+        together = composition.trains_beside_others(job.config)
+        prepare(job.config.get("threads"), together=together)  # before torch is imported
+        from gen_models import terminal, training
 
         terminal.quiet_libraries()
         with training.stopped_by_signals():
-            run = training.train(job.config, defaults=job.defaults, build=hydra.utils.instantiate)
-            if run is None:  # rank 0 of this training goes on
-                return None
-            from gen_models import evaluation
-
-            evaluation.evaluate_trained(run, job.config["evaluate"], job.config["sampler"])
-        if not in_sweep():
-            evaluation.suggest(run)
-        return run.read_status().get("objective")
-    except Exception as error:
-        report(error, traceback_too=DEBUG or not isinstance(error, EXPECTED))
-        raise (Reported() if in_sweep() else SystemExit(1)) from error  # a sweep goes on
+            run = train(job)
+        if run is not None:
+            objective = run.read_status().get("objective")
+            if not in_sweep():
+                training.suggest(run)
+    return objective
 
 
 if __name__ == "__main__":
-    take_over()
-    watch()
-    substitute_characters()
-    outlive_output()
-    try:
-        sys.argv[1:] = with_home(sys.argv[1:])
-        main()
-    except KeyboardInterrupt:  # a sweep whose jobs are other processes, which have ended too
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
-    except Exception as error:
-        report(error, traceback_too=DEBUG)
-        sys.exit(1)
+    composition.run_command(main)

@@ -18,7 +18,7 @@ from train_speed import gan_epoch
 from gen_models.data.loader import Batch
 from gen_models.models.gan import GAN
 from gen_models.models.layers import Dropout
-from gen_models.training.reporting import processor
+from gen_models.runs.machine import processor
 
 
 def with_torchs_dropout(model: GAN) -> GAN:

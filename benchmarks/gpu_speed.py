@@ -25,8 +25,7 @@ from train_speed import LastEpochClock, bare_epoch, composed, plain_loaders
 
 from gen_models.data.loader import Batch
 from gen_models.data.module import MNISTDataModule
-from gen_models.runs.directory import RunDirectory
-from gen_models.training.reporting import processor
+from gen_models.runs.machine import processor
 from gen_models.training.trainer import build_trainer
 
 REPORT = [(model, phase) for model in ("gan", "vae") for phase in ("baseline", "final")]
@@ -51,7 +50,7 @@ def through_lightning(
     watchers = [instantiate(node) for node in config["callbacks"].values()]
     model = build(config, compiled=compiled)
     with TemporaryDirectory() as folder:
-        trainer = build_trainer(config, RunDirectory(folder), None, [*watchers, clock])
+        trainer = build_trainer(config, folder, [*watchers, clock])
         begin = time.perf_counter()
         trainer.fit(model, datamodule)
         whole = time.perf_counter() - begin

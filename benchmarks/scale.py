@@ -92,7 +92,7 @@ def samples(small: bool) -> None:
     from gen_models.evaluation.sampling import draw_images
     from gen_models.metrics import distribution
     from gen_models.models.gan import GAN
-    from gen_models.training.classifier import find_classifier
+    from gen_models.runs.classifier import find_classifier
 
     data = MNISTDataModule(name="digits" if small else "mnist", batch_size=1)
     data.setup()

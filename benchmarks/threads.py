@@ -47,7 +47,7 @@ MACHINES = {
 def train_here(options: argparse.Namespace) -> dict[str, Any]:
     """Seconds of each model, trained by this project, and how the threads were chosen."""
     watch()
-    from gen_models.composition import compose_job, instantiate
+    from gen_models.composition import compose_job, story
 
     result: dict[str, Any] = {}
     with TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
@@ -62,12 +62,11 @@ def train_here(options: argparse.Namespace) -> dict[str, Any]:
             from gen_models import figures
             from gen_models.terminal import quiet_libraries
             from gen_models.threads import use
-            from gen_models.training import train
 
             quiet_libraries()
             figures.DPI = 20  # pictures are drawn after what is timed
             result.setdefault("said", use(job.config["threads"]))
-            run = train(job.config, defaults=job.defaults, build=instantiate)
+            run = story().train(job)
             assert run is not None
             result[model] = run.read_status()["seconds"]
     return result

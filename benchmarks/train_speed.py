@@ -41,8 +41,7 @@ from gen_models.models.losses import (
     kl_to_standard_normal,
 )
 from gen_models.models.vae import VAE
-from gen_models.runs.directory import RunDirectory
-from gen_models.training.reporting import processor
+from gen_models.runs.machine import processor
 from gen_models.training.trainer import build_trainer
 
 Batches = Callable[[], Iterable[Batch]]
@@ -84,8 +83,7 @@ def through_lightning(config: dict[str, Any], datamodule: MNISTDataModule) -> fl
     model = instantiate(config["model"])
     watchers = [instantiate(node) for node in config["callbacks"].values()]
     with tempfile.TemporaryDirectory() as folder:
-        directory = RunDirectory(folder)
-        trainer = build_trainer(config, directory, None, [*watchers, clock])
+        trainer = build_trainer(config, folder, [*watchers, clock])
         trainer.fit(model, datamodule)
         trainer.logger.close()  # type: ignore[union-attr]
     return clock.seconds

@@ -1,49 +1,60 @@
-"""Hydra's configurations as plain dictionaries, and what a sweep says at its end.
+"""All that depends on Hydra, but for what a sweep says: configurations, building, errors.
 
-The one file of the package that knows Hydra; no room imports it.
+Hydra's errors take several lines, some of them noise. Here they are one line, which ends in what
+can be done.
 """
 
+import argparse
+import difflib
+import importlib.util
 import os
-import shlex
-import shutil
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
-from pathlib import Path
-from typing import Any, NamedTuple, cast
-from uuid import uuid4
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
-from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from hydra.utils import instantiate as instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gen_models.analysis.settings import short_name, varying
-from gen_models.errors import UserError, one_line
-from gen_models.files import expanded, read_json, with_home, write_json
-from gen_models.locks import is_locked, locked
-from gen_models.places import CONF
-from gen_models.runs.directory import LOCK, RunDirectory
-from gen_models.runs.identity import identity, run_path
-from gen_models.runs.listing import find_runs
-from gen_models.terminal import say
+from gen_models.errors import UserError, first_line, raise_if_out_of_memory
+from gen_models.files import expanded, with_home
+from gen_models.places import CONF, TRAIN, how_to_install
+from gen_models.runs.identity import Job, group_overrides
+from gen_models.terminal import protect_output
+from gen_models.threads import watch
 
-GROUPS = ("data", "model", "phase")
 PATHS = ("output_dir", "extend")  # the data module takes care of its own
+
+# What the user has set HYDRA_FULL_ERROR to, for processes that are started from here.
+BY_USER = "GEN_MODELS_FULL_ERROR"
+
+NOISE = ("To append to", "See https://", "full_key:", "object_type=", "reference_type=")
+
+NEEDLESS_WARNING = "ignore:resource_tracker"
+
+# What joblib and submitit raise of a job that left no result.
+KILLED = ("TerminatedWorkerError", "UncompletedJobError", "FailedJobError")
+
+# Hydra's launchers that come with an extra.
+LAUNCHERS = {"hydra/launcher/joblib": "parallel", "hydra/launcher/submitit_slurm": "slurm"}
+
+# Groups of the configuration that have no key in it until one of their options is picked.
+WITHOUT_KEY = ("experiment", "learning_rate", "network", "sweep")
+
+EXPECTED = (UserError, HydraException, OmegaConfBaseException)
 
 OmegaConf.register_new_resolver("expanded", lambda path: str(expanded(path)), replace=True)
 
 
-class Job(NamedTuple):
-    """One run as the command line describes it."""
-
-    config: dict[str, Any]  # resolved
-    defaults: dict[str, Any]  # the same data set, model and phase without further options
+class Reported(Exception):
+    """Ends a job of a sweep whose error is on the terminal already."""
 
 
 def in_sweep() -> bool:
@@ -58,21 +69,19 @@ def trains_beside_others(config: dict[str, Any]) -> bool:
 
 
 def job_of(config: DictConfig) -> Job:
-    """What a job is to train.
+    """What a job of Hydra's is to train.
 
     Raises:
         UserError: A sweep over jobs of several processes each.
     """
-    choices = HydraConfig.get().runtime.choices
-    groups = [f"{group}={choices[group]}" for group in GROUPS]
-    job = Job(_plain(config), _plain(hydra.compose("config", groups)))
+    chosen = [f"{group}={choice}" for group, choice in HydraConfig.get().runtime.choices.items()]
+    defaults = hydra.compose("config", group_overrides(chosen))
+    job = Job(_plain(config, evaluate="quick" if in_sweep() else "full"), _plain(defaults))
     trainer = job.config["trainer"]
     if in_sweep() and trainer["strategy"] != "auto" and trainer["devices"] != 1:
         raise UserError(
             "trainer.devices: each process would start the whole sweep; train these one by one"
         )
-    if job.config["evaluate"] is None:
-        job.config["evaluate"] = "quick" if in_sweep() else "full"
     return job
 
 
@@ -95,103 +104,147 @@ def compose_job(overrides: Sequence[str]) -> Job:
     Raises:
         UserError: They do not compose.
     """
-    groups = [text for text in overrides if text.partition("=")[0] in GROUPS]
-    return Job(compose_overrides(overrides), compose_overrides(groups))
+    return Job(compose_overrides(overrides), compose_overrides(group_overrides(overrides)))
 
 
-class SweepEnd(Callback):
-    """Lets a sweep go on when a job fails; says at its end which failed, and what to type next.
-
-    Jobs may run in other processes or on other machines, with copies of this object: each leaves
-    a note in a folder of the sweep's, and the process that began the sweep reads them.
-    """
-
-    def __init__(self) -> None:
-        self.held = ExitStack()  # the lock of the notes' folder
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What a copy has: the folder, not its lock."""
-        return {key: value for key, value in self.__dict__.items() if key != "held"}
-
-    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Choose a folder for the notes of this sweep alone; delete those of sweeps that died."""
-        folder = Path(config.hydra.sweep.dir).absolute()
-        for left in folder.glob("jobs-*"):
-            if not is_locked(left / LOCK):
-                shutil.rmtree(left, ignore_errors=True)
-        self.notes = folder / f"jobs-{uuid4().hex}"
-        with suppress(UserError):  # an output_dir that cannot be written: the jobs will say it
-            self.held.enter_context(locked(self.notes / LOCK))
-        self.threads_by_user = os.environ.get("OMP_NUM_THREADS")
-
-    def on_job_start(self, config: DictConfig, **_: Any) -> None:
-        """Show no progress bar of a job beside others: they would overwrite one another.
-
-        And choose its threads as any job's: joblib sets a number that the user has not chosen.
-        """
-        if config.hydra.launcher._target_.endswith("JoblibLauncher"):  # in a process of its own
-            os.environ["TTY_INTERACTIVE"] = "0"
-            if self.threads_by_user is None:
-                os.environ.pop("OMP_NUM_THREADS", None)
-
-    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        """Note how the job ended, and its run if it came as far as to have one."""
-        if not in_sweep():
-            return
-        overrides = list(config.hydra.overrides.task)
-        note: dict[str, Any] = {"overrides": overrides, "error": None, "run": None}
-        failed = job_return.status == JobStatus.FAILED
-        if failed:
-            error = job_return._return_value
-            note["error"] = one_line(error.__cause__ or error)
-        with suppress(UserError, AttributeError, KeyError, TypeError):  # the job has said it
-            job = job_of(config)
-            path = run_path(job.config, job.defaults)
-            if RunDirectory(path).status.exists():
-                note["run"] = str(path)
-        with suppress(OSError):  # an output_dir that cannot be written: the job has said it
-            self.notes.mkdir(parents=True, exist_ok=True)
-            write_json(self.notes / f"{config.hydra.job.num:06}.json", note)
-            if failed:  # else it fails Hydra's way: the other jobs go on, but the sweep has no end
-                job_return.status, job_return.return_value = JobStatus.COMPLETED, None
-
-    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Say what failed, and what to type next.
-
-        Raises:
-            SystemExit: With code 1, if a job failed.
-        """
-        notes = [read_json(file) for file in sorted(self.notes.glob("*.json"))]
-        self.held.close()
-        shutil.rmtree(self.notes, ignore_errors=True)
-        failed = [note for note in notes if note["error"]]
-        if failed:
-            say(f"Failed: {len(failed)} of {len(notes)} jobs")
-            for note in failed:
-                say(f"  {' '.join(note['overrides'])}: {note['error']}")
-        paths = [Path(run) for run in dict.fromkeys(note["run"] for note in notes) if run]
-        if len(paths) > 1:
-            _suggest_comparison(paths)
-        if failed:
-            sys.exit(1)
-
-
-def _suggest_comparison(paths: list[Path]) -> None:
-    """Say how to compare the runs, by the setting that was swept."""
-    settings = [identity(RunDirectory(path).read_config()) for path in paths]
-    one_kind = len({path.parent for path in paths}) == 1
-    keys = [key for key in varying(settings) if key != "seed"] if one_kind else []
-    by = f" --by {short_name(keys[0])}" if len(keys) == 1 else ""
-    folder = Path(os.path.commonpath(paths))
-    alone = find_runs(folder) == set(paths)
-    say("Next:")
-    say(f"  gen-models compare {shlex.join(map(str, [folder] if alone else paths))}{by}")
-
-
-def _plain(config: DictConfig) -> dict[str, Any]:
+def _plain(config: DictConfig, evaluate: str = "full") -> dict[str, Any]:
+    """The resolved configuration; `evaluate` is what null means in it."""
     config = config.copy()
     OmegaConf.set_struct(config, False)
     config.pop("hydra", None)
     plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
-    paths = {key: plain[key] for key in PATHS if isinstance(plain.get(key), str)}
-    return plain | {key: str(expanded(path)) for key, path in paths.items() if path}
+    for key in PATHS:
+        if isinstance(plain.get(key), str) and plain[key]:
+            plain[key] = str(expanded(plain[key]))
+    return plain | ({"evaluate": evaluate} if plain.get("evaluate") is None else {})
+
+
+def build(node: dict[str, Any], key: str) -> Any:
+    """The object that a node with `_target_` describes.
+
+    Args:
+        node: Of the configuration.
+        key: Where it is in the configuration, for the line of an error.
+
+    Raises:
+        UserError: It cannot be built.
+    """
+    if not isinstance(node, dict) or "_target_" not in node:
+        raise UserError(f"{key}: needs a _target_, got {node!r}")
+    try:
+        return instantiate(node)
+    except Exception as error:  # Hydra wraps what a constructor raises
+        cause = error.__cause__ or error
+        if isinstance(cause, UserError):
+            raise cause from error
+        raise_if_out_of_memory(cause, f"building {key}: try smaller hidden_dims or latent_dim")
+        if isinstance(cause, ValueError | TypeError):
+            raise UserError(f"{key}: {first_line(cause)}") from error
+        raise
+
+
+def story() -> ModuleType:
+    """train.py as a module, for what trains a model without its command line."""
+    spec = importlib.util.spec_from_file_location("gen_models_train", TRAIN)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run_command(main: Callable[[], object]) -> None:
+    """Run a program of Hydra's, whose errors are one line each; its exit code is 1 after one.
+
+    Hydra's and argparse's own errors would be several lines, and Hydra's name no remedy. Jobs side
+    by side that were stopped leave semaphores, which a process of joblib's removes; its warning of
+    that would follow the last line of a run that was stopped as it should be.
+    """
+    take_over()
+    watch()
+    protect_output()
+    try:
+        sys.argv[1:] = with_home(sys.argv[1:])
+        main()
+    except KeyboardInterrupt:  # a sweep whose jobs are other processes, which have ended too
+        print("stopped; the same command resumes from here", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        _report(error, debug="debug=true" in map(str.lower, sys.argv))
+        sys.exit(1)
+
+
+@contextmanager
+def reported_errors(config: DictConfig) -> Iterator[None]:
+    """Say the error of a job in one line, and end it: with code 1, or without the sweep's others.
+
+    Args:
+        config: Of the job; debug=true shows the traceback too.
+    """
+    try:
+        yield
+    except Exception as error:
+        _report(error, debug=config.get("debug") is True or not isinstance(error, EXPECTED))
+        raise (Reported() if in_sweep() else SystemExit(1)) from error
+
+
+def take_over() -> None:
+    """Leave the errors of a command line to `run_command`."""
+    os.environ.setdefault(BY_USER, os.environ.get("HYDRA_FULL_ERROR", "0"))
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    warnings_of_user = os.environ.get("PYTHONWARNINGS", "")  # the last that matches wins
+    if NEEDLESS_WARNING not in warnings_of_user:
+        os.environ["PYTHONWARNINGS"] = f"{NEEDLESS_WARNING},{warnings_of_user}".rstrip(",")
+    argparse.ArgumentParser.print_usage = lambda *_: None  # type: ignore[method-assign]
+
+
+def _report(error: Exception, *, debug: bool) -> None:
+    """Say on stderr what went wrong: in one line, unless the traceback is wanted too."""
+    if isinstance(error, Reported):
+        return
+    if debug or os.environ.get(BY_USER) == "1":
+        traceback.print_exception(error)
+    else:
+        print(one_line(error), file=sys.stderr)
+
+
+def one_line(error: Exception) -> str:
+    """The message of an error; Hydra's and OmegaConf's take several lines, some of them noise."""
+    text = str(error).partition("Config search path")[0]
+    lines = [line.strip() for line in text.splitlines()]
+    message = " ".join(line for line in lines if line and not line.startswith(NOISE))
+    for launcher, extra in LAUNCHERS.items():
+        if launcher in message:
+            message = f"{launcher} is not installed: {how_to_install(extra)}"
+    if type(error).__name__ in KILLED:
+        message = f"a job of the sweep was killed: the same command goes on from there ({message})"
+    override = getattr(error, "override", None)  # Hydra's parser knows it, and may not say it
+    if override:
+        reason = message.removeprefix(f"Error parsing override '{override}' ")
+        message = f"{override}: {reason} (special characters need quotes: \"key='value'\")"
+    if message.startswith("Config group override must be"):  # Hydra does not say which
+        message = f"{message}, in: {' '.join(sys.argv[1:])}"
+    if message.startswith("Could not override") and error.__cause__:
+        message = _unknown_key(error.__cause__) or message
+    return message or type(error).__name__
+
+
+def _unknown_key(error: BaseException) -> str | None:
+    """OmegaConf's error of a key that is not there, with those that are; None for any other."""
+    node, full_key = getattr(error, "parent_node", None), getattr(error, "full_key", None)
+    if node is None or not full_key:
+        return None
+    parent, _, key = full_key.rpartition(".")
+    known = sorted(str(name) for name in node if not str(name).startswith("_"))
+    near = difflib.get_close_matches(key, known if parent else [*known, *WITHOUT_KEY], 1)
+    message = f"{full_key}: no such option"
+    if near:
+        message += f"; did you mean {f'{parent}.' if parent else ''}{near[0]}?"
+    if not known:
+        return f"{message}: {parent} has no keys"
+    where = (
+        f"known in {parent} are {', '.join(known)}"
+        if parent
+        else "python train.py --help lists them"
+    )
+    return f"{message}{'' if near else ';'} {where}"

@@ -7,7 +7,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-WATCHED = 0.3  # seconds, at least
 CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -33,12 +32,6 @@ def usage() -> Usage:
     else:
         total = core_seconds(_read("/proc/stat"), cores, os.sysconf("SC_CLK_TCK"))
     return Usage(time.perf_counter(), total, time.process_time())
-
-
-def busy_cores(begin: Usage) -> float | None:
-    """How many cores other processes have kept busy since `begin`; None if it cannot be told."""
-    time.sleep(max(0.0, begin.time + WATCHED - time.perf_counter()))
-    return others(begin, usage())
 
 
 def others(begin: Usage, end: Usage) -> float | None:

@@ -27,29 +27,29 @@ NEEDLESS = (
 
 
 def say(line: str) -> None:
-    """One line on the terminal, never wrapped."""
-    _console().print(line, soft_wrap=True, markup=False)
+    """Print one line, never wrapped."""
+    Console(file=sys.stdout, highlight=False).print(line, soft_wrap=True, markup=False)
 
 
 def show(table: Table) -> None:
-    """A table on the terminal."""
-    _console().print(table)
+    """Print a table, of the characters that standard output can show."""
+    Console(file=sys.stdout, highlight=False).print(table)
 
 
-def _console() -> Console:
-    """Standard output; told of it, Rich draws tables of the characters that it can show."""
-    return Console(file=sys.stdout, highlight=False)
+class LogLines(logging.StreamHandler[TextIO]):
+    """Log lines on standard output, above a progress bar while there is one.
 
-
-def substitute_characters() -> None:
-    """Let a terminal show a `?` for what its encoding lacks, as an arrow, and no work end by it.
-
-    Called once by each front door; processes that are started from here do the same.
+    The bar takes the place of `sys.stdout`, so that is looked up for each line.
     """
-    if reconfigure := getattr(sys.stdout, "reconfigure", None):  # a notebook's has none
-        reconfigure(errors="replace")
-    encoding = os.environ.get(OF_TERMINAL, "").partition(":")[0]
-    os.environ[OF_TERMINAL] = f"{encoding}:replace"
+
+    @property
+    def stream(self) -> TextIO:
+        """Standard output as it is now."""
+        return sys.stdout
+
+    @stream.setter
+    def stream(self, stream: TextIO) -> None:
+        """Ignore the stream of the moment at which logging was set up."""
 
 
 def quiet_libraries() -> None:
@@ -66,11 +66,17 @@ def quiet_libraries() -> None:
     threading.excepthook = partial(_end_thread, threading.excepthook)
 
 
-def outlive_output() -> None:
-    """Let no work end because nobody reads what it prints, as in `| head`, or a disk is full.
+def protect_output() -> None:
+    """Let no work end because of what it prints: a character, a reader that left, a full disk.
 
-    Called once by each front door.
+    A terminal shows a `?` for what its encoding lacks, as an arrow. Nobody may read the output, as
+    in `| head`, or its disk may be full. Called once by each front door; processes that are
+    started from here do the same.
     """
+    if reconfigure := getattr(sys.stdout, "reconfigure", None):  # a notebook's has none
+        reconfigure(errors="replace")
+    encoding = os.environ.get(OF_TERMINAL, "").partition(":")[0]
+    os.environ[OF_TERMINAL] = f"{encoding}:replace"
     if sys.stdout is not None and not isinstance(sys.stdout, _Output):
         sys.stdout = cast(TextIO, _Output(sys.stdout))
 

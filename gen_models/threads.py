@@ -5,14 +5,16 @@ times slower than one thread where another process needs that core (docs/speed.m
 """
 
 import os
+import time
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-from gen_models.cores import Usage, busy_cores, count_cores, usage
+from gen_models.cores import Usage, count_cores, others, usage
 from gen_models.errors import UserError
 
 USEFUL = 4  # threads; networks of this size rarely gain from more
+WATCHED = 0.3  # seconds, at least
 QUIET = 0.3  # cores kept busy by others on a machine that counts as idle
 COUNT, POLICY, SPINS = "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"
 ACTIVE = {POLICY: "active", SPINS: "1000000"}  # about 30 ms, then a thread gives its core away
@@ -97,7 +99,8 @@ def prepare(setting: Any, *, together: bool = False) -> None:
     global _choice
     check_threads(setting)
     by_user = {key: value for key, value in os.environ.items() if _set_here.get(key) != value}
-    busy = None if together else _busy()
+    one = setting == 1 or (setting == "auto" and by_user.get(COUNT) == "1")  # whatever others do
+    busy = None if together or one else _busy()
     _choice = decide(setting, by_user, cores=count_cores(), busy=busy, together=together)
     _set(ACTIVE if _choice.active else PASSIVE)
     if setting != "auto" or not by_user.get(COUNT):
@@ -127,8 +130,10 @@ def use(setting: Any, recorded: int | None = None) -> str:
 
 @cache
 def _busy() -> float | None:
-    """Measured once: the runs of a sweep have the same threads."""
-    return busy_cores(_begin or usage())
+    """Cores that others keep busy; measured once, so that the runs of a sweep have one choice."""
+    begin = _begin or usage()
+    time.sleep(max(0.0, begin.time + WATCHED - time.perf_counter()))
+    return others(begin, usage())
 
 
 def _set(policy: Mapping[str, str]) -> None:

@@ -13,19 +13,19 @@ from typing import Any
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from PIL import Image
 
-from gen_models import evaluation, figures, training
+from gen_models import figures
+from gen_models.composition import compose_job, story
 from gen_models.cores import count_cores
 from gen_models.data.module import MNISTDataModule
 from gen_models.runs.directory import RunDirectory
-from gen_models.runs.identity import run_path
+from gen_models.training import reporting, stopped_by_signals
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-GROUPS = ("data", "model", "phase")
+STORY = story()  # train.py
 
 SAVE = figures.save
 
@@ -115,12 +115,9 @@ def _composed(*overrides: str) -> dict[str, Any]:
 
 def train(*overrides: str) -> float | None:
     """`python train.py OVERRIDES` in this process."""
-    groups = [text for text in overrides if text.partition("=")[0] in GROUPS]
-    config = composed(*overrides)
-    with training.stopped_by_signals():
-        run = training.train(config, defaults=composed(*groups), build=instantiate)
-        assert run is not None
-        evaluation.evaluate_trained(run, config["evaluate"] or "full", config["sampler"])
+    job = compose_job(overrides)
+    with stopped_by_signals():
+        run = STORY.train(job)
     objective: float | None = run.read_status().get("objective")
     return objective
 
@@ -190,8 +187,12 @@ def read_metrics(run: RunDirectory) -> dict[str, float]:
 
 def directory_of(overrides: list[str]) -> RunDirectory:
     """Where `python train.py OVERRIDES` trains."""
-    groups = [text for text in overrides if text.partition("=")[0] in GROUPS]
-    return RunDirectory(run_path(composed(*overrides), composed(*groups)))
+    return RunDirectory(compose_job(overrides).path)
+
+
+def read_curves(run: Path) -> dict[str, tuple[list[int], list[float]]]:
+    """Every training and validation curve of a run."""
+    return reporting.read_curves(reporting.read_events(run))
 
 
 def assert_same(found: Any, expected: Any, path: str = "") -> None:

@@ -17,8 +17,8 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from gen_models.composition import SweepEnd
 from gen_models.errors import UserError
+from gen_models.sweep import SweepEnd
 
 NOWHERE = "http://127.0.0.1:9"  # where no proxy listens: these tests are without network
 ENVIRONMENT = {
@@ -112,8 +112,8 @@ def test_a_named_sweep_runs_without_m(tmp_path: Path) -> None:
 def test_the_same_sweep_started_twice_at_once_ends_twice_with_its_own_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("gen_models.composition.in_sweep", lambda: True)
-    monkeypatch.setattr("gen_models.composition.job_of", lambda config: {}["run"])  # none was begun
+    monkeypatch.setattr("gen_models.sweep.in_sweep", lambda: True)
+    monkeypatch.setattr("gen_models.sweep.job_of", lambda config: {}["run"])  # none was begun
     hydra = {"sweep": {"dir": str(tmp_path)}, "job": {"num": 0}, "overrides": {"task": ["lr=-1"]}}
     config = OmegaConf.create({"hydra": hydra})
     first, second = SweepEnd(), SweepEnd()
@@ -145,8 +145,8 @@ def test_a_sweep_deletes_the_notes_of_one_that_was_killed(tmp_path: Path) -> Non
 def test_a_job_that_fails_and_cannot_be_noted_fails_the_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gen_models.composition.in_sweep", lambda: True)
-    monkeypatch.setattr("gen_models.composition.job_of", lambda config: {}["run"])
+    monkeypatch.setattr("gen_models.sweep.in_sweep", lambda: True)
+    monkeypatch.setattr("gen_models.sweep.job_of", lambda config: {}["run"])
     (tmp_path / "file").write_text("")
     hydra = {"sweep": {"dir": str(tmp_path / "file")}, "overrides": {"task": []}}
     config, sweep = OmegaConf.create({"hydra": hydra}), SweepEnd()

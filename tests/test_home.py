@@ -15,9 +15,9 @@ from test_cli import call
 from typer.testing import CliRunner
 
 from gen_models.cli import app
-from gen_models.composition import compose_job
+from gen_models.composition import BY_USER, compose_job
 from gen_models.data.module import MNISTDataModule
-from gen_models.errors import BY_USER, UserError
+from gen_models.errors import UserError
 from gen_models.files import cache_folder, expanded
 from gen_models.runs import load_model
 from gen_models.study.load import load_study

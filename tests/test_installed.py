@@ -14,7 +14,7 @@ from gen_models.places import COMMAND, CONF, TRAIN, how_to_install
 
 FINDS = """
 from gen_models.composition import compose_overrides
-from gen_models.errors import one_line
+from gen_models.composition import one_line
 from gen_models.places import COMMAND, how_to_install
 from gen_models.search.space import FOLDER, read_space
 from gen_models.study.load import load_study

@@ -59,7 +59,7 @@ def test_ctrl_c_ends_jobs_side_by_side_in_a_line_and_they_go_on(tmp_path: Path) 
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
-    assert errors.endswith("stopped; the same command goes on from here\n")
+    assert errors.endswith("stopped; the same command resumes from here\n")
     assert "Traceback" not in errors
     again = call(*sweep, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
@@ -69,7 +69,7 @@ def test_ctrl_c_ends_jobs_side_by_side_in_a_line_and_they_go_on(tmp_path: Path) 
 @pytest.mark.parametrize("by_user", ["", "always"])
 def test_semaphores_that_stopped_jobs_leave_are_removed_without_a_word(by_user: str) -> None:
     code = """
-from gen_models.errors import take_over
+from gen_models.composition import take_over
 take_over()
 from joblib.externals.loky.backend import resource_tracker
 resource_tracker.register("/loky-left-by-a-job", "semlock")

@@ -14,7 +14,7 @@ from test_command import ENVIRONMENT
 from gen_models.analysis.metrics import metric
 from gen_models.errors import UserError
 from gen_models.runs.directory import RunDirectory
-from gen_models.terminal import say, substitute_characters
+from gen_models.terminal import protect_output, say
 
 CODE = [*(ROOT / "gen_models").rglob("*.py"), ROOT / "train.py", *(ROOT / ".ci").glob("*.py")]
 CODE += (ROOT / "benchmarks").glob("*.py")
@@ -107,7 +107,7 @@ def test_a_terminal_that_lacks_a_character_shows_another(monkeypatch: pytest.Mon
         written = io.BytesIO()
         monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
         monkeypatch.setenv("PYTHONIOENCODING", given)
-        substitute_characters()
+        protect_output()
         say(title)
         sys.stdout.flush()
         assert written.getvalue() == b"coverage ?\n"

@@ -15,7 +15,7 @@ BASE = ["places", "errors", "files", "locks", "checks", "seeding", "figures", "t
 BASE += ["threads"]
 ROOMS = ["data", "models", "metrics", "runs", "training", "evaluation", "analysis"]
 ROOMS += ["comparison", "study", "search", "explorer", "export"]
-ORDER = [*BASE, *ROOMS, "composition", "cli", "__main__"]
+ORDER = [*BASE, *ROOMS, "composition", "sweep", "cli", "__main__"]
 
 
 def room_of(file: Path) -> str:
@@ -69,16 +69,17 @@ for module in sys.argv[1:]:
 
 
 def test_what_needs_no_torch_does_not_import_it() -> None:
-    modules = ["cli", "composition", "figures", "runs.directory", "runs.listing",
+    modules = ["cli", "composition", "sweep", "figures", "runs.directory", "runs.listing",
                "comparison.compare", "comparison.report", "comparison.terminal",
                "study.page", "study.plan", "study.train", "study.collect"]  # fmt: skip
     subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *modules], check=True)
 
 
-def test_hydra_is_known_to_the_composition_alone() -> None:
+def test_hydra_is_known_to_the_composition_and_the_sweep_alone() -> None:
     for file in FILES:
         text = file.read_text()
-        assert ("import hydra" in text or "from hydra" in text) == (file.stem == "composition")
+        knows = "import hydra" in text or "from hydra" in text
+        assert knows == (file.relative_to(PACKAGE) in (Path("composition.py"), Path("sweep.py")))
 
 
 UNIX_ALONE = """
@@ -92,7 +93,7 @@ for module in pkgutil.walk_packages(gen_models.__path__, "gen_models."):
         __import__(module.name)
 from pathlib import Path
 from gen_models.runs.directory import RunDirectory
-from gen_models.training.reporting import peak_memory
+from gen_models.runs.machine import peak_memory
 run = RunDirectory(Path(sys.argv[1]) / "run")
 with run.lock():
     run.write_status(status="done", fingerprint="")

@@ -1,6 +1,9 @@
 """Output that cannot be written: said once, and no work ends of it."""
 
+import io
+import logging.config
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -8,6 +11,10 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from rich.console import Console
+from rich.progress import Progress
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -52,6 +59,26 @@ def test_a_reader_that_leaves_is_no_failure(closed: int) -> None:
     assert said.count("\n") == 1
     assert "Broken pipe" in said
     assert call("--help", output=closed, errors=closed) == (0, None)  # `2>&1 | head`
+
+
+def test_a_warning_is_a_line_of_its_own_above_the_progress_bar(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("config", return_hydra_config=True).hydra.job_logging
+    handlers = OmegaConf.to_container(config.handlers, resolve=True)
+    terminal = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    settings = {"version": 1, "disable_existing_loggers": False, "handlers": handlers}
+    settings |= {"formatters": OmegaConf.to_container(config.formatters)}
+    settings["loggers"] = {"shown": {"handlers": ["console"], "propagate": False}}
+    logging.config.dictConfig(settings)
+    with Progress(console=Console(force_terminal=True, width=60)) as bar:  # as Lightning's
+        bar.add_task("epoch 1/9", total=10)
+        bar.refresh()
+        logging.getLogger("shown").warning("digits are missing")
+    lines = [re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", line) for line in terminal.getvalue().split("\n")]
+    assert "digits are missing" in [line.rpartition("\r")[2].strip() for line in lines]
 
 
 def test_a_thread_of_tensorboards_writer_ends_without_a_traceback(

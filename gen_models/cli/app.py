@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from gen_models.errors import UserError
 from gen_models.files import expanded
-from gen_models.terminal import outlive_output, output_failed, substitute_characters
+from gen_models.terminal import output_failed, protect_output
 from gen_models.threads import watch
 
 GROUPS = {  # how --help lists the commands
@@ -31,8 +31,7 @@ class _OneLine(TyperGroup):
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Run the command and exit."""
         watch()
-        substitute_characters()
-        outlive_output()
+        protect_output()
         try:
             code = super().main(*args, **{**options, "standalone_mode": False})
         except UserError as error:

@@ -95,6 +95,6 @@ def train_classifier(
     ] = 0,
 ) -> None:
     """Train the classifier that all distances need, and print its accuracy."""
-    from gen_models.training.classifier import make_classifier
+    from gen_models.runs.classifier import make_classifier
 
     make_classifier(data, root=data_root, output=output, seed=seed, say=typer.echo)

@@ -44,7 +44,7 @@ def search(
     """
     if not find_spec("optuna"):
         raise UserError(f"gen-models search needs Optuna: {how_to_install('search')}")
-    from gen_models.composition import compose_job, instantiate
+    from gen_models.composition import compose_job, story
     from gen_models.runs.identity import model_name
 
     common = list(overrides or [])
@@ -61,7 +61,8 @@ def search(
     file = space or FOLDER / f"{model_name(config)}.yaml"
     if storage.startswith(f"{SQLITE}~"):
         storage = f"{SQLITE}{expanded(storage.removeprefix(SQLITE))}"
-    settings = engine.Search(common, read_space(file), compose_job, instantiate)
+    program = story()
+    settings = engine.Search(common, read_space(file), compose_job, program.assemble, program.train)
     typer.echo(use(config["threads"]))
     with stopped_by_signals():
         study = engine.search(settings, storage=storage, count=trials, seed=seed)

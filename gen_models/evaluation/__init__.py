@@ -1,4 +1,3 @@
 """Everything that is measured of one finished run, into its directory."""
 
 from gen_models.evaluation.evaluate import evaluate_trained as evaluate_trained
-from gen_models.evaluation.reporting import suggest as suggest

@@ -19,7 +19,7 @@ from gen_models.data.loader import InMemoryLoader
 from gen_models.models.interface import GenerativeModel
 from gen_models.models.sampler import without_sampler
 from gen_models.seeding import generator
-from gen_models.training.processes import OneProcess
+from gen_models.training.trainer import OneProcess
 
 TIMED = 1000  # images a timing
 TIMINGS = 5

@@ -3,10 +3,21 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import lightning.pytorch as pl
 import torch
 
 from gen_models.errors import UserError
+from gen_models.models.interface import GenerativeModel
 from gen_models.runs.directory import RunDirectory
+
+
+def at_rest(model: GenerativeModel) -> GenerativeModel:
+    """A model as `load_model` gives it: in eval mode, without gradients or a trainer."""
+    assert isinstance(model, pl.LightningModule)
+    model.trainer = None
+    model.zero_grad()
+    model.eval().requires_grad_(False)
+    return model
 
 
 @contextmanager

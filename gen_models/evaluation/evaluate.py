@@ -19,7 +19,7 @@ from gen_models.errors import UserError
 from gen_models.evaluation import pictures, reporting
 from gen_models.evaluation.bounds import find_bounds
 from gen_models.evaluation.cost import measure_cost
-from gen_models.evaluation.device import measuring
+from gen_models.evaluation.device import at_rest, measuring
 from gen_models.evaluation.fit_sampler import fit_sampler
 from gen_models.evaluation.measure import Effort, Evaluation, measure, measure_quick, prefixed
 from gen_models.evaluation.reference import QUICK_SAMPLES, Reference, add_feature_spaces, reference
@@ -27,39 +27,48 @@ from gen_models.files import read_json, replaced, write_json
 from gen_models.metrics.pixels import as_bytes
 from gen_models.models.interface import Encoder, GenerativeModel, draw_fixed
 from gen_models.models.sampler import WithSampler
+from gen_models.runs.classifier import find_classifier
 from gen_models.runs.directory import RunDirectory
-from gen_models.runs.sampler import read_record
+from gen_models.runs.machine import device_name, machine
+from gen_models.runs.sampler import read_record, read_sampler
 from gen_models.runs.weights import load_model
-from gen_models.terminal import say as say_line
-from gen_models.training.classifier import find_classifier
-from gen_models.training.reporting import device_name, machine
+from gen_models.terminal import say
 
 Say = Callable[[str], None]
 
 
-def evaluate_trained(directory: RunDirectory, how: str, sampler: str | None = None) -> None:
-    """Measure what is not measured yet of a run that has just been trained, or stands.
+def evaluate_trained(
+    directory: RunDirectory,
+    config: dict[str, Any],
+    model: GenerativeModel | None = None,
+    datamodule: MNISTDataModule | None = None,
+) -> None:
+    """Measure what is not measured yet of a run that has just been trained, or was before.
 
     Args:
-        directory: The run.
-        how: "full"; "quick"; "none".
-        sampler: Kind of the sampler that it shall have, fitted first; None leaves it as it is.
+        directory: The run, finished.
+        config: "evaluate": full, quick or none; "sampler": the kind that the run shall have,
+            fitted first; None leaves it as it is.
+        model: As it was trained, on the CPU; None: it is loaded.
+        datamodule: Of the run; None: it is loaded.
     """
+    effort, kind = config["evaluate"], config["sampler"]
     status = directory.read_status()
-    if status["status"] != "done":
-        return  # kept as it is
-    if sampler and read_record(directory).get("kind") != sampler:
-        fit_sampler(directory.path, kind=sampler, say=say_line)
-    name = read_record(directory).get("name")
-
-    def stands(record: str) -> bool:  # it is written last; by another sampler it stands no more
-        return record in status and status[record].get("sampler") == name
-
-    if how == "full" and not stands("evaluation"):
-        evaluation = evaluate_run(directory.path, say=say_line)
+    if kind and read_record(directory).get("kind") != kind:
+        fit_sampler(directory.path, kind=kind, model=model, datamodule=datamodule, say=say)
+    sampler = read_record(directory).get("name")
+    record = {"full": "evaluation", "quick": "quick"}.get(effort)
+    # It is written last, and one by another sampler does not count.
+    if record is None or (record in status and status[record].get("sampler") == sampler):
+        return
+    if isinstance(model, Encoder) and sampler:
+        name, tensors = read_sampler(directory, model.latent_dim)
+        model = WithSampler(model, name, **tensors)
+    if effort == "full":
+        evaluation = evaluate_run(directory.path, model=model, datamodule=datamodule, say=say)
         reporting.show_evaluation(directory, evaluation.metrics)
-    if how == "quick" and not stands("quick"):
-        evaluate_quickly(directory.path, say=say_line)
+    else:
+        evaluate_quickly(directory.path, model=model, datamodule=datamodule, say=say)
         reporting.show_quick_evaluation(directory)
 
 
@@ -67,19 +76,23 @@ def evaluate_trained(directory: RunDirectory, how: str, sampler: str | None = No
 def evaluate_run(
     run: str | Path,
     *,
+    model: GenerativeModel | None = None,
+    datamodule: MNISTDataModule | None = None,
     data_root: str | Path | None = None,
     effort: Effort | None = None,
     say: Say,
 ) -> Evaluation:
     """Measure the last epoch's weights of a run; the numbers join its metrics, the pictures its.
 
-    A second evaluation replaces what the first has written, whatever its effort, which stands
-    among the metrics. Floors and ceilings are the same for every run on a data set: they are
-    measured once for a classifier and kept in the user's cache. `measuring` picks the device.
+    A second evaluation replaces what the first has written, whatever its effort, which is among
+    the metrics. Floors and ceilings are the same for every run on a data set: they are measured
+    once for a classifier and kept in the user's cache. `measuring` picks the device.
 
     Args:
         run: A finished run's directory.
-        data_root: Folder of the data sets; None means the run's.
+        model: Its model, on the CPU, and left there; None: it is loaded from the run.
+        datamodule: Its data, set up; None: they are loaded.
+        data_root: Folder of the data sets from which they are loaded; None means the run's.
         effort: Of the searches; None means the default.
         say: Called with a line before each part.
 
@@ -87,71 +100,71 @@ def evaluate_run(
         UserError: Not a finished run, or its data are missing.
     """
     directory = RunDirectory(run)
-    model = load_model(run)
+    model = at_rest(model) if model is not None else load_model(run)
     with directory.lock(), measuring(directory) as device:
-        return _evaluate(directory, model, device, data_root, effort, say)
+        if isinstance(model, WithSampler):
+            say(f"new images are drawn by its sampler, {model.name}")
+        begin = perf_counter()
+        read_json(directory.metrics)  # if it is damaged, fail now and not after minutes
+        assert isinstance(model, nn.Module)
+        model.to(device)
+        datamodule, real = _real_images(directory, device, datamodule, data_root, say)
+        add_feature_spaces(real, datamodule.name, datamodule.root)
+        bounds = find_bounds(datamodule.name, real, say)
+        try:
+            evaluation = measure(model, real, effort=effort, say=say)
+        except ValueError as error:  # a feature is not finite
+            raise _unmeasurable(directory, error) from error
+        model.cpu()  # its cost is counted there, and pictures are drawn there as everywhere else
+        say("counting its cost")
+        train = datamodule.splits["train"]
+        size = directory.read_config()["data"]["batch_size"]
+        # repeated where a batch takes validation images too
+        batch = Split(*(part[torch.arange(size) % len(part)] for part in train))
+        cost = measure_cost(model, batch, directory.read_status())
+        evaluation = Evaluation(
+            evaluation.metrics | bounds | cost,
+            evaluation.arrays | {"pictures_samples": as_bytes(draw_fixed(model, 100))},
+        )
+        arrays = {name: array.cpu().numpy() for name, array in evaluation.arrays.items()}
+        _write_arrays(directory.path / "evaluation.npz", arrays)
+        pictures.write_figures(directory, arrays)
+        if isinstance(model, Encoder):
+            pictures.write_projector(directory, model, real.test.cpu(), real.labels.cpu())
+        record: dict[str, Any] = {
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(perf_counter() - begin, 3),
+            "classifier": real.classifier.record["sha256"],
+            "device": device_name(device),
+        }
+        _add(directory, evaluation.metrics)
+        directory.write_status(evaluation=record | _by_sampler(model) | machine())
+        return evaluation
 
 
-def _evaluate(
-    directory: RunDirectory,
-    model: GenerativeModel,
-    device: torch.device,
-    data_root: str | Path | None,
-    effort: Effort | None,
+def evaluate_quickly(
+    run: str | Path,
+    *,
+    model: GenerativeModel | None = None,
+    datamodule: MNISTDataModule | None = None,
+    data_root: str | Path | None = None,
     say: Say,
-) -> Evaluation:
-    if isinstance(model, WithSampler):
-        say(f"new images are drawn by its sampler, {model.name}")
-    begin = perf_counter()
-    read_json(directory.metrics)  # damaged, it is said now, not after minutes
-    assert isinstance(model, nn.Module)
-    model.to(device)
-    datamodule, real = _real_images(directory, device, data_root, say)
-    add_feature_spaces(real, datamodule.name, datamodule.root)
-    bounds = find_bounds(datamodule.name, real, say)
-    try:
-        evaluation = measure(model, real, effort=effort, say=say)
-    except ValueError as error:  # a feature is not finite
-        raise _unmeasurable(directory, error) from error
-    model.cpu()  # what is left is counted there, and drawn as everywhere else
-    say("counting its cost")
-    train = datamodule.splits["train"]
-    size = directory.read_config()["data"]["batch_size"]
-    # repeated where a batch takes validation images too
-    batch = Split(*(part[torch.arange(size) % len(part)] for part in train))
-    cost = measure_cost(model, batch, directory.read_status())
-    evaluation = Evaluation(
-        evaluation.metrics | bounds | cost,
-        evaluation.arrays | {"pictures_samples": as_bytes(draw_fixed(model, 100))},
-    )
-    arrays = {name: array.cpu().numpy() for name, array in evaluation.arrays.items()}
-    _write_arrays(directory.path / "evaluation.npz", arrays)
-    pictures.write_figures(directory)
-    if isinstance(model, Encoder):
-        pictures.write_projector(directory, model, real.test.cpu(), real.labels.cpu())
-    record: dict[str, Any] = {
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(perf_counter() - begin, 3),
-        "classifier": real.classifier.record["sha256"],
-        "device": device_name(device),
-    }
-    _add(directory, evaluation.metrics)
-    directory.write_status(evaluation=record | _by_sampler(model) | machine())
-    return evaluation
-
-
-def evaluate_quickly(run: str | Path, *, data_root: str | Path | None = None, say: Say) -> None:
+) -> None:
     """Measure 2,000 new images and the plain reconstruction; seconds. Keys: "quick/...".
+
+    The arguments are those of `evaluate_run`.
 
     Raises:
         UserError: As `evaluate_run`.
     """
     directory = RunDirectory(run)
-    model = load_model(run)
+    model = at_rest(model) if model is not None else load_model(run)
     assert isinstance(model, nn.Module)
     with directory.lock(), measuring(directory) as device:
         model.to(device)
-        datamodule, real = _real_images(directory, device, data_root, say, count=QUICK_SAMPLES)
+        datamodule, real = _real_images(
+            directory, device, datamodule, data_root, say, count=QUICK_SAMPLES
+        )
         try:
             metrics = measure_quick(model, real) | find_bounds(datamodule.name, real, say)
         except ValueError as error:
@@ -163,13 +176,15 @@ def evaluate_quickly(run: str | Path, *, data_root: str | Path | None = None, sa
 def _real_images(
     directory: RunDirectory,
     device: torch.device,
+    datamodule: MNISTDataModule | None,
     data_root: str | Path | None,
     say: Say,
     **options: int,
 ) -> tuple[MNISTDataModule, Reference]:
     """The run's data, and the images on the device that it is measured against."""
-    data = directory.read_config()["data"]
-    datamodule = load_data(data["name"], data_root or data["root"])
+    if datamodule is None or datamodule.train_on_validation:  # those are measured against apart
+        data = directory.read_config()["data"]
+        datamodule = load_data(data["name"], data_root or data["root"])
     classifier = find_classifier(datamodule, say)
     real = reference(datamodule.splits, classifier, device=device, **options)
     return datamodule, real

@@ -18,18 +18,19 @@ import torch
 from torch import Tensor
 
 from gen_models.data.datasets import Split
-from gen_models.data.module import load_data
+from gen_models.data.module import MNISTDataModule, load_data
 from gen_models.errors import UserError, first_line
+from gen_models.evaluation.device import at_rest
 from gen_models.metrics.classifier import Classifier
 from gen_models.metrics.distribution import frechet_distance
 from gen_models.models.interface import Encoder, GenerativeModel, eval_mode, latent_means
 from gen_models.models.networks import CLASSES
 from gen_models.models.sampler import WithSampler
+from gen_models.runs.classifier import find_classifier
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.sampler import write_sampler
 from gen_models.runs.weights import load_model
 from gen_models.seeding import derive_seed, generator
-from gen_models.training.classifier import find_classifier
 from gen_models.training.validation import OBJECTIVE
 
 COMPONENTS = (1, 2, 5, 10, 20, 50, 100)  # of each mixture; in this order, as long as it helps
@@ -55,6 +56,8 @@ def fit_sampler(
     *,
     kind: str,
     seed: int = 0,
+    model: GenerativeModel | None = None,
+    datamodule: MNISTDataModule | None = None,
     data_root: str | Path | None = None,
     say: Say,
 ) -> None:
@@ -65,22 +68,25 @@ def fit_sampler(
         kind: "normal", one Gaussian; "gmm", a mixture of so many that the validation images'
             codes are likeliest. A conditional model has one a class, all of one size.
         seed: Seed of the choice of training images and of the fit.
-        data_root: Folder of the data sets; None means the run's.
+        model: The run's, on the CPU; None: it is loaded.
+        datamodule: The run's, set up; None: it is loaded.
+        data_root: Folder of the data sets from which they are loaded; None means the run's.
         say: Called with a line for each step.
 
     Raises:
         UserError: Not a finished run, or its model has no encoder.
     """
     directory = RunDirectory(run)
-    model = load_model(run, sampler=False)
+    model = at_rest(model) if model is not None else load_model(run, sampler=False)
     if not isinstance(model, Encoder):
         raise UserError(
             f"{directory.path}: a {type(model).__name__} has no encoder, so no sampler can be "
             "fitted: name a VAE's run"
         )
     with directory.lock():
-        data = directory.read_config()["data"]
-        datamodule = load_data(data["name"], data_root or data["root"])
+        if datamodule is None or datamodule.train_on_validation:  # the choice is made on those
+            data = directory.read_config()["data"]
+            datamodule = load_data(data["name"], data_root or data["root"])
         train, held_out = datamodule.splits["train"], datamodule.splits["validation"]
         rows = torch.randperm(len(train.images), generator=generator(seed, "sampler"))[:FITTED]
         train = Split(train.images[rows], train.labels[rows])

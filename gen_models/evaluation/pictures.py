@@ -1,4 +1,4 @@
-"""The pictures of an evaluation: figures/*.png from evaluation.npz, and TensorBoard's projector."""
+"""The pictures of an evaluation: figures/*.png, and TensorBoard's projector."""
 
 import shutil
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from torch.utils.tensorboard import SummaryWriter
 from gen_models import figures
 from gen_models.models.interface import Encoder, latent_means
 from gen_models.runs.directory import RunDirectory
-from gen_models.training.reporting import run_title
+from gen_models.runs.identity import run_title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,17 +19,20 @@ MAPPED = 2000  # images on the map; more would hide one another
 PROJECTED = 2000  # images in TensorBoard's projector
 
 
-def write_figures(directory: RunDirectory) -> None:
-    """Draw `recreated`, `interpolation`, `traversal` and, with an encoder, `latent_map`."""
-    with np.load(directory.path / "evaluation.npz") as arrays:
-        found = {name: arrays[name] for name in arrays}
+def write_figures(directory: RunDirectory, arrays: dict[str, np.ndarray]) -> None:
+    """Draw `recreated`, `interpolation`, `traversal` and, with an encoder, `latent_map`.
+
+    Args:
+        directory: The run.
+        arrays: The evaluation's, as evaluation.npz keeps them.
+    """
     title = run_title(directory.read_config())
     pictures = {"recreated": _recreated, "interpolation": _interpolation, "traversal": _traversal}
-    if "latent_map" in found:
+    if "latent_map" in arrays:
         pictures["latent_map"] = _latent_map
     for name, make in pictures.items():
         with figures.drawing(directory.figures / f"{name}.png") as path:
-            figures.save(make(found, title), path)
+            figures.save(make(arrays, title), path)
 
 
 def _recreated(arrays: dict[str, np.ndarray], title: str) -> "Figure":

@@ -1,6 +1,4 @@
-"""What an evaluation tells its user on the terminal, and what to type next."""
-
-import shlex
+"""What an evaluation shows its user on the terminal."""
 
 from rich.table import Table
 
@@ -55,17 +53,3 @@ def show_quick_evaluation(directory: RunDirectory) -> None:
     sampler = sampler_measured_with({"quick": directory.read_status()["quick"]})
     by = f" by its sampler, {sampler}" if sampler else ""
     say(f"  {int(metrics['quick/samples']):,} new images{by}: {', '.join(shown)}")
-
-
-def suggest(directory: RunDirectory) -> None:
-    """The last lines on the terminal: what to type next."""
-    run, _, siblings, everything = (
-        shlex.quote(str(path)) for path in (directory.path, *directory.path.parents[:3])
-    )
-    say("Next:")
-    if "fid_lenet" in read_json(directory.metrics):
-        say(f"  gen-models compare {siblings}")
-    else:
-        say(f"  gen-models evaluate {run}")
-    say(f"  gen-models sample {run} --count 64 --output samples.png")
-    say(f"  tensorboard --logdir {everything} --samples_per_plugin images=100")

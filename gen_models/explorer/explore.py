@@ -16,9 +16,9 @@ from gen_models.files import replaced, writing
 from gen_models.metrics.classifier import Classifier, classifier_path, is_kept, load_classifier
 from gen_models.models.interface import Encoder
 from gen_models.runs.directory import RunDirectory
+from gen_models.runs.identity import run_title
 from gen_models.runs.sampler import read_record
 from gen_models.runs.weights import load_model
-from gen_models.training.reporting import run_title
 
 
 class Page(NamedTuple):

@@ -18,8 +18,7 @@ from gen_models.export.programs import Exported
 from gen_models.files import read_json
 from gen_models.models.interface import GenerativeModel
 from gen_models.runs.directory import RunDirectory
-from gen_models.runs.identity import identity, model_name
-from gen_models.training.reporting import run_title
+from gen_models.runs.identity import identity, model_name, run_title
 
 TASK = "unconditional-image-generation"
 SHOWN = (FID, "coverage", "missing_digits", ENCODER, INVERSION, "test/loss")

@@ -1,14 +1,33 @@
 """The settings that change a run's figures, and the path that follows from them."""
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+GROUPS = ("data", "model", "phase")  # the options that name a run's folder
 LONGEST_NAME = 100  # characters; most file systems allow 255
 LISTED_APART = (  # options of Lightning's trainer: listed below, or without influence on figures
     "max_epochs", "precision", "limit_train_batches", "limit_val_batches", "accelerator", "devices",
     "strategy", "num_nodes", "log_every_n_steps", "check_val_every_n_epoch",
 )  # fmt: skip
+
+
+class Job(NamedTuple):
+    """One run as the command line describes it."""
+
+    config: dict[str, Any]  # resolved
+    defaults: dict[str, Any]  # the same data set, model and phase without further options
+
+    @property
+    def path(self) -> Path:
+        """Its run directory."""
+        return run_path(self.config, self.defaults)
+
+
+def group_overrides(overrides: Iterable[str]) -> list[str]:
+    """Those of the overrides that pick data set, model and phase: they compose the defaults."""
+    return [text for text in overrides if text.partition("=")[0] in GROUPS]
 
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:
@@ -35,6 +54,11 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
 def model_name(config: dict[str, Any]) -> str:
     """The model's class in lower case, e.g. "gan"."""
     return str(config["model"]["_target_"]).rpartition(".")[2].lower()
+
+
+def run_title(config: dict[str, Any]) -> str:
+    """Model and phase, as titles of pictures have them: "GAN final"."""
+    return f"{model_name(config).upper()} {config['phase']}"
 
 
 def run_path(config: dict[str, Any], defaults: dict[str, Any]) -> Path:

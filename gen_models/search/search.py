@@ -15,7 +15,7 @@ from gen_models.errors import BusyError, DivergedError, StoppedEarly, UserError
 from gen_models.files import read_json
 from gen_models.places import COMMAND
 from gen_models.runs.directory import RunDirectory
-from gen_models.runs.identity import identity
+from gen_models.runs.identity import Job, identity
 from gen_models.search.space import Space
 from gen_models.search.storage import (
     StorageError,
@@ -25,8 +25,6 @@ from gen_models.search.storage import (
     take_trial,
 )
 from gen_models.terminal import say
-from gen_models.training.experiment import Build, assemble
-from gen_models.training.run import train
 from gen_models.training.validation import OBJECTIVE, Reporter
 
 ENDING = "ending"  # the attribute of a trial that says what was wrong, in words
@@ -34,7 +32,7 @@ MEASURES = "validation_distance"  # the callback
 EVERY_EPOCH = f"callbacks.{MEASURES}.every_n_epochs=1"  # pruning needs it
 PAUSE = 2.0  # seconds between two tries to get a run that another process trains
 
-Compose = Callable[[Sequence[str]], tuple[dict[str, Any], dict[str, Any]]]
+Train = Callable[[Job, Sequence[Reporter]], RunDirectory | None]
 
 
 class Search(NamedTuple):
@@ -43,23 +41,24 @@ class Search(NamedTuple):
     Attributes:
         common: Options of train.py.
         space: What is searched.
-        compose: The resolved configuration of such options, and the defaults that it differs from.
-        build: Makes the object that a node with `_target_` describes.
+        compose: From such options to a job.
+        assemble: Builds what a job trains, without training it: of train.py.
+        train: Trains a job: of train.py.
     """
 
     common: list[str]
     space: Space
-    compose: Compose
-    build: Build
+    compose: Callable[[Sequence[str]], Job]
+    assemble: Callable[[Job], object]
+    train: Train
 
     def command(self, parameters: dict[str, Any]) -> list[str]:
         """The options of train.py with which a trial's training is repeated."""
         return [*self.common, *self.space.overrides(parameters)]
 
-    def composed(self, parameters: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The configuration of a trial and its defaults, as `train` takes them."""
-        config, defaults = self.compose([EVERY_EPOCH, *self.command(parameters), "evaluate=none"])
-        return config, defaults
+    def composed(self, parameters: dict[str, Any]) -> Job:
+        """The job of a trial."""
+        return self.compose([EVERY_EPOCH, *self.command(parameters), "evaluate=none"])
 
     def check(self) -> dict[str, Any]:
         """Check that every value of the space can be trained; returns what all trials share.
@@ -72,10 +71,11 @@ class Search(NamedTuple):
             raise UserError(f"{both[0]}: {self.space.file} searches it too: leave one out")
         settings = []
         for corner in self.space.corners():
-            config, defaults = self.composed(corner)
+            job = self.composed(corner)
+            config = job.config
             if MEASURES not in config["callbacks"]:
                 raise UserError(f"callbacks.{MEASURES}: a search needs it: do not remove it")
-            assemble(config, defaults=defaults, build=self.build)
+            self.assemble(job)
             folder = str(Path(config["output_dir"]).resolve())  # with the locks of all workers
             settings.append(identity(config) | {"output_dir": folder})
         first, *others = settings
@@ -97,7 +97,7 @@ def search(search: Search, *, storage: str, count: int, seed: int) -> optuna.Stu
         UserError: Bad input, or a storage that can no longer be used; one line.
     """
     study = open_study(storage, search.check(), search.space)
-    config, _ = search.composed(search.space.corners()[0])
+    config = search.composed(search.space.corners()[0]).config
     locks = Path(config["output_dir"]) / ".search"
     while True:
         with take_trial(study, count=count, seed=seed, locks=locks) as trial:
@@ -109,7 +109,7 @@ def search(search: Search, *, storage: str, count: int, seed: int) -> optuna.Stu
 def _train(search: Search, trial: Trial, count: int) -> None:
     with storage_errors():
         parameters = search.space.draw(trial)
-    config, defaults = search.composed(parameters)
+    job = search.composed(parameters)
     say(f"trial {trial.number + 1} of {count}: {' '.join(search.space.overrides(parameters))}")
 
     def prune_or_continue(epoch: int, value: float) -> None:
@@ -118,7 +118,7 @@ def _train(search: Search, trial: Trial, count: int) -> None:
 
     try:
         with redirect_stdout(io.StringIO()):  # a run's own words; train.log has them
-            run = _trained(search, config, defaults, Reporter(prune_or_continue))
+            run = _trained(search, job, Reporter(prune_or_continue))
         value, ending = float(run.read_status()["objective"]), None
         missing = int(read_json(run.metrics)["val/missing_digits"])
         if missing:
@@ -147,13 +147,11 @@ def _tell(
         trial.study.tell(trial, value, state)
 
 
-def _trained(
-    search: Search, config: dict[str, Any], defaults: dict[str, Any], watcher: Reporter
-) -> RunDirectory:
+def _trained(search: Search, job: Job, watcher: Reporter) -> RunDirectory:
     """The run, trained here or by another process that tries the same settings."""
     while True:
         try:
-            run = train(config, defaults=defaults, build=search.build, watchers=[watcher])
+            run = search.train(job, [watcher])
         except BusyError:
             time.sleep(PAUSE)
         else:

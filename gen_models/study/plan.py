@@ -8,16 +8,15 @@ from pydoc import locate
 from typing import Any, Literal, NamedTuple
 
 from gen_models.analysis.settings import canonical
-from gen_models.errors import UserError, one_line
+from gen_models.errors import UserError, first_line
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.fingerprint import fingerprint
-from gen_models.runs.identity import identity, run_path
+from gen_models.runs.identity import group_overrides, identity, run_path
 from gen_models.study.definition import Study
 
 Compose = Callable[[list[str]], dict[str, Any]]  # overrides of train.py -> resolved configuration
 State = Literal["done", "diverged", "running", "stopped", "failed", "missing"]
 
-GROUPS = ("data", "model", "phase")  # what a run's folder is named by
 RESUMABLE = {"lr_schedule": "constant", "max_steps": -1}  # what a run that is longer must have
 
 
@@ -151,14 +150,13 @@ def _compose(study: Study, name: str, compose: Compose, output_dir: Path) -> _Co
     for word in overrides:
         if word.partition("=")[0] in ("seed", "output_dir", "evaluate", "extend", "-m"):
             raise UserError(f"{place}: {word}: a study sets it itself: leave it out")
-    groups = [word for word in overrides if word.partition("=")[0] in GROUPS]
     try:
         config = {**compose(overrides), "output_dir": str(output_dir)}
-        defaults = compose(groups)
+        defaults = compose(group_overrides(overrides))
         settings = canonical(identity(config))
         model = config["model"]["_target_"]
     except Exception as error:  # of Hydra, which this room does not know
-        raise UserError(f"{place}: {one_line(error)}: not what train.py takes") from error
+        raise UserError(f"{place}: {first_line(error)}: not what train.py takes") from error
     arm = study.arms[name]
     if arm.of:
         whole = identity(compose(study.overrides(arm.of)))["max_epochs"]

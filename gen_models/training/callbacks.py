@@ -1,16 +1,20 @@
-"""What watches a run: its log and its pictures.
+"""What watches a run: its log, its pictures and its progress bar.
 
 A callback knows a model only by its interface and by the metrics that `training_step` returns.
 """
 
 import logging
 import time
+from datetime import timedelta
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.trainer.states import TrainerFn
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn
 from torch import Tensor
 
 from gen_models import figures
@@ -33,17 +37,17 @@ class RunLog(Callback):
 
     def __init__(self) -> None:
         self.latest: dict[str, float] = {}  # metrics of the last logging step
-        self.seconds = 0.0  # of training and validation, over all resumptions
+        self.seconds = 0.0  # of training and validation, until the clock was started last
         self._since = 0.0
         self._finite: Tensor | None = None
         self._unlogged: dict[str, Tensor] = {}  # what the last step returned
 
     def state_dict(self) -> dict[str, Any]:
-        """Keep the clock over resumptions."""
+        """Keep the clock when a run is resumed."""
         return {"seconds": self.elapsed()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on counting."""
+        """Continue to count."""
         self.seconds = state_dict["seconds"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -134,42 +138,89 @@ class RunLog(Callback):
             log.warning("status.json: could not be written (%s)", error)
 
 
-class SampleGrid(Callback):
-    """New images from the same noise in every epoch and every run, to TensorBoard."""
+class Grid(Callback):
+    """A picture of the model for TensorBoard, every few epochs.
 
-    def __init__(self, count: int = 64, every_n_epochs: int = 1) -> None:
+    Args:
+        count: Images, or pairs of them.
+        every_n_epochs: Epochs from one picture to the next.
+    """
+
+    tag: str  # in TensorBoard
+
+    def __init__(self, count: int, every_n_epochs: int = 1) -> None:
         self.count = check_whole("count", count, 1)
         self.every_n_epochs = check_whole("every_n_epochs", every_n_epochs, 1)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Draw the grid."""
-        if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
-            assert isinstance(pl_module, GenerativeModel)
-            images = as_bytes(draw_fixed(pl_module, self.count)).numpy()
-            _add_picture(trainer, "samples", figures.tile(images, int(self.count**0.5)))
+        """Draw, if it is the epoch for it and the model can."""
+        due = (trainer.current_epoch + 1) % self.every_n_epochs == 0
+        pixels = self.draw(trainer, pl_module) if due else None
+        for logger in trainer.loggers if pixels is not None else ():
+            logger.experiment.add_image(  # type: ignore[attr-defined]
+                self.tag, pixels, global_step=trainer.global_step, dataformats="HW"
+            )
+
+    def draw(self, trainer: pl.Trainer, model: pl.LightningModule) -> np.ndarray | None:
+        """The picture, (h, w) uint8; None where the model cannot draw it."""
+        raise NotImplementedError
 
 
-class ReconstructionGrid(Callback):
-    """Validation images above what the model makes of them, for models that have an encoder."""
+class SampleGrid(Grid):
+    """New images from the same noise in every epoch and every run."""
 
-    def __init__(self, count: int = 16, every_n_epochs: int = 1) -> None:
-        self.count = check_whole("count", count, 1)
-        self.every_n_epochs = check_whole("every_n_epochs", every_n_epochs, 1)
+    tag = "samples"
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Draw the pairs."""
-        if (trainer.current_epoch + 1) % self.every_n_epochs or not isinstance(pl_module, Encoder):
-            return
+    def draw(self, trainer: pl.Trainer, model: pl.LightningModule) -> np.ndarray | None:
+        """Rows of new images."""
+        assert isinstance(model, GenerativeModel)
+        images = as_bytes(draw_fixed(model, self.count)).numpy()
+        return figures.tile(images, int(self.count**0.5))
+
+
+class ReconstructionGrid(Grid):
+    """Validation images above their reconstructions, for models that have an encoder."""
+
+    tag = "reconstructions"
+
+    def draw(self, trainer: pl.Trainer, model: pl.LightningModule) -> np.ndarray | None:
+        """The first validation images."""
+        if not isinstance(model, Encoder):
+            return None
         batch: Batch = next(iter(trainer.datamodule.val_dataloader()))  # type: ignore[attr-defined]
         images = batch.images[: self.count]
         labels = None if batch.labels is None else batch.labels[: self.count]
-        made = reconstruct(pl_module, images, labels)
-        above, below = (as_bytes(some).cpu().numpy() for some in (images, made))
-        _add_picture(trainer, "reconstructions", figures.tile_pairs(above, below, len(images)))
+        recreated = reconstruct(model, images, labels)
+        above, below = (as_bytes(some).cpu().numpy() for some in (images, recreated))
+        return figures.tile_pairs(above, below, len(images))
 
 
-def _add_picture(trainer: pl.Trainer, tag: str, pixels: Any) -> None:
-    for logger in trainer.loggers:
-        logger.experiment.add_image(  # type: ignore[attr-defined]
-            tag, pixels, global_step=trainer.global_step, dataformats="HW"
-        )
+class ProgressBar(RichProgressBar):
+    """Lightning's, with our losses and the time that the whole run has left, on a terminal."""
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Stay silent where the output is a file, and after training."""
+        super().setup(trainer, pl_module, stage)
+        if stage != "fit" or not Console().is_interactive:
+            self.disable()
+
+    def configure_columns(self, trainer: pl.Trainer) -> list[ProgressColumn]:
+        """Few, so that the losses fit on the line."""
+        return [TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn()]
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        """The last logged losses, and the time left."""
+        run_log = RunLog.find(trainer)
+        shown: dict[str, Any] = {
+            name.removeprefix("train/"): value
+            for name, value in run_log.latest.items()
+            if name.startswith("train/") and name.endswith("loss")
+        }
+        total = trainer.num_training_batches * (trainer.fit_loop.max_epochs or 0)
+        if trainer.global_step:
+            seconds = run_log.elapsed() * (total / trainer.global_step - 1)
+            shown["left"] = str(timedelta(seconds=max(0, round(seconds))))
+        return shown
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"epoch {current_epoch + 1}/{self.trainer.fit_loop.max_epochs}"

@@ -1,30 +1,32 @@
-"""What a training tells its user: on the terminal, in TensorBoard, as pictures."""
+"""What a training shows its user: on the terminal, in TensorBoard, as pictures.
 
-import platform
-import sys
-from contextlib import suppress
-from importlib.metadata import version
+`figures/training.webp` is the grid of fixed noise by epoch, as a film. Its frames are those of
+TensorBoard, and so are the curves: a run that was stopped has the earlier ones there alone.
+"""
+
+import io
+import shlex
 from pathlib import Path
 from textwrap import indent
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
+from PIL import Image, ImageDraw
 from rich.table import Table
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gen_models import figures
+from gen_models.data.module import MNISTDataModule
+from gen_models.files import read_json
 from gen_models.metrics.pixels import as_bytes
 from gen_models.models.interface import Encoder, GenerativeModel, draw_fixed, reconstruct
 from gen_models.runs.directory import RunDirectory
-from gen_models.runs.fingerprint import commit
-from gen_models.runs.identity import identity, model_name
+from gen_models.runs.identity import identity, run_title
 from gen_models.terminal import say, show
 from gen_models.training.callbacks import SampleGrid
-from gen_models.training.experiment import Experiment
-from gen_models.training.gallery import write_gallery
 
-PACKAGES = ["gen-models", "torchvision", "lightning", "hydra-core", "numpy"]
 MEANING = {
     "loss": "nats per image; recon + beta x kl, or a bound",
     "recon": "one posterior sample, nats per image",
@@ -34,54 +36,11 @@ MEANING = {
     "d_real": "mean D(x) of test images, 1: sure of real",
     "d_fake": "mean D(x) of new images, 0: sure of fake",
 }
-
-
-def machine() -> dict[str, Any]:
-    """What metrics may depend on: versions, threads, processor, system."""
-    versions = {"python": platform.python_version(), "torch": torch.__version__}
-    return {
-        "versions": versions | {package: version(package) for package in PACKAGES},
-        "threads": torch.get_num_threads(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "processor": processor(),
-        "machine": platform.platform(),
-    }
-
-
-def processor() -> str:
-    """The processor's name, as far as the system tells."""
-    with suppress(OSError, StopIteration), open("/proc/cpuinfo", encoding="utf-8") as file:
-        return next(line.split(":")[1].strip() for line in file if "model name" in line)
-    return platform.processor()
-
-
-def device_name(device: torch.device) -> str:
-    """The name of a GPU, or the type of any other device: "cpu", "mps"."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def environment(trainer: pl.Trainer) -> dict[str, Any]:
-    """What the metrics of a run may depend on: `machine`, the devices that train, the commit."""
-    device = device_name(trainer.strategy.root_device)
-    devices = {"device": device, "devices": trainer.world_size}
-    return machine() | devices | {"commit": commit()}
-
-
-def peak_memory() -> dict[str, float]:
-    """Most memory this process has held so far: resident and, with CUDA, allocated there; MiB.
-
-    Jobs of a multirun that share a process share its peak. Windows does not say what is resident.
-    """
-    peaks = {}
-    with suppress(ImportError):
-        import resource
-
-        unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
-        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-        peaks["peak_memory_mib"] = round(resident, 1)
-    if torch.cuda.is_available():
-        peaks["peak_device_memory_mib"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
-    return peaks
+FRAMES = 24  # of a long film; the first epochs change most, so later ones are left out
+SECONDS = 0.4  # a frame
+LAST_SECONDS = 3.0
+BAND = 14  # pixels above the grid, for the epoch's number
+QUALITY = 50  # of 100: the noise of the format is smaller than a stroke's edge
 
 
 def architecture(model: pl.LightningModule) -> str:
@@ -93,90 +52,97 @@ def architecture(model: pl.LightningModule) -> str:
     return "\n".join(parts)
 
 
-def announce(config: dict[str, Any], experiment: Experiment) -> None:
-    """Say what is about to be trained, and where."""
-    model, datamodule = experiment.model, experiment.datamodule
+def announce(
+    config: dict[str, Any],
+    model: pl.LightningModule,
+    data: MNISTDataModule,
+    trainer: pl.Trainer,
+    *,
+    directory: RunDirectory,
+    threads: str,
+    resumes: bool,
+    extends: RunDirectory | None,
+) -> None:
+    """Say what is about to be trained and where, on the terminal and in TensorBoard."""
     count = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    images = len(datamodule.splits["train"].images)
-    extends = experiment.origin is not experiment.directory
-    verb = "Resuming" if experiment.checkpoint and not extends else "Training"
     steps = config["max_steps"]
     length = f"{config['trainer']['max_epochs']} epochs" if steps == -1 else f"{steps:,} batches"
     say(
-        f"{verb} {run_title(config)} on "
-        f"{datamodule.name}: {count:,} parameters, {images:,} images in batches of "
-        f"{datamodule.batch_size}, {length}"
+        f"{'Resuming' if resumes and not extends else 'Training'} {run_title(config)} on "
+        f"{data.name}: {count:,} parameters, {len(data.splits['train'].images):,} images in "
+        f"batches of {data.batch_size}, {length}"
     )
-    say(f"  in {experiment.directory.path}")
+    say(f"  in {directory.path}")
     if extends:
-        say(f"  going on from {experiment.origin.path}")
-
-
-def warn_of_slow_precision(trainer: pl.Trainer) -> None:
-    """Say so where the processor only emulates bfloat16."""
+        say(f"  from the end of {extends.path}")
+    say(f"  {threads}")
     on_cpu = trainer.strategy.root_device.type == "cpu"
     fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     if trainer.precision == "bf16-mixed" and on_cpu and not fast:
         say("  bf16-mixed will be slow: this processor has neither AVX512-BF16 nor AMX")
-
-
-def describe(trainer: pl.Trainer, directory: RunDirectory) -> None:
-    """Show in TensorBoard what is being trained."""
     logger: Any = trainer.logger
     for file in (directory.architecture, directory.config):
         as_code = indent(file.read_text(encoding="utf-8"), "    ")  # Markdown
         logger.experiment.add_text(file.stem, as_code, 0)
 
 
-def record(config: dict[str, Any], experiment: Experiment, metrics: dict[str, float]) -> None:
-    """Write the run's last words to TensorBoard, and draw its pictures."""
-    logger: Any = experiment.trainer.logger
-    hparams = {key: _plain(value) for key, value in identity(config).items()}
+def log_hyperparameters(
+    config: dict[str, Any], trainer: pl.Trainer, metrics: dict[str, float]
+) -> None:
+    """Show the settings of a run next to its test metrics in TensorBoard."""
+    logger: Any = trainer.logger
+    settings = identity(config) | {"phase": config["phase"]}
+    plain = {k: v if isinstance(v, str | int | float) else str(v) for k, v in settings.items()}
     on_test = {key: value for key, value in metrics.items() if key.startswith("test/")}
-    steps = experiment.trainer.global_step
-    logger.log_hyperparams(hparams | {"phase": config["phase"]}, on_test, steps)
+    logger.log_hyperparams(plain, on_test, trainer.global_step)
     logger.save()
-    experiment.model.cpu()
-    write_figures(experiment, title=run_title(config))
 
 
-def write_figures(experiment: Experiment, *, title: str) -> None:
-    """The pictures of a trained model, in `figures/`."""
-    model, datamodule, _, directory, *_ = experiment
+def write_figures(
+    directory: RunDirectory,
+    config: dict[str, Any],
+    model: pl.LightningModule,
+    data: MNISTDataModule,
+    trainer: pl.Trainer,
+) -> None:
+    """Draw the pictures of a trained model, on the CPU, in `figures/`."""
     assert isinstance(model, GenerativeModel)
-    test, labels = datamodule.splits["test"]
+    title, folder = run_title(config), directory.figures
+    test, labels = data.splits["test"]
     real = test[:100].squeeze(1).numpy()
-    with figures.drawing(directory.figures / "data.png") as path:
-        picture = figures.picture(figures.tile(real, 10), title=f"{datamodule.name}: test images")
+    with figures.drawing(folder / "data.png") as path:
+        picture = figures.picture(figures.tile(real, 10), title=f"{data.name}: test images")
         figures.save(picture, path)
-    with figures.drawing(directory.figures / "samples.png") as path:
+    with figures.drawing(folder / "samples.png") as path:
         new = as_bytes(draw_fixed(model, 100)).numpy()
         figures.save(figures.picture(figures.tile(new, 10), title=f"{title}: new images"), path)
-    with figures.drawing(directory.figures / "curves.png") as path:
-        if curves := read_curves(directory.path):  # there are none without a logger
-            figures.save(figures.curves(curves, title=title), path)
     if isinstance(model, Encoder):
-        with figures.drawing(directory.figures / "reconstructions.png") as path:
-            made = as_bytes(reconstruct(model, test[:40].float() / 255, labels[:40])).numpy()
+        with figures.drawing(folder / "reconstructions.png") as path:
+            recreated = as_bytes(reconstruct(model, test[:40].float() / 255, labels[:40])).numpy()
             picture = figures.picture(
-                figures.tile_pairs(real[:40], made, 20),
+                figures.tile_pairs(real[:40], recreated, 20),
                 title=f"{title}: test images above, their reconstructions below",
             )
             figures.save(picture, path)
-    for callback in experiment.trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, SampleGrid):
-            with figures.drawing(directory.figures / "training.webp") as path:
-                write_gallery(
-                    directory.path,
-                    epochs=experiment.trainer.current_epoch,
-                    every_n_epochs=callback.every_n_epochs,
-                    path=path,
-                )
+    every = [c.every_n_epochs for c in trainer.callbacks if isinstance(c, SampleGrid)]  # type: ignore[attr-defined]
+    with figures.drawing(folder):
+        events = read_events(directory.path)
+        with figures.drawing(folder / "curves.png") as path:
+            figures.save(figures.curves(read_curves(events), title=title), path)
+        with figures.drawing(folder / "training.webp") as path:
+            if every:
+                grids = read_grids(events)
+                write_film(grids, path, last=trainer.current_epoch, every=every[0])
 
 
-def read_curves(path: Path) -> dict[str, tuple[list[int], list[float]]]:
+def read_events(run: Path) -> EventAccumulator:
+    """TensorBoard's events of a run: every curve and every grid."""
+    guidance = {"scalars": 0, "images": 0}  # 0: all of them
+    return EventAccumulator(str(run), size_guidance=guidance).Reload()
+
+
+def read_curves(events: EventAccumulator) -> dict[str, tuple[list[int], list[float]]]:
     """Every training and validation curve of a run: key -> (training batches, values)."""
-    events = EventAccumulator(str(path), size_guidance={"scalars": 0}).Reload()
     curves = {}
     for key in events.Tags()["scalars"]:
         if key.startswith(("train/", "val/")):
@@ -185,8 +151,53 @@ def read_curves(path: Path) -> dict[str, tuple[list[int], list[float]]]:
     return curves
 
 
+def read_grids(events: EventAccumulator) -> list[Image.Image]:
+    """The pictures that `SampleGrid` has drawn, in order; of two of one epoch the later one."""
+    if "samples" not in events.Tags()["images"]:
+        return []
+    by_step = {event.step: event.encoded_image_string for event in events.Images("samples")}
+    return [Image.open(io.BytesIO(by_step[step])).convert("L") for step in sorted(by_step)]
+
+
+def write_film(grids: list[Image.Image], path: Path, *, last: int, every: int) -> None:
+    """Write the film of a run; nothing, if it has no pictures.
+
+    Args:
+        grids: In order. A run that extends another has those of the last epochs only.
+        path: The .webp.
+        last: The epoch at which the training ended.
+        every: Epochs from one grid to the next.
+    """
+    frames = []
+    for index, epoch in pick_frames(len(grids), last=last, every=every):
+        grid = grids[index]
+        frame = Image.new("L", (grid.width, grid.height + BAND), 255)
+        frame.paste(grid, (0, BAND))
+        ImageDraw.Draw(frame).text((2, 1), f"epoch {epoch}", fill=0)
+        frames.append(frame)
+    if frames:
+        durations = [round(1000 * SECONDS)] * (len(frames) - 1) + [round(1000 * LAST_SECONDS)]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        frames[0].save(
+            path, save_all=True, append_images=frames[1:], duration=durations, loop=0,
+            quality=QUALITY,
+        )  # fmt: skip
+
+
+def pick_frames(count: int, *, last: int, every: int) -> list[tuple[int, int]]:
+    """Index and epoch of at most `FRAMES` of `count` grids.
+
+    The first, the last, and ever fewer in between. The last grid is of the last epoch that has one.
+    """
+    if count == 0:
+        return []
+    picked = sorted(set((np.geomspace(1, count, FRAMES).round().astype(int) - 1).tolist()))
+    final = last // every * every
+    return [(index, final - every * (count - 1 - index)) for index in picked]
+
+
 def summarise(directory: RunDirectory, metrics: dict[str, float], seconds: float) -> None:
-    """What was measured on the terminal, and where the pictures are."""
+    """Show the metrics on the test images, and where the pictures are."""
     table = Table("on the test images", "", "")
     for name, value in metrics.items():
         if name.startswith("test/"):
@@ -198,10 +209,13 @@ def summarise(directory: RunDirectory, metrics: dict[str, float], seconds: float
         say(f"  {picture}")
 
 
-def run_title(config: dict[str, Any]) -> str:
-    """Model and phase, as titles of pictures have them: "GAN final"."""
-    return f"{model_name(config).upper()} {config['phase']}"
-
-
-def _plain(value: Any) -> str | int | float | bool:
-    return value if isinstance(value, str | int | float | bool) else str(value)
+def suggest(directory: RunDirectory) -> None:
+    """Say what to type next."""
+    run, _, siblings, everything = (
+        shlex.quote(str(path)) for path in (directory.path, *directory.path.parents[:3])
+    )
+    measured = "fid_lenet" in read_json(directory.metrics)
+    say("Next:")
+    say(f"  gen-models compare {siblings}" if measured else f"  gen-models evaluate {run}")
+    say(f"  gen-models sample {run} --count 64 --output samples.png")
+    say(f"  tensorboard --logdir {everything} --samples_per_plugin images=100")

@@ -1,16 +1,20 @@
-"""One run from a plain configuration: build, fit or resume, test, record."""
+"""A run while it trains: opened as new, resumed, extended or finished, or refused; and its ending.
 
-import gc
+What is written here is written by rank 0 alone.
+"""
+
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import lightning.pytorch as pl
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback
 
+from gen_models.data.module import MNISTDataModule
 from gen_models.errors import (
     DivergedError,
     StoppedEarly,
@@ -19,173 +23,223 @@ from gen_models.errors import (
     raise_if_out_of_memory,
 )
 from gen_models.files import write_json
-from gen_models.runs.checkpoints import BEST, prepare_folder
+from gen_models.runs.checkpoints import BEST, newest_readable, prepare_folder, read_step
 from gen_models.runs.directory import RunDirectory
-from gen_models.runs.fingerprint import fingerprint
-from gen_models.runs.identity import identity
+from gen_models.runs.fingerprint import commit, fingerprint
+from gen_models.runs.identity import Job, identity
+from gen_models.runs.machine import device_name, machine, peak_memory
 from gen_models.runs.weights import save_model
 from gen_models.terminal import say
 from gen_models.threads import use
 from gen_models.training import reporting
 from gen_models.training.callbacks import RunLog
-from gen_models.training.experiment import Build, Experiment, assemble, check_length
-from gen_models.training.stopping import exit_if_stopped
+from gen_models.training.trainer import CURVES, Curves, exit_if_stopped
 from gen_models.training.validation import OBJECTIVE
 
 log = logging.getLogger(__name__)
 
 
-def train(
-    config: dict[str, Any],
-    *,
-    defaults: dict[str, Any],
-    build: Build,
-    watchers: Sequence[Callback] = (),
-) -> RunDirectory | None:
-    """Train one model, or go on with it, or skip it because it is trained.
+class Run(NamedTuple):
+    """A run that is open."""
+
+    directory: RunDirectory
+    finished: bool = False  # there is nothing to train
+    checkpoint: Path | None = None  # from which the training resumes; None: from the beginning
+    extends: RunDirectory | None = None  # the shorter run that this checkpoint is of
+
+
+@contextmanager
+def open_run(
+    job: Job, model: pl.LightningModule, data: MNISTDataModule, trainer: pl.Trainer
+) -> Iterator[Run]:
+    """Open the run of a job and lock it, until it is trained; its status says how that ended.
 
     Args:
-        config: The resolved configuration, as `conf/config.yaml` composes it.
-        defaults: The same data set, model and phase without further options: the run's name says
-            what differs from it.
-        build: Makes the object that a node with `_target_` describes.
-        watchers: Further callbacks; they must not change the weights.
-
-    Returns:
-        The run; None in a process that only helped another one to train it.
+        job: What to train.
+        model: With its first weights.
+        data: Set up.
+        trainer: Of the run.
 
     Raises:
-        UserError: Bad input, or a run that stands in the way; one line.
-        DivergedError: A loss was not finite.
-        StoppedEarly: By a watcher, to be resumed.
-        SystemExit: Stopped by a signal, to be resumed; inside `stopped_by_signals`.
+        UserError: The run cannot be trained, or cannot be left as it is; one line.
+        DivergedError: A loss was not finite, now or when the run was trained.
     """
-    experiment = assemble(config, defaults=defaults, build=build, watchers=watchers)
-    experiment.datamodule.prepare_data()
-    experiment.datamodule.setup()
-    check_length(config, experiment.datamodule)
-    if experiment.trainer.global_rank != 0:  # rank 0 alone decides, writes and reports
-        _fit_and_measure(experiment)
-        return None
-    directory = experiment.directory
-    with directory.lock(training=True):
+    directory = RunDirectory(job.path)
+    with ExitStack() as stack:
+        if trainer.is_global_zero:
+            stack.enter_context(directory.lock(training=True))
+            stack.callback(lambda: trainer.logger.close())  # type: ignore[union-attr]
+        run = find_run(job, type(model))
+        if trainer.is_global_zero and not run.finished:
+            threads = _begin(run, job.config, model, trainer)
+            stack.enter_context(_ending_recorded(directory))
+            reporting.announce(
+                job.config, model, data, trainer, directory=directory, threads=threads,
+                resumes=run.checkpoint is not None, extends=run.extends,
+            )  # fmt: skip
         try:
-            if not _stands(directory, config, type(experiment.model)):
-                _train(config, experiment)
-        finally:
-            experiment.trainer.logger.close()  # type: ignore[union-attr]
-            del experiment  # what follows needs the memory
-            gc.collect()
-    return directory
+            yield run
+        except MisconfigurationException as error:  # an option of Lightning's that does not fit
+            raise UserError(f"trainer: {first_line(error)}") from error
+        except (RuntimeError, MemoryError) as error:
+            remedy = f"try {max(1, data.batch_size // 2)}, or smaller hidden_dims"
+            raise_if_out_of_memory(error, f"with data.batch_size={data.batch_size}: {remedy}")
+            raise
 
 
-def _stands(directory: RunDirectory, config: dict[str, Any], model_class: type) -> bool:
-    """Whether the directory holds a run that shall be left as it is.
+def find_run(job: Job, model_class: type) -> Run:
+    """The run of a job as its directory has it, and from where its training resumes.
 
     Raises:
-        UserError: A run stands in the way, and the user must say what to do with it.
+        UserError: There is a run that cannot be resumed, and the user must say what to do with it.
+        DivergedError: It diverged.
     """
-    status = directory.read_status()
-    if not status or config["overwrite"]:
-        return False
-    if status["fingerprint"] != fingerprint(model_class):
-        if config["keep"]:
-            say(f"{directory.path}: kept, though other code trained it")
-            return True
-        raise UserError(
-            f"{directory.path}: was trained by other code: overwrite=true trains it again, "
-            "keep=true keeps it"
-        )
+    config, directory = job.config, RunDirectory(job.path)
+    status = {} if config["overwrite"] else directory.read_status()
+    if status and _is_finished(directory, status, config, fingerprint(model_class)):
+        return Run(directory, finished=True)
+    checkpoint = newest_readable(directory.checkpoints) if status else None
+    if checkpoint is None and config["extend"] is not None:
+        shorter = _shorter_run(config, fingerprint(model_class))
+        return Run(directory, checkpoint=newest_readable(shorter.checkpoints), extends=shorter)
+    return Run(directory, checkpoint=checkpoint)
+
+
+def _is_finished(
+    directory: RunDirectory, status: dict[str, Any], config: dict[str, Any], code: str
+) -> bool:
+    """Whether a run needs no training; raises as `find_run`."""
+    ended = status["status"] in ("done", "diverged")
+    path, other_code = directory.path, status["fingerprint"] != code
+    if other_code and not (ended and config["keep"]):
+        problem = "was trained by other code" if ended else "was begun by other code, not finished"
+        keep = ", keep=true keeps it" if ended else ""
+        raise UserError(f"{path}: {problem}: overwrite=true trains it again{keep}")
     now, before = identity(config), identity(directory.read_config())
     moved = [key for key in now if now[key] != before.get(key)]
-    if moved:
+    if moved and not other_code:
         key = moved[0]
         raise UserError(
-            f"{directory.path}: was trained with {key}={before.get(key)}, now it is "
-            f"{now[key]}: set {key} as it was, or overwrite=true trains it again"
+            f"{path}: was trained with {key}={before.get(key)}, now it is {now[key]}: set {key} as "
+            "it was, or overwrite=true trains it again"
         )
-    if status["status"] == "done":
-        say(
-            f"{directory.path}: already trained on {status['finished'][:10]}; "
-            "overwrite=true trains it again"
-        )
-        return True
     if status["status"] == "diverged":
-        raise DivergedError(f"{directory.path}: {status['error']} (overwrite=true trains it again)")
-    return False
+        raise DivergedError(f"{path}: {status['error']} (overwrite=true trains it again)")
+    if ended and other_code:
+        say(f"{path}: kept, though other code trained it")
+    elif ended:
+        date = status["finished"][:10]
+        say(f"{path}: already trained on {date}; overwrite=true trains it again")
+    return ended
 
 
-def _train(config: dict[str, Any], experiment: Experiment) -> None:
-    model, datamodule, trainer, directory, checkpoint, origin = experiment
-    status = origin.read_status()
-    prepare_folder(directory.checkpoints)
-    if origin is not directory or checkpoint is None:
-        directory.clear()
-    if origin is not directory and (best := origin.checkpoints / BEST).exists():
-        directory.checkpoints.mkdir()
-        shutil.copyfile(best, directory.checkpoints / BEST)
-    threads = use(config["threads"], status["threads"] if checkpoint is not None else None)
-    directory.write_config(config)
-    directory.architecture.write_text(reporting.architecture(model), encoding="utf-8")
-    code = fingerprint(type(model))
-    started = status["started"] if checkpoint else _now()
-    begun = {"status": "running", "fingerprint": code, "started": started}
-    write_json(directory.status, begun | reporting.environment(trainer))
-    with _logged_to(directory), _ending_recorded(directory):
-        reporting.announce(config, experiment)
-        say(f"  {threads}")
-        reporting.describe(trainer, directory)
-        reporting.warn_of_slow_precision(trainer)
-        metrics = _fit_and_measure(experiment)
-        peak = reporting.peak_memory()  # of training, before pictures are drawn
-        seconds = RunLog.find(trainer).seconds
-        save_model(directory, model)
-        write_json(directory.metrics, metrics)
-        reporting.record(config, experiment, metrics)
-        images = trainer.global_step * datamodule.batch_size
-        directory.write_status(
-            status="done",
-            objective=metrics.get(OBJECTIVE),
-            finished=_now(),
-            steps=trainer.global_step,
-            seconds=round(seconds, 3),
-            images_per_second=round(images / seconds, 1) if seconds else None,
-            **peak,
-        )
-        reporting.summarise(directory, metrics, seconds)
-
-
-def _fit_and_measure(experiment: Experiment) -> dict[str, float]:
-    """Train from the checkpoint, or from the beginning, to the end.
-
-    Returns:
-        The last weights' metrics on the validation and the test images.
+def _shorter_run(config: dict[str, Any], code: str) -> RunDirectory:
+    """The run that `extend` names: finished, and the same but for fewer epochs.
 
     Raises:
-        SystemExit: Stopped by a signal, after a whole batch.
+        UserError: It is not; the line says in what.
     """
-    model, datamodule, trainer, _, checkpoint, _ = experiment
+    source = RunDirectory(str(config["extend"]))
+    status = source.read_status()
+    if status.get("status") != "done":
+        state = status.get("status", "no run there")
+        raise UserError(f"extend={source.path}: not a finished run ({state})")
+    if status["fingerprint"] != code:
+        raise UserError(f"extend={source.path}: was trained by other code: leave extend out")
+    shorter, longer = identity(source.read_config()), identity(config)
+    for key in longer:
+        if key != "max_epochs" and shorter.get(key) != longer[key]:
+            raise UserError(
+                f"extend={source.path}: has {key}={shorter.get(key)}, not {longer[key]}: only "
+                "max_epochs may differ"
+            )
+    if shorter["max_epochs"] >= longer["max_epochs"] or longer["max_steps"] != -1:
+        raise UserError(
+            f"extend={source.path}: has {shorter['max_epochs']} epochs: max_epochs must be more, "
+            "and max_steps not set"
+        )
+    if longer["lr_schedule"] != "constant":
+        raise UserError("extend: needs lr_schedule=constant: other schedules depend on max_epochs")
+    return source
+
+
+def _begin(run: Run, config: dict[str, Any], model: pl.LightningModule, trainer: pl.Trainer) -> str:
+    """Write what is known before the training; returns a line about the threads."""
+    directory, checkpoint = run.directory, run.checkpoint
+    status = (run.extends or directory).read_status() if checkpoint else {}
+    prepare_folder(directory.checkpoints)
+    if run.extends or checkpoint is None:
+        directory.clear()
+    if run.extends and (best := run.extends.checkpoints / BEST).exists():
+        directory.checkpoints.mkdir()
+        shutil.copyfile(best, directory.checkpoints / BEST)
+    if checkpoint:  # what was logged after it is logged again
+        trainer.logger = Curves(directory.path, **CURVES, purge_step=read_step(checkpoint) + 1)
+    threads = use(config["threads"], status.get("threads"))
+    directory.write_config(config)
+    directory.architecture.write_text(reporting.architecture(model), encoding="utf-8")
+    devices = {"device": device_name(trainer.strategy.root_device), "devices": trainer.world_size}
+    begun = {"status": "running", "fingerprint": fingerprint(type(model))}
+    begun["started"] = status.get("started") or _now()
+    write_json(directory.status, begun | machine() | devices | {"commit": commit()})
+    return threads
+
+
+def measure_losses(
+    trainer: pl.Trainer, model: pl.LightningModule, data: MNISTDataModule
+) -> dict[str, float]:
+    """The last weights' metrics on the validation and the test images.
+
+    Raises:
+        SystemExit: Stopped by a signal.
+    """
+    exit_if_stopped()  # while it was trained, by now after a whole batch
     metrics: dict[str, float] = {}
-    batch_size = datamodule.batch_size
-    try:
-        trainer.fit(model, datamodule, ckpt_path=checkpoint)
-    except MisconfigurationException as error:  # an option of Lightning's that does not fit
-        raise UserError(f"trainer: {first_line(error)}") from error
-    except (RuntimeError, MemoryError) as error:
-        remedy = f"try {max(1, batch_size // 2)}, or smaller hidden_dims"
-        raise_if_out_of_memory(error, f"with data.batch_size={batch_size}: {remedy}")
-        raise
-    exit_if_stopped()
     for measure in (trainer.validate, trainer.test):
-        measure(model, datamodule=datamodule, verbose=False)
+        measure(model, datamodule=data, verbose=False)
         exit_if_stopped()
         metrics |= {name: value.item() for name, value in trainer.callback_metrics.items()}
     return metrics
 
 
+def save_run(
+    run: Run,
+    config: dict[str, Any],
+    model: pl.LightningModule,
+    data: MNISTDataModule,
+    trainer: pl.Trainer,
+    metrics: dict[str, float],
+) -> None:
+    """Keep weights, metrics and pictures of a run that is trained, and say so; rank 0 alone."""
+    if not trainer.is_global_zero:
+        return
+    directory = run.directory
+    peak = peak_memory()  # of training, before pictures are drawn
+    seconds, steps = RunLog.find(trainer).seconds, trainer.global_step
+    save_model(directory, model)
+    write_json(directory.metrics, metrics)
+    reporting.log_hyperparameters(config, trainer, metrics)
+    model.cpu()
+    reporting.write_figures(directory, config, model, data, trainer)
+    directory.write_status(
+        status="done",
+        objective=metrics.get(OBJECTIVE),
+        finished=_now(),
+        steps=steps,
+        seconds=round(seconds, 3),
+        images_per_second=round(steps * data.batch_size / seconds, 1) if seconds else None,
+        **peak,
+    )
+    reporting.summarise(directory, metrics, seconds)
+
+
 @contextmanager
 def _ending_recorded(directory: RunDirectory) -> Iterator[None]:
-    """Keep in the status how a run ended that did not come to its end."""
+    """Keep train.log, and in the status how a run ended that did not come to its end."""
+    package, handler = logging.getLogger("gen_models"), _LogFile(directory.log, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    package.addHandler(handler)
+    package.setLevel(logging.INFO)
     try:
         yield
     except StoppedEarly:
@@ -196,25 +250,13 @@ def _ending_recorded(directory: RunDirectory) -> Iterator[None]:
         raise
     except SystemExit:
         directory.write_status(status="interrupted")
-        say(f"{directory.path}: stopped; the same command goes on from here")
+        say(f"{directory.path}: stopped; the same command resumes from here")
         raise
     except BaseException as error:
         with suppress(OSError):  # the disk may be full
             directory.write_status(status="failed", error=f"{type(error).__name__}: {error}")
         log.info("failed", exc_info=True)
         raise
-
-
-@contextmanager
-def _logged_to(directory: RunDirectory) -> Iterator[None]:
-    """Send the package's log to train.log."""
-    package = logging.getLogger("gen_models")
-    handler = _LogFile(directory.log, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    package.addHandler(handler)
-    package.setLevel(logging.INFO)
-    try:
-        yield
     finally:
         package.removeHandler(handler)
         handler.close()
@@ -224,7 +266,7 @@ class _LogFile(logging.FileHandler):
     """A log that ends no training, and fills no terminal, where it cannot be written."""
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Leave the line out: a disk that is full is said by what needs it."""
+        """Leave the line out: whatever needs a disk that is full will fail with a message."""
 
 
 def _now() -> str:

@@ -1,6 +1,6 @@
 """Learning rates that fall while a model trains, as functions of the share of training done.
 
-In closed form, so that a run that goes on from a checkpoint needs no state of a schedule.
+In closed form, so that a run that is resumed needs no state of a schedule.
 """
 
 from math import cos, floor, log, pi
@@ -43,12 +43,11 @@ class RateSchedule(Callback):
     """Sets the learning rate of every optimizer before each batch, and logs its factor.
 
     Args:
-        schedule: Of `rate_factor`.
+        schedule: One of `SCHEDULES`.
         max_steps: Training batches in all; -1 means those of the trainer's epochs.
     """
 
     def __init__(self, schedule: str, max_steps: int = -1) -> None:
-        rate_factor(schedule, 0.0)
         self.schedule = schedule
         self.max_steps = max_steps
 

@@ -1,8 +1,11 @@
-"""The trainer of a run: Lightning's, with what decides its course and what is kept of it."""
+"""The trainer of a run: Lightning's, with what decides its course, is kept of it, and stops it."""
 
-from contextlib import suppress
-from math import ceil
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import lightning.pytorch as pl
@@ -10,22 +13,90 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from gen_models.data.loader import Batch
 from gen_models.errors import UserError, first_line
-from gen_models.runs.checkpoints import BEST, LATEST, AtomicCheckpointIO, read_step
+from gen_models.models.interface import Encoder, GenerativeModel, check_model
+from gen_models.runs.checkpoints import BEST, LATEST, AtomicCheckpointIO
 from gen_models.runs.directory import RunDirectory
+from gen_models.runs.identity import model_name
 from gen_models.seeding import derive_seed
 from gen_models.training.callbacks import RunLog
-from gen_models.training.processes import find_environment
+from gen_models.training.options import check_devices
 from gen_models.training.schedule import RateSchedule
 from gen_models.training.validation import OBJECTIVE
 
+_received: list[int] = []  # signals are the process's, so this is too
 
-def seed_weights(seed: int) -> None:
-    """Seed the global generator for the first weights of a run."""
-    torch.manual_seed(derive_seed(seed, "weights"))
+CURVES: dict[str, Any] = {"name": "", "version": "", "default_hp_metric": False}  # of `Curves`
+Build = Callable[[dict[str, Any], str], Any]  # of a node of the configuration, and its key
+
+
+def build_model(config: dict[str, Any], build: Build) -> GenerativeModel:
+    """The model of a run, its first weights drawn from the run's seed.
+
+    Raises:
+        UserError: It cannot be built, or has no encoder for the sampler that it shall have.
+    """
+    torch.manual_seed(derive_seed(config["seed"], "weights"))
+    model = check_model(build(config["model"], "model"), "model")
+    model.cuda_graphs = config["cuda_graphs"]
+    if config["sampler"] and not isinstance(model, Encoder):
+        raise UserError(
+            f"sampler={config['sampler']}: the model {model_name(config)} has no encoder, so no "
+            "sampler can be fitted: leave it out"
+        )
+    return model
+
+
+def build_trainer(
+    config: dict[str, Any], folder: str | Path, callbacks: list[Callback]
+) -> pl.Trainer:
+    """The trainer of the run in a folder, with the callbacks that every run has, and these.
+
+    Raises:
+        UserError: An option is not one of Lightning's, or does not fit; the line names it.
+    """
+    directory = RunDirectory(folder)
+    own: list[Callback] = [StepSeed(config["seed"]), RunLog(), *callbacks]
+    if config["lr_schedule"] != "constant":
+        own.append(RateSchedule(config["lr_schedule"], config["max_steps"]))
+    if config["max_steps"] != -1:
+        own.append(StopAfter(config["max_steps"]))
+    for file, metric in ((BEST, OBJECTIVE), (LATEST, None)):
+        own.append(
+            Checkpoint(
+                dirpath=directory.checkpoints,
+                filename=file.removesuffix(".ckpt"),
+                monitor=metric,
+                save_on_train_epoch_end=True,  # Lightning skips a validation on resuming before it
+                enable_version_counter=False,
+            )
+        )
+    try:
+        environment = find_environment(config["trainer"])
+        trainer = pl.Trainer(
+            **config["trainer"],
+            default_root_dir=directory.path,
+            logger=Curves(directory.path, **CURVES),
+            callbacks=own,
+            plugins=[AtomicCheckpointIO(), *([environment] if environment else [])],
+            enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
+            enable_model_summary=False,  # architecture.txt
+            enable_autolog_hparams=False,  # logged once, with the final metrics
+            num_sanity_val_steps=0,
+        )
+    except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"trainer: {first_line(error)}") from error
+    check_devices(config["trainer"], trainer)
+    return trainer
 
 
 class StepSeed(Callback):
@@ -56,85 +127,31 @@ class StopAfter(Callback):
     def __init__(self, max_steps: int) -> None:
         self.max_steps = max_steps
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin no epoch after the last step, nor from a finished run's checkpoint."""
-        available = len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
-        limit = trainer.limit_train_batches
-        batches = min(limit, available) if isinstance(limit, int) else int(limit * available)
-        assert trainer.max_epochs is not None
-        epochs = ceil(self.max_steps / batches)
-        trainer.fit_loop.max_epochs = min(trainer.max_epochs, epochs)
-
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Stop here?"""
+        """Request a stop after `max_steps` batches."""
         trainer.should_stop |= trainer.global_step >= self.max_steps
 
 
-class SaveOnStop(Callback):
-    """A checkpoint where Lightning stops for a SIGTERM: between two batches."""
+class Checkpoint(ModelCheckpoint):
+    """ModelCheckpoint that passes over epochs without its metric, and outlives a move."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save in each epoch, or if it is the best."""
+        if self.monitor is None or self.monitor in trainer.callback_metrics:
+            super().on_train_epoch_end(trainer, pl_module)
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Save within an epoch; from its last batch on, Lightning could not finish it properly.
+        """Save where Lightning stops for a SIGTERM: between two batches of an epoch.
 
-        (It would skip the epoch's validation.) The run then goes on from what was saved before.
+        From its last batch on, Lightning could not finish the epoch properly (it would skip its
+        validation). The run then resumes from what was saved before.
         """
         stopped = isinstance(exception, SIGTERMException)  # not a second Ctrl-C within a step
         ends = trainer.is_last_batch or trainer.should_stop
-        if stopped and trainer.training and not ends:
-            trainer.save_checkpoint(self.path)
-
-
-def build_trainer(
-    config: dict[str, Any],
-    directory: RunDirectory,
-    checkpoint: Path | None,
-    watchers: list[Callback],
-) -> pl.Trainer:
-    """The trainer of a run, with the callbacks that every run has, and the `watchers`."""
-    savers: list[Callback] = [SaveOnStop(directory.checkpoints / LATEST)]
-    savers.append(_checkpoint(directory, BEST, monitor=OBJECTIVE))
-    savers.append(_checkpoint(directory, LATEST))
-    if config["lr_schedule"] != "constant":
-        watchers = [*watchers, RateSchedule(config["lr_schedule"], config["max_steps"])]
-    if config["max_steps"] != -1:
-        watchers = [*watchers, StopAfter(config["max_steps"])]
-    logger = _Logger(
-        directory.path,
-        name="",
-        version="",
-        default_hp_metric=False,
-        # what was logged after the checkpoint is logged again
-        purge_step=read_step(checkpoint) + 1 if checkpoint else None,
-    )
-    try:
-        environment = find_environment(config["trainer"])
-        return pl.Trainer(
-            **config["trainer"],
-            default_root_dir=directory.path,
-            logger=logger,
-            callbacks=[StepSeed(config["seed"]), RunLog(), *watchers, *savers],
-            plugins=[AtomicCheckpointIO(), *([environment] if environment else [])],
-            enable_progress_bar=any(isinstance(watcher, ProgressBar) for watcher in watchers),
-            enable_model_summary=False,  # architecture.txt
-            enable_autolog_hparams=False,  # logged once, with the final metrics
-            num_sanity_val_steps=0,
-        )
-    except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"trainer: {first_line(error)}") from error
-
-
-class _Checkpoint(ModelCheckpoint):
-    """ModelCheckpoint that passes over epochs without its metric, and outlives a move."""
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save: each epoch, or the best."""
-        if self.monitor is None or self.monitor in trainer.callback_metrics:
-            super().on_train_epoch_end(trainer, pl_module)
+        if self.monitor is None and stopped and trainer.training and not ends:
+            trainer.save_checkpoint(Path(self.dirpath or "") / LATEST)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the best so far: of a run that was moved, or that this one extends, too."""
@@ -151,19 +168,8 @@ class _Checkpoint(ModelCheckpoint):
         )
 
 
-def _checkpoint(directory: RunDirectory, file: str, **options: Any) -> ModelCheckpoint:
-    """At each epoch's end, after its validation (Lightning would skip that on resuming)."""
-    return _Checkpoint(
-        dirpath=directory.checkpoints,
-        filename=file.removesuffix(".ckpt"),
-        **options,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
-
-
-class _Logger(TensorBoardLogger):
-    """TensorBoardLogger with one file a process, and no hparams.yaml: config.yaml says it all."""
+class Curves(TensorBoardLogger):
+    """TensorBoardLogger with one file a process, and no hparams.yaml: config.yaml has it all."""
 
     def save(self) -> None:
         """Flush the curves to the disk."""
@@ -174,7 +180,93 @@ class _Logger(TensorBoardLogger):
         self.save()
 
     def close(self) -> None:
-        """End the file, if one was begun: a run that stands gets none."""
+        """End the file, if one was begun: a finished run gets none."""
         if self._experiment is not None:
             with suppress(OSError):  # raised by the write that failed, and again by each after it
                 self._experiment.close()
+
+
+class OneProcess(LightningEnvironment):
+    """One device is one process, of rank 0, whatever a scheduler or a launcher has exported.
+
+    Lightning reads its rank from RANK, LOCAL_RANK, SLURM_PROCID, ... even where nothing is
+    distributed, and lets only rank 0 write.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.set_global_rank(0)
+
+    def local_rank(self) -> int:
+        """The first."""
+        return 0
+
+    def node_rank(self) -> int:
+        """The first."""
+        return 0
+
+
+def find_environment(options: dict[str, Any]) -> ClusterEnvironment | None:
+    """What starts the processes of a training; None leaves it to Lightning to find out.
+
+    SLURM does, where it runs as many tasks as are asked for; else Lightning starts its own.
+
+    Raises:
+        RuntimeError: SLURM's tasks are not spread over its nodes as Lightning needs it.
+    """
+    if options["strategy"] == "auto":
+        return OneProcess()
+    if TorchElasticEnvironment.detect() or not SLURMEnvironment.detect():
+        return None
+    devices = options["devices"]
+    count = len(devices) if isinstance(devices, list) else devices
+    if isinstance(count, int) and os.environ["SLURM_NTASKS"] != str(count * options["num_nodes"]):
+        return LightningEnvironment()
+    return SLURMEnvironment(auto_requeue=False)  # Lightning's way would save within a step
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """Let both signals raise SystemExit, at once or, while Lightning trains, after a whole batch.
+
+    An exception inside a step would leave D updated and G not. Lightning puts its own handler of
+    SIGTERM in front of ours while it trains or validates, so Ctrl-C is passed on as one. A second
+    Ctrl-C ends at once. A process that was started with Ctrl-C ignored still ignores it.
+
+    Raises:
+        SystemExit: With the code of the signal (Lightning's has none: Lightning#21623).
+    """
+
+    def on_terminate(signum: int, frame: FrameType | None) -> None:
+        _received.append(signum)
+        if signal.getsignal(signal.SIGTERM) is on_terminate:  # Lightning is not at work
+            raise SystemExit
+
+    def on_interrupt(signum: int, frame: FrameType | None) -> None:
+        again = bool(_received)
+        _received.append(signum)
+        if again or signal.getsignal(signal.SIGTERM) is on_terminate:
+            raise SystemExit
+        signal.raise_signal(signal.SIGTERM)
+
+    _received.clear()
+    handlers = {signal.SIGTERM: on_terminate, signal.SIGINT: on_interrupt}
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in `nohup python train.py &`
+        del handlers[signal.SIGINT]
+    before = {signum: signal.signal(signum, handler) for signum, handler in handlers.items()}
+    try:
+        yield
+        exit_if_stopped()
+    except SystemExit as stop:
+        # Without a signal of ours: Lightning's own end, or submitit's code for "start it again".
+        code = 128 + _received[0] if _received else stop.code or 128 + signal.SIGTERM
+        raise SystemExit(code) from stop
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def exit_if_stopped() -> None:
+    """Raise SystemExit if a signal came when Lightning no longer looked for one."""
+    if _received:
+        raise SystemExit

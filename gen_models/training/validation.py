@@ -25,8 +25,8 @@ from gen_models.metrics.distribution import (
     missing_classes,
 )
 from gen_models.models.interface import GenerativeModel
+from gen_models.runs.classifier import find_classifier
 from gen_models.seeding import generator
-from gen_models.training.classifier import find_classifier
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ OBJECTIVE = "val/fid_lenet"
 KEYS = (OBJECTIVE, "val/coverage", "val/missing_digits")
 EARLY = 200  # batches after which new images must differ from one another
 ALIKE = 0.2  # of the real images' spread: 0.06 and 0.1 where torch's weights let a GAN fail
-TOLD_APART = 0.5  # mean D(x) of real images less that of new ones
+SEPARATED = 0.5  # mean D(x) of real images less that of new ones
 SATURATED = 0.99  # mean D(x) of real images above it, of new ones below 1 - it, or so small a loss
 
 
@@ -54,11 +54,11 @@ class ValidationDistance(Callback):
         self._coverage: Coverage
 
     def state_dict(self) -> dict[str, Any]:
-        """Keep what was seen over resumptions, so that nothing is warned of twice."""
+        """Keep what was seen when a run is resumed, so that nothing is warned of twice."""
         return {"seen": dict(self._seen)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on counting."""
+        """Continue to count."""
         self._seen = dict(state_dict["seen"])
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -71,16 +71,13 @@ class ValidationDistance(Callback):
             self._real = self._classifier.read(images)
             self._coverage = Coverage(self._real.features)
 
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Let no epoch be taken for another one's metrics."""
-        for key in KEYS:
-            trainer.callback_metrics.pop(key, None)
-
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure in every nth epoch, in the last one, and outside of training.
 
         Of the epochs that have a validation: trainer.check_val_every_n_epoch can leave some out.
         """
+        for key in KEYS:  # so that no epoch is taken for another one's metrics
+            trainer.callback_metrics.pop(key, None)
         epoch = trainer.current_epoch + 1
         last = epoch == trainer.max_epochs or trainer.should_stop
         fitting = trainer.state.fn == TrainerFn.FITTING
@@ -101,13 +98,13 @@ class ValidationDistance(Callback):
     def _measure(self, model: GenerativeModel) -> dict[str, float]:
         assert self._classifier is not None
         images = model.sample(len(self._real.logits), generator("validation distance")).float()
-        made = self._classifier.read(images)
+        new = self._classifier.read(images)
         try:
-            distance = frechet_distance(self._real.features, made.features)
+            distance = frechet_distance(self._real.features, new.features)
         except ValueError as error:
             raise DivergedError(f"diverged: its images cannot be measured ({error})") from error
-        shares = [label_histogram(reading.labels) for reading in (made, self._real)]
-        coverage = self._coverage(made.features)
+        shares = [label_histogram(reading.labels) for reading in (new, self._real)]
+        coverage = self._coverage(new.features)
         missing = float(missing_classes(*shares))
         return dict(zip(KEYS, (distance, coverage, missing), strict=True))
 
@@ -118,8 +115,8 @@ class ValidationDistance(Callback):
             return
         self._seen["early"] = 1
         metrics = trainer.callback_metrics
-        told_apart = metrics.get("val/d_real", 0.0) - metrics.get("val/d_fake", 0.0)
-        if told_apart < TOLD_APART:
+        separation = metrics.get("val/d_real", 0.0) - metrics.get("val/d_fake", 0.0)
+        if separation < SEPARATED:
             return
         assert isinstance(model, GenerativeModel)
         images = model.sample(500, generator("early look")).float()
@@ -134,7 +131,7 @@ class ValidationDistance(Callback):
             )
 
     def _warn(self, trainer: pl.Trainer) -> None:
-        """Say it once, when two measurements in a row show it: a first one may be too early."""
+        """Warn once, when two measurements in a row show a sign: a first one may be too early."""
         metrics: dict[str, Tensor] = trainer.callback_metrics
         missing = int(metrics["val/missing_digits"])
         signs = {
@@ -165,16 +162,16 @@ def _saturated(loss: float, real: float, fake: float) -> bool:
 
 
 class Reporter(Callback):
-    """Tells `val/fid_lenet` to somebody, in each epoch in which it is measured.
+    """Reports `val/fid_lenet` in each epoch in which it is measured.
 
     Args:
-        tell: Called with the epochs trained so far and the value; may raise StoppedEarly.
+        report: Called with the epochs trained so far and the value; may raise StoppedEarly.
     """
 
-    def __init__(self, tell: Callable[[int, float], None]) -> None:
-        self.tell = tell
+    def __init__(self, report: Callable[[int, float], None]) -> None:
+        self.report = report
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Tell it."""
+        """Call `report`."""
         if trainer.state.fn == TrainerFn.FITTING and OBJECTIVE in trainer.callback_metrics:
-            self.tell(trainer.current_epoch + 1, trainer.callback_metrics[OBJECTIVE].item())
+            self.report(trainer.current_epoch + 1, trainer.callback_metrics[OBJECTIVE].item())

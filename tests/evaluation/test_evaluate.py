@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Trained, read_metrics
+from conftest import Trained, read_curves, read_metrics
 from safetensors.torch import load_file, save_file
 from synthetic import make_run
 from test_cli import call
@@ -17,16 +17,15 @@ from test_cli import call
 from gen_models.data.module import MNISTDataModule
 from gen_models.evaluation import bounds
 from gen_models.evaluation.bounds import measure_bounds
-from gen_models.evaluation.evaluate import evaluate_run
+from gen_models.evaluation.evaluate import evaluate_quickly, evaluate_run
 from gen_models.evaluation.measure import Effort, measure, measure_encoder, measure_generation
 from gen_models.evaluation.reference import Reference, reference
-from gen_models.evaluation.reporting import suggest
 from gen_models.metrics.classifier import Classifier, classifier_path, load_classifier
 from gen_models.metrics.latent import measure_latent_space
 from gen_models.models.interface import draw_fixed, encode_means
 from gen_models.models.vae import VAE
 from gen_models.runs import load_model
-from gen_models.training.reporting import read_curves
+from gen_models.training import suggest
 
 LITTLE = Effort(restarts=1, iterations=10, importance_samples=50)
 
@@ -120,6 +119,33 @@ def test_measuring_again_gives_the_same_and_leaves_nothing_behind(copied: Traine
         assert torch.equal(again.arrays[name], array), name
     assert _files(run.path) == files
     assert read_curves(run.path) == curves
+
+
+@pytest.mark.parametrize("model", ["gan", "vae"])
+def test_after_training_the_model_in_memory_is_measured_as_the_saved_run(
+    model: str, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gen_models.evaluation.measure.Effort", lambda: LITTLE)
+    reads: list[Path] = []
+
+    def counted(path: Path) -> Classifier:
+        reads.append(path)
+        return load_classifier(path)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("read from the disk")
+
+    monkeypatch.setattr("gen_models.runs.classifier.load_classifier", counted)
+    for effort, evaluate in (("quick", evaluate_quickly), ("full", evaluate_run)):
+        with monkeypatch.context() as patched:
+            for name in ("load_model", "MNISTDataModule"):
+                patched.setattr(f"gen_models.evaluation.evaluate.{name}", refuse)
+            run = trained(f"model={model}", f"evaluate={effort}", "overwrite=true")
+        after_training = read_metrics(run)
+        evaluate(run.path, say=lambda line: None)
+        timing = {"cost/sampling_seconds": 0.0}
+        assert read_metrics(run) | timing == after_training | timing
+    assert len(reads) <= 1
 
 
 def _files(run: Path) -> list[str]:

@@ -256,7 +256,7 @@ def test_only_a_finished_run_with_an_encoder_has_one(tmp_path: Path) -> None:
     ("options", "message"),
     [
         (["model=gan", "sampler=gmm"], "sampler=gmm: the model gan has no encoder"),
-        (["model=vae", "sampler=vamp"], "sampler must be null or one of gmm, normal, got 'vamp'"),
+        (["model=vae", "sampler=vamp"], "sampler must be one of null, gmm, normal, got 'vamp'"),
     ],
 )
 def test_a_sampler_that_cannot_be_is_refused_before_training(

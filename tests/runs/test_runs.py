@@ -167,6 +167,19 @@ def test_other_code_is_never_skipped_silently(trained: Trained, tmp_path: Path) 
     assert objective == run.read_status()["objective"]
 
 
+@pytest.mark.parametrize("state", ["running", "interrupted", "failed"])
+def test_keep_keeps_no_run_that_is_not_finished(
+    state: str, trained: Trained, tmp_path: Path
+) -> None:
+    run = trained("model=vae")
+    run.metrics.unlink()
+    run.write_status(status=state, fingerprint="of older code")
+    with pytest.raises(UserError, match=r"other code, not finished: overwrite=true") as refused:
+        train(*small(tmp_path, "model=vae", "keep=true", "evaluate=quick"))
+    assert "\n" not in str(refused.value)
+    assert run.read_status()["status"] == state
+
+
 def test_a_moved_default_is_named(trained: Trained, tmp_path: Path) -> None:
     run = trained("model=vae")
     config = run.read_config()

@@ -15,17 +15,17 @@ from typing import Any
 
 import optuna
 import pytest
-from conftest import small
+from conftest import STORY, small
 from optuna.trial import TrialState
 from test_command import ENVIRONMENT, wait_for
 from typer.testing import CliRunner
 
 from gen_models.cli import app
-from gen_models.composition import compose_job, instantiate
+from gen_models.composition import compose_job
 from gen_models.errors import BusyError, DivergedError, UserError
 from gen_models.files import write_json
 from gen_models.runs.directory import RunDirectory
-from gen_models.runs.identity import run_path
+from gen_models.runs.identity import Job
 from gen_models.search import search as engine
 from gen_models.search import storage
 from gen_models.search.space import read_space
@@ -56,7 +56,7 @@ Searching = Callable[..., optuna.Study]
 
 
 @pytest.fixture
-def searching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Searching:
+def searching(tmp_path: Path) -> Searching:
     """A search whose trainings take no time: their value is a function of the settings."""
 
     def run(
@@ -65,18 +65,17 @@ def searching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Searching:
         *,
         count: int = 8,
     ) -> optuna.Study:
-        def trained(config: dict[str, Any], *, defaults: Any, build: Any, watchers: Any) -> Any:
-            directory = RunDirectory(run_path(config, defaults))
-            value = train(config, watchers[0].tell)
+        def trained(job: Job, watchers: Any) -> Any:
+            directory = RunDirectory(job.path)
+            value = train(job.config, watchers[0].report)
             directory.path.mkdir(parents=True, exist_ok=True)
             write_json(directory.status, {"status": "done", "fingerprint": "", "objective": value})
             write_json(directory.metrics, {"val/missing_digits": 3.0 if value > 100 else 0.0})
             return directory
 
-        monkeypatch.setattr(engine, "train", trained)
         space = read_space(written(tmp_path, SPACE))
         common = ["data=digits", "model=vae", f"output_dir={tmp_path / name}"]
-        searched = engine.Search(common, space, compose_job, instantiate)
+        searched = engine.Search(common, space, compose_job, lambda job: None, trained)
         return engine.search(
             searched, storage=f"sqlite:///{tmp_path}/{name}.db", count=count, seed=0
         )
@@ -353,7 +352,9 @@ def test_a_storage_of_another_search_or_space_is_refused(
     other.write_text("lr: [1e-3, 1e-4]")
     optuna.create_study(storage="sqlite:///else.db", study_name="mine")
     space = read_space(tmp_path / "space.yaml")
-    settings = engine.Search(["data=digits"], space, compose_job, instantiate).check()
+    settings = engine.Search(
+        ["data=digits"], space, compose_job, STORY.assemble, STORY.train
+    ).check()
     engine.open_study("sqlite:///search.db", settings, space)
     for options, names in (
         (["--storage", "sqlite:///else.db", "--space", "space.yaml"], "mine"),

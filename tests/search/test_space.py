@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from conftest import STORY
 from test_search import SPACE, written
 
-from gen_models.composition import compose_job, instantiate
+from gen_models.composition import compose_job
 from gen_models.search import search as engine
 from gen_models.search.space import FOLDER, read_space
 
@@ -13,7 +14,9 @@ from gen_models.search.space import FOLDER, read_space
 @pytest.mark.parametrize("model", ["gan", "vae"])
 def test_each_value_of_a_shipped_space_can_be_trained(model: str, tmp_path: Path) -> None:
     common = [f"model={model}", "data=digits", f"output_dir={tmp_path}"]
-    searched = engine.Search(common, read_space(FOLDER / f"{model}.yaml"), compose_job, instantiate)
+    searched = engine.Search(
+        common, read_space(FOLDER / f"{model}.yaml"), compose_job, STORY.assemble, STORY.train
+    )
     shared = searched.check()
     assert {"seed", "data", "max_epochs"} <= shared.keys()
     assert not {"model.lr", "model.activation", "model.betas"} & shared.keys()
@@ -49,6 +52,6 @@ def test_a_number_stays_what_it_is(given: str, value: float, typed: str, tmp_pat
 
 def test_a_search_may_choose_the_model(tmp_path: Path) -> None:
     space = read_space(written(tmp_path, "model: [gan, vae]"))
-    shared = engine.Search(["data=digits"], space, compose_job, instantiate).check()
+    shared = engine.Search(["data=digits"], space, compose_job, STORY.assemble, STORY.train).check()
     assert shared["data"] == "digits"
     assert not {"model", "model.beta", "model.lr_d"} & shared.keys()

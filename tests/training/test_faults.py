@@ -13,7 +13,7 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
-from conftest import ROOT, assert_same, directory_of, small, train
+from conftest import ROOT, assert_same, directory_of, read_curves, small, train
 from safetensors.torch import load_file
 from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -75,7 +75,7 @@ def test_the_last_step_of_max_steps_is_logged_and_checked(tmp_path: Path) -> Non
     )
     options = [text for text in options if "log_every" not in text]  # 50, as usual
     train(*options)
-    steps, _ = reporting.read_curves(directory_of(options).path)["train/loss"]
+    steps, _ = read_curves(directory_of(options).path)["train/loss"]
     assert steps == [30]
     with pytest.raises(DivergedError, match="at or before step 30"):
         train(*options, "lr=1.0", "model.betas=[0.0,0.0]", "overwrite=true")

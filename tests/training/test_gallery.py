@@ -12,9 +12,9 @@ from gen_models import figures
 from gen_models.metrics.pixels import as_bytes
 from gen_models.models.interface import draw_fixed
 from gen_models.runs import load_model
-from gen_models.training import gallery, reporting
+from gen_models.training import reporting
 from gen_models.training.callbacks import ReconstructionGrid
-from gen_models.training.gallery import BAND, FRAMES, epochs_of, pick_frames, read_grids
+from gen_models.training.reporting import BAND, FRAMES, pick_frames, read_events, read_grids
 
 
 def test_a_frame_an_epoch_and_the_last_is_the_trained_models(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_a_frame_an_epoch_and_the_last_is_the_trained_models(tmp_path: Path) -> 
     assert len(frames) == 3
     images = as_bytes(draw_fixed(load_model(run.path), 64)).numpy()
     last = figures.tile(images, 8)
-    assert np.array_equal(np.asarray(read_grids(run.path)[-1]), last)
+    assert np.array_equal(np.asarray(read_grids(read_events(run.path))[-1]), last)
     errors = [np.abs(frame[BAND:] - last).mean() for frame in frames]
     assert errors[2] < 6  # of 255: the format loses a little
     assert errors[0] > 2 * errors[2]
@@ -61,11 +61,12 @@ def test_a_stop_leaves_no_trace_in_it(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_an_extended_run_counts_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shorter = small(tmp_path, "model=vae", epochs=2)
     train(*shorter)
-    titles: list[str] = []
-    titled = gallery._titled
-    monkeypatch.setattr(gallery, "_titled", lambda g, text: titles.append(text) or titled(g, text))
+    films: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        reporting, "write_film", lambda grids, _, **of: films.append({"count": len(grids)} | of)
+    )
     train(*small(tmp_path, "model=vae", f"extend={directory_of(shorter).path}", epochs=4))
-    assert titles == ["epoch 3", "epoch 4"]
+    assert [epoch for _, epoch in pick_frames(**films[0])] == [3, 4]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_an_extended_run_counts_on(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_the_epochs_of_the_pictures(
     count: int, epochs: int, every: int, expected: list[int]
 ) -> None:
-    assert epochs_of(count, epochs=epochs, every=every) == expected
+    assert [epoch for _, epoch in pick_frames(count, last=epochs, every=every)] == expected
 
 
 def test_without_pictures_there_is_no_film(tmp_path: Path) -> None:
@@ -86,7 +87,7 @@ def test_without_pictures_there_is_no_film(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 5, FRAMES, 100, 1000])
 def test_the_frames_of_a_long_run(count: int) -> None:
-    picked = pick_frames(count)
+    picked = [index for index, _ in pick_frames(count, last=count, every=1)]
     assert picked[0] == 0
     assert picked[-1] == count - 1
     assert picked == sorted(set(picked))

@@ -5,18 +5,16 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import composed, directory_of, small, train
+from conftest import STORY, composed, directory_of, read_curves, small, train
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment
 
+from gen_models.composition import compose_job
 from gen_models.data.datasets import Split
 from gen_models.errors import UserError
 from gen_models.evaluation.cost import step_flops
 from gen_models.models.vae import VAE
-from gen_models.runs.directory import RunDirectory
-from gen_models.training.experiment import assemble
-from gen_models.training.reporting import read_curves
 from gen_models.training.trainer import build_trainer
 
 SLURM = {"JOB_ID": "1", "JOB_NAME": "train", "PROCID": "3", "LOCALID": "3", "NODEID": "0"}
@@ -61,7 +59,7 @@ def test_the_cost_of_a_step_is_counted_by_one_process() -> None:
 
 
 def trainer_of(tmp_path: Path, *overrides: str) -> Any:
-    return build_trainer(composed(*small(tmp_path, *overrides)), RunDirectory(tmp_path), None, [])
+    return build_trainer(composed(*small(tmp_path, *overrides)), tmp_path, [])
 
 
 def environment_of(trainer: Any) -> Any:
@@ -87,23 +85,12 @@ def test_several_processes_are_those_of_slurm_where_it_runs_as_many(
     assert type(ours) is LightningEnvironment
 
 
-def assembled(*overrides: str) -> Any:
-    config = composed(*overrides)
-    return assemble(config, defaults=composed("data=digits", "phase=baseline"), build=built)
-
-
-def built(node: dict[str, Any]) -> Any:
-    from hydra.utils import instantiate
-
-    return instantiate(node)
-
-
 def test_one_device_of_several_needs_no_ddp(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(CPUAccelerator, "parse_devices", lambda devices: len(devices))
-    experiment = assembled(*small(tmp_path, "trainer.devices=[1]"))
-    assert experiment.trainer.world_size == 1
+    _, _, trainer = STORY.assemble(compose_job(small(tmp_path, "trainer.devices=[1]")))
+    assert trainer.world_size == 1
 
 
 @pytest.mark.parametrize("option", ["devices=2", "devices=auto", "num_nodes=2"])
@@ -112,4 +99,4 @@ def test_several_devices_need_ddp(
 ) -> None:
     monkeypatch.setattr(CPUAccelerator, "auto_device_count", lambda *_: 2)
     with pytest.raises(UserError, match=f"trainer.{option}: needs trainer=ddp"):
-        assembled(*small(tmp_path, f"trainer.{option}"))
+        STORY.assemble(compose_job(small(tmp_path, f"trainer.{option}")))

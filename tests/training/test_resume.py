@@ -8,12 +8,11 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
-from conftest import assert_same, directory_of, small, train
+from conftest import assert_same, directory_of, read_curves, small, train
 from safetensors.torch import load_file
 
 from gen_models.errors import UserError
 from gen_models.runs.directory import RunDirectory
-from gen_models.training.reporting import read_curves
 
 
 class StopAt(pl.Callback):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Trained, read_metrics, train
+from conftest import Trained, read_curves, read_metrics, train
 from lightning.pytorch.trainer.states import TrainerFn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
@@ -17,7 +17,6 @@ from gen_models.metrics.classifier import classifier_path, load_classifier
 from gen_models.models.gan import GAN
 from gen_models.runs import load_model
 from gen_models.seeding import generator
-from gen_models.training.reporting import read_curves
 from gen_models.training.validation import OBJECTIVE, ValidationDistance, _saturated
 
 EVERY = "callbacks.validation_distance.every_n_epochs"

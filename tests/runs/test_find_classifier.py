@@ -14,8 +14,8 @@ from gen_models.metrics.classifier import (
     classifier_path,
     load_classifier,
 )
-from gen_models.training import classifier as training
-from gen_models.training.classifier import find_classifier, make_classifier
+from gen_models.runs import classifier
+from gen_models.runs.classifier import find_classifier, make_classifier
 
 
 @pytest.fixture(autouse=True)
@@ -23,14 +23,14 @@ def trainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The trainings of a classifier, for none comes with the package; none takes time."""
     monkeypatch.setattr("gen_models.metrics.classifier.WEIGHTS", tmp_path / "none")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(training, "_unkept", {})
+    monkeypatch.setattr(classifier, "_in_memory", {})
     shipped, names = load_classifier(WEIGHTS / "digits"), list[str]()
 
     def train(splits: object, *, name: str, seed: int, on_step: object) -> Classifier:
         names.append(name)
         return Classifier(shipped.network, shipped.record | {"seed": seed})
 
-    monkeypatch.setattr(training, "train_classifier", train)
+    monkeypatch.setattr(classifier, "train_classifier", train)
     return names
 
 
@@ -107,7 +107,7 @@ def test_what_can_be_kept_nowhere_is_used_and_not_lost(
         def fail(*_: object) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(training, "save_classifier", fail)
+        monkeypatch.setattr(classifier, "save_classifier", fail)
     said: list[str] = []
     first = find_classifier(closed, said.append)
     again = find_classifier(closed, said.append)
@@ -137,7 +137,7 @@ def test_one_that_knows_little_is_said(
     shipped = load_classifier(WEIGHTS / "digits")
     record = shipped.record | {"test_accuracy": 0.31}
     poor = Classifier(shipped.network, record)
-    monkeypatch.setattr(training, "train_classifier", lambda *_, **__: poor)
+    monkeypatch.setattr(classifier, "train_classifier", lambda *_, **__: poor)
     for _ in range(2):  # trained, and read
         said: list[str] = []
         find_classifier(data, said.append)
@@ -154,7 +154,7 @@ def test_the_classifier_of_a_run_sees_no_validation_image(
         sizes.append(len(splits["train"].images))  # type: ignore[attr-defined]
         return shipped
 
-    monkeypatch.setattr(training, "train_classifier", train)
+    monkeypatch.setattr(classifier, "train_classifier", train)
     both = MNISTDataModule(name="digits", root=tmp_path, train_on_validation=True)
     both.setup()
     find_classifier(both, print)

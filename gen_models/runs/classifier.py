@@ -1,4 +1,4 @@
-"""The classifier of a data set: it comes with the package, lies with the data, or is trained."""
+"""The classifier of a data set: from the package, from the folder of the data, or trained."""
 
 import copy
 import sys
@@ -25,42 +25,52 @@ POOR = 0.6  # test accuracy below which distances in a classifier's features tel
 
 Say = Callable[[str], None]
 
-_unkept: dict[Path, Classifier] = {}  # those for which there was no place on a disk
+_in_memory: dict[Path, Classifier] = {}  # those that this process has read or trained
 
 
 def find_classifier(datamodule: MNISTDataModule, say: Say) -> Classifier:
-    """From the package, the folder of the data or the user's cache, or trained and kept there.
+    """From this process's memory, the package, the data's folder or the user's cache; or trained.
 
-    Where it cannot be kept, this process uses it all the same.
+    One that is trained is kept there. Where it cannot be kept, this process uses it all the same.
+
+    Args:
+        datamodule: Of the data set; its images are not read.
+        say: Called with a line for each step.
+
+    Returns:
+        A copy, which its user may move to a device.
     """
     name, root = datamodule.name, datamodule.root
     path = classifier_path(name, root)
-    classifier = copy.deepcopy(_unkept.get(path))  # callers move it to their device
-    if classifier is None and is_kept(path):
+    if path not in _in_memory and is_kept(path):
         try:
-            classifier = load_classifier(path)
+            _in_memory[path] = load_classifier(path)
         except UserError as error:
             if path != cached_path(name, root):
                 raise
             say(f"{error}: trained anew")
-    if classifier is None:
-        place = _place(name, root, 0, say)
-        own = MNISTDataModule(name=name, root=root)  # a run's may train on validation images too
-        own.setup()
-        classifier = _train(own.splits, name, 0, place, say)
-        try:
-            if place:
-                save_classifier(classifier, place)
-        except OSError as error:
-            say(f"{place}.safetensors: cannot be written ({error.strerror})")
-        if not is_kept(classifier_path(name, root)):
-            _unkept[path] = copy.deepcopy(classifier)
+    if path not in _in_memory:
+        _in_memory[path] = _trained(name, root, say)
+    classifier = copy.deepcopy(_in_memory[path])
     accuracy = classifier.record["test_accuracy"]
     if accuracy < POOR:
         say(
             f"the classifier of {name} knows only {100 * accuracy:.0f} % of the test images: "
             "distances in its features, as fid_lenet, tell little"
         )
+    return classifier
+
+
+def _trained(name: str, root: Path, say: Say) -> Classifier:
+    place = _place(name, root, 0, say)
+    own = MNISTDataModule(name=name, root=root)  # a run's may train on validation images too
+    own.setup()
+    classifier = _train(own.splits, name, 0, place, say)
+    try:
+        if place:
+            save_classifier(classifier, place)
+    except OSError as error:
+        say(f"{place}.safetensors: cannot be written ({error.strerror})")
     return classifier
 
 

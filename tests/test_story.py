@@ -1,0 +1,49 @@
+"""The story of a run: how many files and functions of the package one command passes through."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from test_command import ENVIRONMENT
+
+PROGRAM = """
+import inspect, json, runpy, sys
+package, output, *command = sys.argv[1:]
+entered = set()
+
+def count(frame, event, _):
+    code = frame.f_code
+    named = code.co_flags & inspect.CO_OPTIMIZED and not code.co_name.startswith("<")
+    if event == "call" and named and code.co_filename.startswith(package):
+        entered.add((code.co_filename, code.co_qualname))
+
+sys.argv = command
+sys.setprofile(count)  # of this thread alone
+runpy.run_path(command[0], run_name="__main__")
+sys.setprofile(None)
+with open(output, "w", encoding="utf-8") as file:
+    json.dump(sorted(entered), file)
+"""
+COMMAND = ["model=gan", "phase=final", "data=digits", "trainer=smoke", "evaluate=none"]
+
+
+@pytest.mark.slow
+def test_a_run_passes_through_few_files_and_functions(tmp_path: Path) -> None:
+    """Named functions and methods that are called; no bodies of modules or classes, no lambdas."""
+    words = [f"{ROOT / 'gen_models'}{os.sep}", str(tmp_path / "entered.json")]
+    subprocess.run(
+        [sys.executable, "-c", PROGRAM, *words, str(ROOT / "train.py"), *COMMAND],
+        cwd=tmp_path, env=ENVIRONMENT, check=True, capture_output=True,
+    )  # fmt: skip
+    entered = json.loads((tmp_path / "entered.json").read_text(encoding="utf-8"))
+    files = {file for file, _ in entered}
+    assert len(files) <= 34, sorted(files)
+    assert len(entered) <= 220, entered
+
+
+def test_the_story_fits_on_a_screen() -> None:
+    assert len((ROOT / "train.py").read_text(encoding="utf-8").splitlines()) <= 80
