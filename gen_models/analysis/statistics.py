@@ -244,11 +244,10 @@ def format_p(p: float) -> str:
 
 def holm(p: Sequence[float]) -> list[float]:
     """Values of p for so many tests at once (Holm 1979)."""
-    adjusted, highest = [1.0] * len(p), 0.0
-    for place, index in enumerate(sorted(range(len(p)), key=lambda index: p[index])):
-        highest = max(highest, min(1.0, (len(p) - place) * p[index]))
-        adjusted[index] = highest
-    return adjusted
+    order = np.argsort(p, kind="stable")
+    steps = np.arange(len(p), 0, -1) * np.asarray(p, float)[order]
+    adjusted = np.maximum.accumulate(np.minimum(steps, 1.0))
+    return [float(value) for value in adjusted[np.argsort(order)]]
 
 
 @functools.lru_cache(maxsize=4)
