@@ -3,7 +3,6 @@
 import math
 import shlex
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from gen_models.runs.identity import identity
 from gen_models.runs.sampler import sampler_measured_with
 
 FINISHED = ("done", "diverged")
+READABLE = ("0.1", "0.2")  # versions of gen-models whose run directories have the same files
 BY_PRIOR = ("val/fid_lenet", "val/coverage", "val/missing_digits")  # whatever the sampler
 DISTANCES = {FID, QUICK + FID}
 MISSING_CLASSES = 5  # as many or more: the run failed
@@ -129,7 +129,7 @@ def read_run(path: Path) -> Run:
         wrote = str(versions["gen-models"])
     except (KeyError, TypeError, ValueError) as error:
         raise other_version(directory.status) from error
-    if wrote.split(".")[:2] != version("gen-models").split(".")[:2]:
+    if wrote.rpartition(".")[0] not in READABLE:
         raise other_version(directory.status, wrote)
     config = directory.read_config()
     settings = canonical(identity(config))

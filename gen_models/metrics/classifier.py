@@ -195,10 +195,7 @@ def train_classifier(
 
 
 def untrained_classifier(images: Tensor) -> Classifier:
-    """A LeNet of random weights, always the same, its features standardised by (n, 1, 28, 28).
-
-    On the device of these images.
-    """
+    """A LeNet of fixed random weights, on the device of the images that standardise it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed("untrained classifier"))
         network = LeNet().eval().to(images.device)
@@ -211,10 +208,12 @@ def save_classifier(classifier: Classifier, path: Path) -> None:
     Raises:
         OSError: They cannot be written.
     """
+    content = _to_bytes(classifier.network)
+    record = classifier.record | {"sha256": hashlib.sha256(content).hexdigest()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path.with_suffix(".json"), classifier.record)  # first: weights need their record
+    write_json(path.with_suffix(".json"), record)  # first: weights need their record
     with replaced(path.with_suffix(".safetensors")) as temporary:
-        temporary.write_bytes(_to_bytes(classifier.network))
+        temporary.write_bytes(content)
 
 
 def _to_bytes(network: LeNet) -> bytes:

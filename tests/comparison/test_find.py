@@ -11,6 +11,7 @@ import pytest
 from synthetic import edit, make_run, make_study
 from test_cli import call
 
+from gen_models.analysis.runs import READABLE
 from gen_models.comparison.compare import compare
 from gen_models.comparison.find import find_runs
 from gen_models.comparison.report import to_csv
@@ -116,6 +117,14 @@ def test_a_spoilt_run_is_left_out_or_refused(
     assert text.count("\n") == 1
     assert says in text
     assert str(run.path / file) in text
+
+
+def test_runs_of_this_version_and_of_the_one_before_are_read(tmp_path: Path) -> None:
+    ours = make_run(tmp_path, "model=gan").read_status()["versions"]["gen-models"]
+    before = make_run(tmp_path, "model=gan", "seed=1")
+    edit(before.status, versions={"gen-models": "0.1.0"})
+    assert [run.seed for run in find_runs([tmp_path]).runs] == [0, 1]
+    assert ours.rpartition(".")[0] in READABLE
 
 
 def test_nothing_to_compare_is_one_line(tmp_path: Path) -> None:

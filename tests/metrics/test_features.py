@@ -37,7 +37,7 @@ def test_a_data_set_has_the_classifiers_that_there_are(
     without = feature_spaces("digits", tmp_path, train, fitted)
     assert list(without) == ["pixels_50", "random_lenet"]
     path = tmp_path / "classifiers" / "digits_2"
-    save_classifier(load_classifier(WEIGHTS / "digits"), path)
+    save_classifier(untrained_classifier(train[:300]), path)
     spaces = feature_spaces("digits", tmp_path, train, fitted)
     assert list(spaces) == ["lenet_2", "pixels_50", "random_lenet"]
     classifier = load_classifier(path)

@@ -17,7 +17,7 @@ from toy import Toy
 from gen_models.data.loader import InMemoryLoader
 from gen_models.errors import UserError
 from gen_models.export.programs import FORMATS, parts_of, write_part
-from gen_models.models.interface import Encoder, GenerativeModel, Likelihood, reconstruct
+from gen_models.models.interface import reconstruct
 from gen_models.runs import load_model
 
 HERE = Path(__file__).parent
@@ -43,12 +43,6 @@ def train(
 ) -> subprocess.CompletedProcess[str]:
     options = [text for text in small(Path("out")) if not text.startswith("evaluate")]
     return call(str(ROOT / "train.py"), *flags, *HERE_TOO, *options, *overrides, cwd=cwd)
-
-
-def test_it_has_the_interface_and_no_likelihood() -> None:
-    assert isinstance(Toy(), GenerativeModel)
-    assert isinstance(Toy(), Encoder)
-    assert not isinstance(Toy(), Likelihood)
 
 
 @pytest.mark.slow
