@@ -108,6 +108,11 @@ def metric(key: str) -> Metric:
     return known._replace(key=key, meaning=known.meaning + samples)
 
 
+def is_known(key: str) -> bool:
+    """Whether runs can have this metric."""
+    return _split(key)[1] in _BY_KEY
+
+
 def headlines(place: Place, keys: Iterable[str]) -> list[str]:
     """Those of `keys` that are shown in a place, in the order of the main table."""
     have = set(keys)

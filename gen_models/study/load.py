@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gen_models.analysis.metrics import HEADLINES, QUICK, metric
+from gen_models.analysis.metrics import HEADLINES, QUICK, is_known, metric
 from gen_models.errors import UserError
 from gen_models.files import expanded
 from gen_models.places import CONF
@@ -193,7 +193,7 @@ def _check_contrast(contrast: Contrast, study: Study, place: str) -> None:
                 f"measured in full: write {name.removeprefix(QUICK)}"
             )
     for name in [*contrast.metrics, contrast.other_metric]:
-        if name and metric(name).better not in ("lower", "higher"):
+        if name and not (is_known(name) and metric(name).better in ("lower", "higher")):
             raise UserError(
                 f"{place}.metrics: {name}: unknown, or neither lower nor higher is better; known "
                 f"are {', '.join(HEADLINES)} and others of gen_models/analysis/metrics.csv"

@@ -59,7 +59,8 @@ def page(study: Study, table: Table) -> dict[str, Any]:
         "deciding": len(deciding),
         "failed": sum(row.failed for row in deciding),
         "awaited": [study.arms[arm].label for arm in awaited],
-        "best": {} if awaited else _best(evidence, shown),
+        "best": [] if awaited else _best(evidence, shown, FID),
+        "recreated": [" ".join(each) for each in _best(evidence, shown, ENCODER, INVERSION)],
         "answers": decided,
         "plots": [_claim_plots(answer, evidence) for answer in decided],
         "words": words,
@@ -98,26 +99,23 @@ def _devices(trainings: Sequence[Run]) -> str:
     return "; ".join(f"{model} on {_tally(devices)}" for model, devices in sorted(models.items()))
 
 
-def _best(evidence: Evidence, arms: Sequence[str]) -> dict[str, list[str]]:
-    """Each model's arm of the least median, best first: metric in words -> "final GAN 3.89".
+def _best(evidence: Evidence, arms: Sequence[str], *keys: str) -> list[tuple[str, str]]:
+    """The arm of the least median of each model, by each metric: its name and median, best first.
 
     Without a metric for which the search of an arm has not converged.
     """
-    best = {}
-    for key in (FID, ENCODER, INVERSION):
+    entries: dict[tuple[str, str], tuple[float, str, str]] = {}
+    for key in keys:
         sides = evidence.sides(arms, key)
         rows = [evidence.rows(arm) for arm in arms if arm not in {side.arm for side in sides}]
         if any(len(own) >= LEAST and any(key in row.metrics for row in own) for own in rows):
             continue
-        by_model: dict[str, tuple[float, str]] = {}
         for side in (each for each in sides if each.sound):
-            entry = statistics.median(side.scores()), f"{side.label} {words.median(side)}"
-            model = evidence.model(side.arm)
-            by_model[model] = min(by_model.get(model, entry), entry)
-        if by_model:
-            name = f"{words.PLAIN[key]} {words.WAYS.get(key, '')}".strip()
-            best[name] = [text for _, text in sorted(by_model.values())]
-    return best
+            name = f"{side.label} {words.WAYS.get(key, '')}".strip()
+            entry = statistics.median(side.scores()), name, words.median(side)
+            place = evidence.model(side.arm), key
+            entries[place] = min(entries.get(place, entry), entry)
+    return [(name, median) for _, name, median in sorted(entries.values())]
 
 
 def _arm_cells(evidence: Evidence, side: Side) -> list[str]:

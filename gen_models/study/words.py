@@ -95,15 +95,14 @@ def notes(answer: Answer) -> list[str]:
     sides = [side for part in answer.parts for side in part.sides]
     few = [f"{len(s.values)} of {len(s.planned)} of {s.label}" for s in sides if s.incomplete]
     out = [f"{', '.join(map(str, s.left_out))} of {s.label}" for s in sides if s.left_out]
-    notes = {
-        "In other features it comes out the other way:": other_way,
-        "Interim, runs so far:": few,
-        "Left out of recreation, since the search for codes has not converged: seed": out,
-        "Too few runs to show:": answer.missing_others,
+    texts = {
+        "In other features it comes out the other way: {}.": other_way,
+        "Interim, runs so far: {}.": few,
+        "The search for codes has not converged for seed {}: left out of recreation.": out,
+        "{}": [answer.claim.note] if answer.claim.note else [],
+        "Too few runs to show: {}.": answer.missing_others,
     }
-    unique = {start: dict.fromkeys(parts) for start, parts in notes.items() if parts}
-    texts = [f"{start} {'; '.join(parts)}." for start, parts in unique.items()]
-    return [*texts, answer.claim.note] if answer.claim.note else texts
+    return [text.format("; ".join(dict.fromkeys(parts))) for text, parts in texts.items() if parts]
 
 
 def statistics(answer: Answer) -> str:
@@ -142,10 +141,10 @@ def _medians(part: Part) -> tuple[str, str]:
 def _counted(part: Part) -> str:
     """What is counted for the share in which the first is better."""
     if part.contrast.kind == "wins":
-        return "triples of an image and a run of each"
+        return "comparisons of one image"
     if part.other is None:
         return "runs"
-    return "pairs of the same run" if part.paired else "pairs of runs"
+    return "pairs of the same seed" if part.paired else "pairs of runs"
 
 
 def _margin(part: Part) -> str:

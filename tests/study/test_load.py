@@ -106,6 +106,7 @@ def test_a_claim_of_too_few_seeds_is_refused_before_training(
         ("arms: [with, without]", "arms: [with, wihtout]", "unknown: wihtout; known are with"),
         ("kind: better", "kind: superb", "unknown: superb; known are better, not_better"),
         ("metrics: [fid_lenet]", "metrics: [fid]", "fid: unknown"),
+        ("metrics: [fid_lenet]", "metrics: [features/lenet_9]", "features/lenet_9: unknown"),
         ("metrics: [fid_lenet]", "metrics: [grey_share]", "neither lower nor higher is better"),
         ("metrics: [fid_lenet]", "metrics: [quick/fid_lenet]", "in full: write fid_lenet"),
         ("kind: better", "kind: better\n    other_metric: quick/coverage", "write coverage"),

@@ -33,7 +33,7 @@ HEAD = "| " + " | ".join(COLUMNS[:2])
 INTERVAL = r"([\d.-]+) % \[([\d.-]+), ([\d.-]+)\]"
 BETTER = re.compile(
     r"(?P<theta>\d+) % \[(?P<low>\d+), (?P<high>\d+)\] of (?P<of>runs|pairs of runs|pairs of the "
-    r"same run|triples of an image and a run of each)(?: by (?P<margin>\d+) % or more)?"
+    r"same seed|comparisons of one image)(?: by (?P<margin>\d+) % or more)?"
 )
 PLAIN = {
     "distance to real images": ["fid_lenet"],
@@ -168,7 +168,7 @@ def check_part(line: dict[str, str], runs: Runs) -> None:
     assert found, line
     sides = [runs.split(label, metric) for label in line["compared"].split(" against ")]
     by_image = found["of"].startswith("triples")
-    paired = found["of"] == "pairs of the same run"
+    paired = found["of"] == "pairs of the same seed"
     labels = [side for side in sides if side[0] != GAUSSIAN]
     one = runs.scores(*labels[0])
     common: set[str] = set()
@@ -265,7 +265,7 @@ def check_sentence(text: str, runs: Runs) -> None:
     ), text
     if found["often"] and "image" not in found["of"]:
         pairs = itertools.product(scores[0].values(), scores[1].values())
-        if found["of"] == "pairs of the same run":
+        if found["of"] == "pairs of the same seed":
             pairs = ((scores[0][seed], scores[1][seed]) for seed in common)  # type: ignore[assignment]
         theta = np.mean([1.0 if a < b else 0.5 if a == b else 0.0 for a, b in pairs])
         shown = 100.0 if found["often"] == "all" else float(found["often"].split()[0])
@@ -309,7 +309,7 @@ def assert_rounds(shown: str, value: Any, relative: float = 0.0) -> None:
 
 def sections(text: str) -> dict[str, str]:
     """What study.md says of each claim."""
-    parts = re.split(r"^## (C\d)\. .*\n", text.partition("\n## How it was decided")[0], flags=re.M)
+    parts = re.split(r"^## (C\d)\. .*\n", text.partition("\n## What to remember")[0], flags=re.M)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
@@ -395,7 +395,7 @@ def check_page(folder: Path, study: Study) -> int:
 
 def check_opening(text: str, runs: Runs, study: Study) -> None:
     """The first sentences, the last three lines, and what counts trainings."""
-    opening = text.split("| claim |")[0]
+    opening = text.split("| claim |")[0] + text.split("## What to remember")[1].split("\n## ")[0]
     verdicts = re.findall(r"^\| C\d \| .* \| \*\*(.*)\*\* \|$", text, re.MULTILINE)
     supported, contradicted = (
         sum(verdict.startswith(word) for verdict in verdicts)
@@ -408,15 +408,19 @@ def check_opening(text: str, runs: Runs, study: Study) -> None:
     if devices:
         told = sum(int(count) for count in re.findall(r"\((\d+) trainings\)", devices))
         assert told <= len(trainings)
-    best = re.findall(r"^Median (.*), best arm of each model: (.*)\.$", opening, re.MULTILINE)
-    assert len(best) in (0, 2, 3)
-    for words, arms in best:
-        _, key = runs.split(f" {words}", "fid_lenet")
-        entries = [entry.rsplit(" ", 1) for entry in arms.split("; ")]
+    found = re.findall(
+        r"(?:come from|take) (.*?): (?:their median )?distance (?:to real images is )?([\d.]+)",
+        opening,
+    )
+    found += re.findall(r"that of (.*?) ([\d.]+)\.$", opening, re.MULTILINE)
+    for ways in re.findall(r"from the least: (.*)\.$", opening, re.MULTILINE):
+        entries = [way.rsplit(" ", 1) for way in ways.split("; ")]
         numbers = [float(number) for _, number in entries]
         assert numbers == sorted(numbers)
-        for label, shown in entries:
-            assert_median(shown, float(np.median(list(runs.sound(label, key).values()))))
+        found += entries
+    for label, shown in found:
+        arm, key = runs.split(label, "fid_lenet")
+        assert_median(shown, float(np.median(list(runs.sound(arm, key).values()))))
     decide = {
         study.arms[arm].of or arm
         for claim in study.claims
@@ -514,7 +518,9 @@ def test_shares_of_images_are_those_of_the_errors(folder: str, made: Path) -> No
     with np.load(where / "images.npz") as arrays:
         errors = dict(arrays)
     lines = [
-        line for line in lines_of((where / "study.md").read_text()) if "triples" in line["better"]
+        line
+        for line in lines_of((where / "study.md").read_text())
+        if "of one image" in line["better"]
     ]
     assert lines
     for line in lines:
@@ -600,7 +606,8 @@ def test_arms_without_runs_are_said_first(tmp_path: Path) -> None:
     text = (tmp_path / "study.md").read_text()
     few = "Interim: too few runs so far of final GAN."  # the others that lack decide nothing
     assert text.index(few) < text.index("| claim |")
-    assert "best arm" not in text
+    assert "most realistic" not in text
+    assert "take final GAN" not in text
 
 
 def test_a_search_that_has_not_converged_is_no_result(tmp_path: Path) -> None:
@@ -611,7 +618,7 @@ def test_a_search_that_has_not_converged_is_no_result(tmp_path: Path) -> None:
             row.metrics["inversion/control_share"] = 0.06
     write_page(study, table, tmp_path)
     text = (tmp_path / "study.md").read_text()
-    out = "the search for codes has not converged: seed 24 of final GAN."
+    out = "The search for codes has not converged for seed 24 of final GAN: left out of recreation."
     assert text.count(out) == 2  # beside C4 and C7
     others = [row for row in table.rows if row.record["arm"] == "gan_final" and row.seed != 24]
     median = np.median([row.metrics["inversion/mse"] for row in others])
