@@ -167,7 +167,7 @@ def check_part(line: dict[str, str], runs: Runs) -> None:
     found = BETTER.fullmatch(line["better"])
     assert found, line
     sides = [runs.split(label, metric) for label in line["compared"].split(" against ")]
-    by_image = found["of"].startswith("triples")
+    by_image = found["of"] == "comparisons of one image"
     paired = found["of"] == "pairs of the same seed"
     labels = [side for side in sides if side[0] != GAUSSIAN]
     one = runs.scores(*labels[0])
