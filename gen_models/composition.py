@@ -217,7 +217,7 @@ def one_line(error: Exception) -> str:
         if launcher in message:
             message = f"{launcher} is not installed: {how_to_install(extra)}"
     if type(error).__name__ in KILLED:
-        message = f"a job of the sweep was killed: the same command goes on from there ({message})"
+        message = f"a job of the sweep was killed: the same command resumes from there ({message})"
     override = getattr(error, "override", None)  # Hydra's parser knows it, and may not say it
     if override:
         reason = message.removeprefix(f"Error parsing override '{override}' ")

@@ -100,7 +100,7 @@ def test_a_job_of_a_cluster_goes_on_when_it_is_queued_again_or_repeated(tmp_path
         os.kill(int(job), number)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 1
-    assert "a job of the sweep was killed: the same command goes on from there" in errors
+    assert "a job of the sweep was killed: the same command resumes from there" in errors
     assert [run.read_status()["status"] for run in runs] == ["done", "running"]
 
     again = call(*sweep, cwd=tmp_path)
