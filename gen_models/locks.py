@@ -36,7 +36,10 @@ def locked(file: Path, *, patience: float = PATIENCE) -> Iterator[bool]:
     """
     until = time.monotonic() + patience
     while True:
-        with _opened(file) as opened:
+        with writing(file.parent, "choose another output_dir"):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            opened = file.open("ab")
+        with opened:
             free = _try_lock(opened, file)
             removed = not _is_at(opened, file)  # by the process that held it until now
             if not removed and (free or time.monotonic() >= until):
@@ -58,12 +61,6 @@ def is_locked(file: Path) -> bool:
     except OSError:  # there is no such file, it is not ours to read, or there are no locks
         pass
     return False
-
-
-def _opened(file: Path) -> IO[bytes]:
-    with writing(file.parent, "choose another output_dir"):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        return file.open("ab")
 
 
 def _try_lock(opened: IO[bytes], file: Path) -> bool:
