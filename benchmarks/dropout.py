@@ -16,9 +16,9 @@ from torch import nn
 from train_speed import gan_epoch
 
 from gen_models.data.loader import Batch
+from gen_models.machine import machine
 from gen_models.models.gan import GAN
 from gen_models.models.layers import Dropout
-from gen_models.runs.machine import processor
 
 
 def with_torchs_dropout(model: GAN) -> GAN:
@@ -48,7 +48,7 @@ def main() -> None:
             epoch(batches, [])
             if turn > 0:  # the first is a warm-up
                 seconds[name].append(time.process_time() - begin)
-    print(f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(f"{machine()['processor']}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     least = statistics.median(seconds["no dropout"])
     for name, found in seconds.items():
         middle = statistics.median(found)

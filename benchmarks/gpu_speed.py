@@ -25,7 +25,7 @@ from train_speed import LastEpochClock, bare_epoch, composed, plain_loaders
 
 from gen_models.data.loader import Batch
 from gen_models.data.module import MNISTDataModule
-from gen_models.runs.machine import processor
+from gen_models.machine import machine
 from gen_models.training.trainer import build_trainer
 
 REPORT = [(model, phase) for model in ("gan", "vae") for phase in ("baseline", "final")]
@@ -118,7 +118,7 @@ def main() -> None:
     if options.tf32:
         torch.set_float32_matmul_precision("high")
     device = torch.device("cuda" if options.accelerator == "gpu" else "cpu")
-    name = torch.cuda.get_device_name() if device.type == "cuda" else processor()
+    name = torch.cuda.get_device_name() if device.type == "cuda" else machine()["processor"]
     print(
         f"{name}, {torch.get_num_threads()} threads; Python {platform.python_version()}, "
         f"torch {torch.__version__}, lightning {lightning.__version__}; {options.precision}"

@@ -33,6 +33,7 @@ from torchvision.transforms import ToTensor
 
 from gen_models.data.loader import Batch
 from gen_models.data.module import MNISTDataModule
+from gen_models.machine import machine
 from gen_models.models.gan import GAN
 from gen_models.models.losses import (
     bernoulli_nll,
@@ -41,7 +42,6 @@ from gen_models.models.losses import (
     kl_to_standard_normal,
 )
 from gen_models.models.vae import VAE
-from gen_models.runs.machine import processor
 from gen_models.training.trainer import build_trainer
 
 Batches = Callable[[], Iterable[Batch]]
@@ -182,8 +182,9 @@ def main() -> None:
     parser.add_argument("--data-root", default=os.environ.get("GEN_MODELS_DATA", "data"))
     arguments = parser.parse_args()
     print(
-        f"{processor()}, {torch.get_num_threads()} threads; Python {platform.python_version()}, "
-        f"torch {torch.__version__}, lightning {lightning.__version__}"
+        f"{machine()['processor']}, {torch.get_num_threads()} threads; "
+        f"Python {platform.python_version()}, torch {torch.__version__}, "
+        f"lightning {lightning.__version__}"
     )
     datamodule = MNISTDataModule(root=arguments.data_root)
     datamodule.prepare_data()

@@ -16,8 +16,7 @@ from omegaconf import DictConfig
 from gen_models.analysis.settings import short_name, varying
 from gen_models.composition import in_sweep, job_of, one_line
 from gen_models.errors import UserError
-from gen_models.files import read_json, write_json
-from gen_models.locks import is_locked, locked
+from gen_models.files import is_locked, locked, read_json, write_json
 from gen_models.runs.directory import LOCK, RunDirectory
 from gen_models.runs.identity import identity
 from gen_models.runs.listing import find_runs

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-from gen_models.cores import Usage, count_cores, others, usage
 from gen_models.errors import UserError
+from gen_models.machine import Usage, count_cores, others, usage
 
 USEFUL = 4  # threads; networks of this size rarely gain from more
 WATCHED = 0.3  # seconds, at least

@@ -18,8 +18,8 @@ from PIL import Image
 
 from gen_models import figures
 from gen_models.composition import compose_job, story
-from gen_models.cores import count_cores
 from gen_models.data.module import MNISTDataModule
+from gen_models.machine import count_cores
 from gen_models.runs.directory import RunDirectory
 from gen_models.training import reporting, stopped_by_signals
 
@@ -192,7 +192,7 @@ def directory_of(overrides: list[str]) -> RunDirectory:
 
 def read_curves(run: Path) -> dict[str, tuple[list[int], list[float]]]:
     """Every training and validation curve of a run."""
-    return reporting.read_curves(reporting.read_events(run))
+    return reporting.read_events(run)[0]
 
 
 def assert_same(found: Any, expected: Any, path: str = "") -> None:

@@ -13,7 +13,7 @@ from conftest import composed
 
 from gen_models.files import write_json
 from gen_models.runs.directory import RunDirectory
-from gen_models.runs.identity import model_name, run_path
+from gen_models.runs.identity import Job, model_name
 
 BOUNDS = {
     f"{bound}/{key}": value
@@ -61,7 +61,7 @@ def make_run(
     config["data"]["seed"] = seed
     groups = [text for text in overrides if text.split("=")[0] in ("data", "model", "phase")]
     defaults = configured(*groups)
-    run = RunDirectory(run_path(config, defaults))
+    run = RunDirectory(Job(config, defaults).path)
     run.path.mkdir(parents=True)
     run.write_config(config)
     versions = {"gen-models": version("gen-models"), "python": "3.11.7", "torch": "2.15.0"}

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 from filelock import lock_descriptor
 
-from gen_models import locks
+from gen_models import files
 from gen_models.errors import BusyError, UserError
-from gen_models.locks import is_locked, locked
+from gen_models.files import is_locked, locked
 from gen_models.runs.directory import RunDirectory
 
 HOLDER = """
 import sys
 from pathlib import Path
-from gen_models.locks import locked
+from gen_models.files import locked
 with locked(Path(sys.argv[1])) as free:
     print(free, flush=True)
     sys.stdin.read()
@@ -76,7 +76,7 @@ def test_a_look_at_a_run_does_not_refuse_its_start(tmp_path: Path) -> None:
 
 def test_two_who_look_at_once_do_not_take_one_another_for_the_run(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
-    look = held_for(locks.LOOK / 4, run.path / ".lock")
+    look = held_for(files.LOOK / 4, run.path / ".lock")
     assert not run.is_locked()
     look.join()
 
@@ -109,7 +109,7 @@ def test_without_locks_the_work_goes_on_and_one_line_warns(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("fcntl.flock", refuse)
-    monkeypatch.setattr(locks, "_warned", set())
+    monkeypatch.setattr(files, "_warned", set())
     runs = [RunDirectory(tmp_path / name) for name in ("one", "other")]
     with ExitStack() as stack:
         for run in runs:

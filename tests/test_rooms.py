@@ -11,7 +11,7 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "gen_models"
 MODELS = "gen_models.models"
-BASE = ["places", "errors", "files", "locks", "checks", "seeding", "figures", "terminal", "cores"]
+BASE = ["places", "errors", "files", "checks", "seeding", "figures", "terminal", "machine"]
 BASE += ["threads"]
 ROOMS = ["data", "models", "metrics", "runs", "training", "evaluation", "analysis"]
 ROOMS += ["comparison", "study", "search", "explorer", "export"]
@@ -93,7 +93,7 @@ for module in pkgutil.walk_packages(gen_models.__path__, "gen_models."):
         __import__(module.name)
 from pathlib import Path
 from gen_models.runs.directory import RunDirectory
-from gen_models.runs.machine import peak_memory
+from gen_models.machine import peak_memory
 run = RunDirectory(Path(sys.argv[1]) / "run")
 with run.lock():
     run.write_status(status="done", fingerprint="")

@@ -17,10 +17,10 @@ from hydra.core.hydra_config import HydraConfig
 from safetensors.torch import load_file
 from test_command import ENVIRONMENT
 
-from gen_models import cores, threads
+from gen_models import machine, threads
 from gen_models.composition import trains_beside_others
-from gen_models.cores import Usage, core_seconds, group_seconds, others, quota
 from gen_models.errors import UserError
+from gen_models.machine import Usage, core_seconds, group_seconds, others, quota
 from gen_models.runs.identity import identity
 from gen_models.threads import Choice, check_threads, decide
 
@@ -56,7 +56,8 @@ def test_what_others_do_is_all_work_but_our_own() -> None:
 def test_the_smallest_quota_above_a_process_counts(tmp_path: Path) -> None:
     group = tmp_path / "system.slice" / "job"
     group.mkdir(parents=True)
-    membership = "1:cpu:/other\n0::/system.slice/job\n"
+    membership = tmp_path / "membership"
+    membership.write_text("1:cpu:/other\n0::/system.slice/job\n")
     assert quota(membership, tmp_path) is None
     (group / "cpu.max").write_text("max 100000\n")
     assert quota(membership, tmp_path) is None
@@ -64,16 +65,17 @@ def test_the_smallest_quota_above_a_process_counts(tmp_path: Path) -> None:
     assert quota(membership, tmp_path) == (1.5, group.parent)
     (group / "cpu.max").write_text("50000 100000\n")
     assert quota(membership, tmp_path) == (0.5, group)
-    assert quota("1:cpu:/system.slice/job\n", tmp_path) is None
-    assert quota("", tmp_path) is None
+    membership.write_text("1:cpu:/system.slice/job\n")
+    assert quota(membership, tmp_path) is None
+    assert quota(tmp_path / "missing", tmp_path) is None
 
 
 def test_cores_are_those_of_affinity_and_quota(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cores, "_affinity", lambda: {3, 4, 5, 6})
+    monkeypatch.setattr(machine, "_affinity", lambda: {3, 4, 5, 6})
     for limit, count in ((None, 4), (2.5, 2), (0.5, 1), (64.0, 4)):
         found = None if limit is None else (limit, Path())
-        monkeypatch.setattr(cores, "quota", lambda _, found=found: found)
-        assert cores.count_cores() == count
+        monkeypatch.setattr(machine, "quota", lambda found=found: found)
+        assert machine.count_cores() == count
 
 
 def busy() -> float | None:
@@ -83,7 +85,7 @@ def busy() -> float | None:
 
 def test_a_busy_process_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "_begin", None)
-    if cores.usage().total == 0:
+    if machine.usage().total == 0:
         pytest.skip("this system does not tell what other processes do")
     before = busy()
     spin = "import time\nprint(flush=True)\nend = time.time() + 60\nwhile time.time() < end: pass"

@@ -17,10 +17,10 @@ from gen_models.evaluation.sampling import write_images
 from gen_models.export.card import write_card
 from gen_models.export.programs import CHECKED, FORMATS, check_installed, parts_of, write_part
 from gen_models.files import write_json, writing
+from gen_models.machine import machine
 from gen_models.metrics.classifier import Classifier, classifier_path, is_kept, load_classifier
 from gen_models.models.interface import draw_fixed
 from gen_models.runs.directory import RunDirectory
-from gen_models.runs.machine import machine
 from gen_models.runs.sampler import read_record, sampler_measured_with
 from gen_models.runs.weights import load_model
 

@@ -39,8 +39,9 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
         ValueError: The shapes do not fit or a feature is not finite.
     """
     _check(real, fake, least=2)
-    real_mean, real_covariance = _moments(real)
-    fake_mean, fake_covariance = _moments(fake)
+    real, fake = real.double(), fake.double()
+    real_mean, real_covariance = real.mean(0), real.T.cov()
+    fake_mean, fake_covariance = fake.mean(0), fake.T.cov()
     values, vectors = torch.linalg.eigh(real_covariance)
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T  # S1^(1/2)
     # S1 S2 has the eigenvalues of the symmetric S1^(1/2) S2 S1^(1/2), so no matrix root is needed.
@@ -116,8 +117,7 @@ def precision_recall_density_coverage(
         ValueError: The shapes do not fit, k is below 1 or a feature is not finite.
     """
     _check(real, fake, least=k + 1, k=k)
-    exponent = _exponent(real, fake)
-    real, fake = _on_grid(real, exponent), _on_grid(fake, exponent)
+    real, fake, _ = _on_grid(real, fake)
     real_radii, fake_radii = _squared_radii(real, k), _squared_radii(fake, k)
     balls = torch.zeros(len(fake), dtype=torch.int64, device=fake.device)  # real ones, a fake
     recalled = covered = 0
@@ -160,8 +160,7 @@ class Coverage:
             ValueError: The shapes do not fit, k is below 1 or a feature is not finite.
         """
         _check(self.real, fake, least=self.k + 1, k=self.k)
-        exponent = _exponent(self.real, fake)
-        real, fake = _on_grid(self.real, exponent), _on_grid(fake, exponent)
+        real, fake, exponent = _on_grid(self.real, fake)
         if exponent not in self._radii:
             self._radii[exponent] = _squared_radii(real, self.k)
         nearest = torch.cat([part.amin(1) for _, part in _squared_distances(real, fake)])
@@ -221,23 +220,20 @@ def _kernel_sum(x: Tensor, y: Tensor | None = None) -> float:
     return total.item()
 
 
-def _exponent(real: Tensor, fake: Tensor) -> int:
-    """The smallest e with |x| < 2^e for every coordinate of both sets."""
-    largest = max(real.abs().amax().item(), fake.abs().amax().item())
-    return frexp(largest)[1]
+def _on_grid(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor, int]:
+    """Both sets as whole numbers of at most b bits, in float64, and the exponent of their grid.
 
-
-def _on_grid(features: Tensor, exponent: int) -> Tensor:
-    """Coordinates in (-2^exponent, 2^exponent) as whole numbers of at most b bits, in float64.
-
+    It is the smallest e with |x| < 2^e for every coordinate of both sets.
     b = floor((51 - ceil(log2 d)) / 2), 22 for d = 84: nearly float32's own 24. Then |x|^2, |y|^2,
     2 x.y and every partial sum of |x|^2 + |y|^2 - 2 x.y stay within 4 d 2^(2b) <= 2^53, so each is
     a whole number that float64 holds exactly. Squared distances are exact whatever the order of
     the sums: chunks, threads, fused multiplication and the processor change nothing, equal rows
-    have equal distances, and a copy is at distance 0. All sets that are compared share a grid.
+    have equal distances, and a copy is at distance 0.
     """
-    bits = (51 - ceil(log2(features.shape[1]))) // 2
-    return (features.double() * 2.0 ** (bits - exponent)).round()
+    exponent = frexp(max(real.abs().amax().item(), fake.abs().amax().item()))[1]
+    scale = 2.0 ** ((51 - ceil(log2(real.shape[1]))) // 2 - exponent)
+    real, fake = ((features.double() * scale).round() for features in (real, fake))
+    return real, fake, exponent
 
 
 def _chunks(x: Tensor, y: Tensor) -> Iterator[tuple[int, Tensor]]:
@@ -262,11 +258,6 @@ def _squared_radii(features: Tensor, k: int) -> Tensor:
         distances.diagonal(start).fill_(torch.inf)
         radii.append(distances.topk(k, largest=False).values[:, -1])  # kthvalue is far slower
     return torch.cat(radii)
-
-
-def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
-    exact = features.double()
-    return exact.mean(0), exact.T.cov()
 
 
 def _check(real: Tensor, fake: Tensor, *, least: int, k: int = 1) -> None:

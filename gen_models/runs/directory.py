@@ -16,8 +16,15 @@ import yaml
 from omegaconf import OmegaConf
 
 from gen_models.errors import BusyError, UserError
-from gen_models.files import can_be_written, expanded, other_version, read_json, write_json
-from gen_models.locks import is_locked, locked
+from gen_models.files import (
+    can_be_written,
+    expanded,
+    is_locked,
+    locked,
+    other_version,
+    read_json,
+    write_json,
+)
 from gen_models.runs.identity import identity
 
 LOCK = ".lock"

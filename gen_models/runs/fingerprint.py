@@ -70,18 +70,15 @@ def essence(source: str) -> str:
 
 def commit() -> str:
     """The commit of the code at work, with "+" if it was changed; "" outside of its repository."""
-
-    def git(*words: str) -> str:
-        command = ["git", "-C", str(PACKAGE), *words]
-        answer = subprocess.run(command, capture_output=True, check=True).stdout
-        return answer.decode(errors="replace").strip()
-
+    git = ["git", "-C", str(PACKAGE)]
+    tracked = [*git, "ls-files", "--error-unmatch", __file__]
+    describe = [*git, "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+"]
     try:
-        git("ls-files", "--error-unmatch", __file__)
-        changed = git("diff", "HEAD", "--stat")
-        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
+        subprocess.run(tracked, capture_output=True, check=True)
+        answer = subprocess.run(describe, capture_output=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return ""
+    return answer.decode(errors="replace").strip()
 
 
 def _imported(file: Path) -> Iterator[Path]:

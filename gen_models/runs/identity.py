@@ -21,8 +21,19 @@ class Job(NamedTuple):
 
     @property
     def path(self) -> Path:
-        """Its run directory."""
-        return run_path(self.config, self.defaults)
+        """Its run directory, `<output_dir>/<data>/<model>_<phase>/<name>`.
+
+        The name says what differs from the defaults.
+        """
+        settings, usual = identity(self.config), identity(self.defaults)
+        changed = [k for k in settings if k != "seed" and settings[k] != usual.get(k)]
+        parts = [f"seed{settings['seed']}", *(_label(key, settings[key]) for key in changed)]
+        name = "-".join(parts)
+        if len(name) > LONGEST_NAME:
+            digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+            name = f"{name[: LONGEST_NAME - 9]}-{digest}"
+        folder = f"{model_name(self.config)}_{self.config['phase']}"
+        return Path(self.config["output_dir"]) / self.config["data"]["name"] / folder / name
 
 
 def group_overrides(overrides: Iterable[str]) -> list[str]:
@@ -59,24 +70,6 @@ def model_name(config: dict[str, Any]) -> str:
 def run_title(config: dict[str, Any]) -> str:
     """Model and phase, as titles of pictures have them: "GAN final"."""
     return f"{model_name(config).upper()} {config['phase']}"
-
-
-def run_path(config: dict[str, Any], defaults: dict[str, Any]) -> Path:
-    """`<output_dir>/<data>/<model>_<phase>/<name>`; the name says what differs from `defaults`.
-
-    Args:
-        config: The configuration of the run.
-        defaults: The configuration of the same data set, model and phase without further options.
-    """
-    settings, usual = identity(config), identity(defaults)
-    changed = [k for k in settings if k != "seed" and settings[k] != usual.get(k)]
-    parts = [f"seed{settings['seed']}", *(_label(key, settings[key]) for key in changed)]
-    name = "-".join(parts)
-    if len(name) > LONGEST_NAME:
-        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-        name = f"{name[: LONGEST_NAME - 9]}-{digest}"
-    folder = f"{model_name(config)}_{config['phase']}"
-    return Path(config["output_dir"]) / config["data"]["name"] / folder / name
 
 
 def _label(key: str, value: Any) -> str:

@@ -12,7 +12,7 @@ from optuna.storages import RDBStorage, get_storage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from gen_models.errors import StoppedEarly, UserError, first_line
-from gen_models.locks import locked
+from gen_models.files import locked
 from gen_models.search.space import Space
 from gen_models.seeding import derive_seed
 

@@ -11,7 +11,7 @@ from gen_models.analysis.settings import canonical
 from gen_models.errors import UserError, first_line
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.fingerprint import fingerprint
-from gen_models.runs.identity import group_overrides, identity, run_path
+from gen_models.runs.identity import Job, group_overrides, identity
 from gen_models.study.definition import Study
 
 Compose = Callable[[list[str]], dict[str, Any]]  # overrides of train.py -> resolved configuration
@@ -172,7 +172,7 @@ def _compose(study: Study, name: str, compose: Compose, output_dir: Path) -> _Co
                     f"a shorter run: {key}={needed}, or an arm of its own"
                 )
     rest = {key: value for key, value in settings.items() if key != "seed"}
-    return _Composed(rest, lambda seed: run_path({**config, "seed": seed}, defaults), model)
+    return _Composed(rest, lambda seed: Job({**config, "seed": seed}, defaults).path, model)
 
 
 def _check_different(study: Study, settings: dict[str, dict[str, Any]]) -> None:

@@ -94,11 +94,6 @@ class RunLog(Callback):
         self.seconds = self.elapsed()
         self._since = 0.0
 
-    @classmethod
-    def find(cls, trainer: pl.Trainer) -> "RunLog":
-        """The log of a run, by its trainer."""
-        return next(c for c in trainer.callbacks if isinstance(c, cls))  # type: ignore[attr-defined]
-
     def elapsed(self) -> float:
         """Seconds of training and validation so far."""
         return self.seconds + (time.monotonic() - self._since if self._since else 0.0)
@@ -210,7 +205,7 @@ class ProgressBar(RichProgressBar):
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         """The last logged losses, and the time left."""
-        run_log = RunLog.find(trainer)
+        (run_log,) = (c for c in trainer.callbacks if isinstance(c, RunLog))  # type: ignore[attr-defined]
         shown: dict[str, Any] = {
             name.removeprefix("train/"): value
             for name, value in run_log.latest.items()

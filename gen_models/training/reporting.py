@@ -126,37 +126,33 @@ def write_figures(
             figures.save(picture, path)
     every = [c.every_n_epochs for c in trainer.callbacks if isinstance(c, SampleGrid)]  # type: ignore[attr-defined]
     with figures.drawing(folder):
-        events = read_events(directory.path)
+        curves, grids = read_events(directory.path)
         with figures.drawing(folder / "curves.png") as path:
-            figures.save(figures.curves(read_curves(events), title=title), path)
+            figures.save(figures.curves(curves, title=title), path)
         with figures.drawing(folder / "training.webp") as path:
             if every:
-                grids = read_grids(events)
                 write_film(grids, path, last=trainer.current_epoch, every=every[0])
 
 
-def read_events(run: Path) -> EventAccumulator:
-    """TensorBoard's events of a run: every curve and every grid."""
+def read_events(run: Path) -> tuple[dict[str, tuple[list[int], list[float]]], list[Image.Image]]:
+    """What TensorBoard has of a run.
+
+    Returns:
+        Every training and validation curve, key -> (training batches, values); and the pictures
+        that `SampleGrid` has drawn, in order, of two of one epoch the later one.
+    """
     guidance = {"scalars": 0, "images": 0}  # 0: all of them
-    return EventAccumulator(str(run), size_guidance=guidance).Reload()
-
-
-def read_curves(events: EventAccumulator) -> dict[str, tuple[list[int], list[float]]]:
-    """Every training and validation curve of a run: key -> (training batches, values)."""
+    events = EventAccumulator(str(run), size_guidance=guidance).Reload()
+    tags = events.Tags()
     curves = {}
-    for key in events.Tags()["scalars"]:
+    for key in tags["scalars"]:
         if key.startswith(("train/", "val/")):
             points = {event.step: event.value for event in events.Scalars(key)}
             curves[key] = (list(points), list(points.values()))
-    return curves
-
-
-def read_grids(events: EventAccumulator) -> list[Image.Image]:
-    """The pictures that `SampleGrid` has drawn, in order; of two of one epoch the later one."""
-    if "samples" not in events.Tags()["images"]:
-        return []
-    by_step = {event.step: event.encoded_image_string for event in events.Images("samples")}
-    return [Image.open(io.BytesIO(by_step[step])).convert("L") for step in sorted(by_step)]
+    pictures = events.Images("samples") if "samples" in tags["images"] else []
+    by_step = {event.step: event.encoded_image_string for event in pictures}
+    grids = [Image.open(io.BytesIO(by_step[step])).convert("L") for step in sorted(by_step)]
+    return curves, grids
 
 
 def write_film(grids: list[Image.Image], path: Path, *, last: int, every: int) -> None:

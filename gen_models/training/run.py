@@ -23,11 +23,11 @@ from gen_models.errors import (
     raise_if_out_of_memory,
 )
 from gen_models.files import write_json
+from gen_models.machine import device_name, machine, peak_memory
 from gen_models.runs.checkpoints import BEST, newest_readable, prepare_folder, read_step
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.fingerprint import commit, fingerprint
 from gen_models.runs.identity import Job, identity
-from gen_models.runs.machine import device_name, machine, peak_memory
 from gen_models.runs.weights import save_model
 from gen_models.terminal import say
 from gen_models.threads import use
@@ -215,7 +215,8 @@ def save_run(
         return
     directory = run.directory
     peak = peak_memory()  # of training, before pictures are drawn
-    seconds, steps = RunLog.find(trainer).seconds, trainer.global_step
+    (run_log,) = (c for c in trainer.callbacks if isinstance(c, RunLog))  # type: ignore[attr-defined]
+    seconds, steps = run_log.seconds, trainer.global_step
     save_model(directory, model)
     write_json(directory.metrics, metrics)
     reporting.log_hyperparameters(config, trainer, metrics)

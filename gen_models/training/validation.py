@@ -50,7 +50,7 @@ class ValidationDistance(Callback):
         self._seen: dict[str, int] = {}  # a sign of collapse -> measurements in a row
         self._classifier: Classifier | None = None
         self._real: Reading
-        self._spread: Tensor
+        self._spread: Tensor  # of the real images: a pixel's standard deviation, the mean of all
         self._coverage: Coverage
 
     def state_dict(self) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class ValidationDistance(Callback):
             datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
             self._classifier = find_classifier(datamodule, log.warning).to(pl_module.device)
             images = datamodule.splits["validation"].images.to(pl_module.device)
-            self._spread = _spread(images[:500].float() / 255)
+            self._spread = (images[:500].float() / 255).std(0).mean()
             self._real = self._classifier.read(images)
             self._coverage = Coverage(self._real.features)
 
@@ -120,7 +120,7 @@ class ValidationDistance(Callback):
             return
         assert isinstance(model, GenerativeModel)
         images = model.sample(500, generator("early look")).float()
-        ratio = (_spread(images) / self._spread).item()
+        ratio = (images.std(0).mean() / self._spread).item()
         if ratio < ALIKE:
             log.warning(
                 "epoch %d: the new images hardly differ from one another (%.0f %% of the real "
@@ -148,11 +148,6 @@ class ValidationDistance(Callback):
             self._seen[name] = before + 1 if shown or before >= 2 else 0
             if self._seen[name] == 2:
                 log.warning("epoch %d: %s", trainer.current_epoch + 1, text)
-
-
-def _spread(images: Tensor) -> Tensor:
-    """Standard deviation of a pixel over (n, c, h, w) images, the mean over all pixels."""
-    return images.std(0).mean()
 
 
 def _saturated(loss: float, real: float, fake: float) -> bool:

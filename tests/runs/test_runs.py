@@ -23,12 +23,12 @@ from gen_models.runs import fingerprint as fingerprints
 from gen_models.runs import load_model
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.fingerprint import essence, fingerprint
-from gen_models.runs.identity import LONGEST_NAME, run_path
+from gen_models.runs.identity import LONGEST_NAME, Job
 
 
 def path_of(*overrides: str) -> str:
     groups = [text for text in overrides if text.split("=")[0] in ("data", "model", "phase")]
-    return str(run_path(composed(*overrides), composed(*groups)))
+    return str(Job(composed(*overrides), composed(*groups)).path)
 
 
 @pytest.mark.parametrize(
