@@ -62,7 +62,7 @@ def test_a_picture_that_fails_is_a_warning(
         raise RuntimeError("Failed to process string with tex\nbecause latex could not be found")
 
     monkeypatch.setattr(Figure, "savefig", fail)
-    monkeypatch.setattr("gen_models.training.reporting.write_gallery", fail)
+    monkeypatch.setattr("gen_models.training.reporting.write_film", fail)
     monkeypatch.setattr("gen_models.evaluation.pictures.SummaryWriter", fail)
     with caplog.at_level(logging.WARNING):
         run = trained("model=vae", epochs=1)

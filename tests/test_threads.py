@@ -252,6 +252,7 @@ class Stop(pl.Callback):
             raise RuntimeError("stopped by the test")
 
 
+@pytest.mark.slow
 def test_the_number_is_recorded_and_kept_on_resuming_to_the_bit(
     tmp_path: Path, fresh: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

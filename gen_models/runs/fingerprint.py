@@ -40,7 +40,8 @@ def fingerprint(model_class: type) -> str:
 
 def hash_code(files: Iterable[Path]) -> str:
     """Hash of what Python files do, the same in every Python; 16 hexadecimal digits."""
-    hashes = (hashlib.sha256(essence(file.read_text("utf-8")).encode()).digest() for file in files)
+    texts = (essence(file.read_text(encoding="utf-8")) for file in files)
+    hashes = (hashlib.sha256(text.encode()).digest() for text in texts)
     return hashlib.sha256(b"".join(sorted(hashes))).hexdigest()[:16]
 
 
@@ -83,7 +84,7 @@ def commit() -> str:
 
 def _imported(file: Path) -> Iterator[Path]:
     """The files of the package that a file imports, of the rooms whose code can change weights."""
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import | ast.ImportFrom):
             module = getattr(node, "module", None) or ""
             for name in (module, *(f"{module}.{alias.name}".lstrip(".") for alias in node.names)):

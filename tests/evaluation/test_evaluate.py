@@ -101,6 +101,7 @@ def test_a_run_is_measured_into_its_directory(model: str, copied: Trained, tmp_p
 
 
 @pytest.mark.usefixtures("_own_cache")
+@pytest.mark.slow
 def test_measuring_again_gives_the_same_and_leaves_nothing_behind(copied: Trained) -> None:
     run = copied("model=vae")
     lines: list[str] = []
@@ -121,7 +122,7 @@ def test_measuring_again_gives_the_same_and_leaves_nothing_behind(copied: Traine
     assert read_curves(run.path) == curves
 
 
-@pytest.mark.parametrize("model", ["gan", "vae"])
+@pytest.mark.parametrize("model", [pytest.param("gan", marks=pytest.mark.slow), "vae"])
 def test_after_training_the_model_in_memory_is_measured_as_the_saved_run(
     model: str, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:

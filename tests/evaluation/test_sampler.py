@@ -229,7 +229,7 @@ def test_a_sampler_of_other_weights_is_refused(tmp_path: Path) -> None:
     sample = ("sample", other.path, "--output", tmp_path / "x.npy")
     assert "fitted to other weights" in refused(*sample)
     assert "fitted to other weights" in refused("evaluate", other.path)
-    assert "of the last epoch's weights" in refused(
+    assert "the last epoch's weights" in refused(
         "sample", run.path, "--checkpoint", "best", "--output", tmp_path / "x.npy"
     )
     assert "an export draws from the prior" in refused(

@@ -21,7 +21,7 @@ def test_training_fits_it_once_and_has_the_run_measured_again(
 ) -> None:
     measured = []
 
-    def evaluate_run(path: Path, say: object) -> evaluate.Evaluation:
+    def evaluate_run(path: Path, **_: object) -> evaluate.Evaluation:
         measured.append(path)
         RunDirectory(path).write_status(evaluation={"sampler": read_record(run)["name"]})
         return evaluate.Evaluation({}, {})

@@ -87,6 +87,7 @@ def value(config: dict[str, Any]) -> float:
     return abs(config["lr"] - 1e-3) * 1e4 + sum(config["hidden_dims"])
 
 
+@pytest.mark.slow
 def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(searching: Searching) -> None:
     whole = searching("whole", lambda config, tell: value(config), count=14)
     stops = iter(range(100))
@@ -106,6 +107,7 @@ def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(searching: Sear
     assert len({trial.params["lr"] for trial in whole.trials}) == 14
 
 
+@pytest.mark.slow
 def test_a_trial_is_told_as_what_it_is(
     searching: Searching, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -154,6 +156,7 @@ def test_a_run_that_another_process_trains_is_waited_for(
     assert len(asked) == 5
 
 
+@pytest.mark.slow
 def test_a_trial_of_another_worker_is_left_to_it(searching: Searching, tmp_path: Path) -> None:
     def stopped(config: dict[str, Any], tell: Any) -> float:
         raise SystemExit
@@ -173,6 +176,7 @@ def test_a_trial_of_another_worker_is_left_to_it(searching: Searching, tmp_path:
     assert [file.name for file in locks.iterdir()] == [storage.ASKING]
 
 
+@pytest.mark.slow
 def test_a_trial_that_another_worker_has_just_finished_is_not_taken_up(
     searching: Searching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,6 +209,7 @@ def damage(database: Path, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["gone", "emptied", "overwritten"])
 @pytest.mark.parametrize("early", [True, False])
+@pytest.mark.slow
 def test_a_storage_that_goes_away_is_one_line_and_the_run_stays(
     how: str, early: bool, searching: Searching, tmp_path: Path
 ) -> None:

@@ -34,6 +34,7 @@ def write(folder: Path, text: str = OWN) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_the_studys_own_can_be_read_and_composed() -> None:
     study = load_study("wanare")
     assert [claim.name for claim in study.claims] == [f"C{n}" for n in range(1, 9)]

@@ -18,6 +18,7 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("model", OPTIONS)
+@pytest.mark.slow
 def test_an_extended_run_is_the_whole_run(model: str, tmp_path: Path) -> None:
     short, long = (small(tmp_path, *OPTIONS[model], epochs=epochs) for epochs in (2, 4))
     train(*short)

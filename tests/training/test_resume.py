@@ -152,6 +152,7 @@ def test_max_steps_ends_within_an_epoch(uninterrupted: dict[Any, RunDirectory]) 
 
 
 @pytest.mark.parametrize("model", ["gan", "vae"])
+@pytest.mark.slow
 def test_a_run_stopped_three_times_and_once_damaged(
     model: str, tmp_path: Path, uninterrupted: dict[Any, RunDirectory]
 ) -> None:
