@@ -71,7 +71,7 @@ def test_a_picture_that_fails_is_a_warning(
     assert "evaluation" in run.read_status()
     assert "fid_lenet" in read_metrics(run)
     warned = [record.getMessage() for record in caplog.records]
-    names = ["data.png", "samples.png", "curves.png", "reconstructions.png", "training.webp",
+    names = ["data.png", "samples.png", "reconstructions.png", "curves.png", "training.webp",
              "recreated.png", "interpolation.png", "traversal.png", "latent_map.png",
              "projector"]  # fmt: skip
     assert len(warned) == len(names)
