@@ -69,7 +69,7 @@ def trains_beside_others(config: dict[str, Any]) -> bool:
 
 
 def job_of(config: DictConfig) -> Job:
-    """What a job of Hydra's is to train.
+    """The job that Hydra has composed.
 
     Raises:
         UserError: A sweep over jobs of several processes each.
@@ -99,7 +99,7 @@ def compose_overrides(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def compose_job(overrides: Sequence[str]) -> Job:
-    """What `python train.py OVERRIDES` is to train.
+    """The job of `python train.py OVERRIDES`.
 
     Raises:
         UserError: They do not compose.

@@ -102,7 +102,7 @@ def _affinity() -> set[int]:
 
 
 def machine() -> dict[str, Any]:
-    """What metrics may depend on: versions, threads, processor, system."""
+    """Facts on which metrics may depend: versions, threads, processor, system."""
     import torch
 
     versions = {"python": platform.python_version(), "torch": torch.__version__}

@@ -99,7 +99,7 @@ class _Output:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write, or drop."""
+        """Write the text, or drop it once the output is gone."""
         try:
             return self._stream.write(text)
         except OSError as error:
@@ -107,7 +107,7 @@ class _Output:
             return len(text)
 
     def flush(self) -> None:
-        """Flush, or drop."""
+        """Flush what is written, unless the output is gone."""
         try:
             self._stream.flush()
         except OSError as error:

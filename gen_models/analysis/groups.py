@@ -53,7 +53,7 @@ class Summary:
 
     @property
     def median(self) -> float:
-        """Of the runs that did not fail, or of all where every run failed; NaN if all diverged."""
+        """The median of the sound runs, or of all if every run failed; NaN if all diverged."""
         return float(median([*self.sound.values()] or self.finite or [math.nan]))
 
     @property
@@ -107,7 +107,7 @@ class Group:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What tells it from other groups."""
+        """The settings that its runs share."""
         return self.runs[0].settings
 
     @cached_property

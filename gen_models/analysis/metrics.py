@@ -97,7 +97,7 @@ _OTHER_SAMPLES = {QUICK: "at most 2,000 new images", "val/": "against validation
 
 
 def metric(key: str) -> Metric:
-    """What is known of `key`; a key of another sample size is its own metric, of the same kind."""
+    """The description of `key`; a key of another sample size is a metric of its own."""
     prefix, base = _split(key)
     known = _BY_KEY.get(base)
     if known is None and base.startswith("features/"):
@@ -114,7 +114,7 @@ def is_known(key: str) -> bool:
 
 
 def headlines(place: Place, keys: Iterable[str]) -> list[str]:
-    """Those of `keys` that are shown in a place, in the order of the main table."""
+    """The keys that are shown in a place, in the order of the main table."""
     have = set(keys)
     return [key for key, places in HEADLINES.items() if place in places and key in have]
 

@@ -62,9 +62,9 @@ class Run:
 
     @property
     def failed(self) -> bool:
-        """Not finite, five or more classes missing, or in nothing better than a crude Gaussian.
+        """Whether the run failed: not finite, five classes missing, or no better than a Gaussian.
 
-        That is: better neither in `fid_lenet` nor in `coverage`. A strong Gaussian, as on small
+        No better means: neither in `fid_lenet` nor in `coverage`. A strong Gaussian, as on small
         data, is not enough for a failure. A run measured with 2,000 images is judged by those.
         """
         prefix = "" if FID in self.metrics else QUICK

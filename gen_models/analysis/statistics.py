@@ -184,7 +184,7 @@ def against_constant(scores: Scores, constant: float) -> Superiority:
 def reduction(
     one: Scores, other: Scores, *, paired: bool = False, confidence: float = CONFIDENCE
 ) -> Interval:
-    """By which share of the other the one is lower: 1 - iqm(one) / iqm(other).
+    """The share by which one is lower than the other: 1 - iqm(one) / iqm(other).
 
     Interquartile means (Agarwal et al. 2021), with a percentile bootstrap's interval, stratified by
     arm.

@@ -79,7 +79,7 @@ def _directories(folder: Path) -> Iterator[Path]:
 
 
 def _check_comparable(runs: Sequence[Run]) -> None:
-    """Of one data set, and no two with the same settings and seed."""
+    """Refuse runs of several data sets, and two runs with the same settings and seed."""
     data: dict[str, Run] = {}
     for run in runs:
         data.setdefault(run.settings["data"], run)

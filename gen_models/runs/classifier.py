@@ -29,9 +29,9 @@ _in_memory: dict[Path, Classifier] = {}  # those that this process has read or t
 
 
 def find_classifier(datamodule: MNISTDataModule, say: Say) -> Classifier:
-    """From this process's memory, the package, the data's folder or the user's cache; or trained.
+    """The classifier of a data set: loaded from wherever it is kept, or trained.
 
-    One that is trained is kept there. Where it cannot be kept, this process uses it all the same.
+    A new one is kept for later. Where it cannot be kept, this process uses it all the same.
 
     Args:
         datamodule: Of the data set; its images are not read.

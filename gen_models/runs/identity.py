@@ -37,7 +37,7 @@ class Job(NamedTuple):
 
 
 def group_overrides(overrides: Iterable[str]) -> list[str]:
-    """Those of the overrides that pick data set, model and phase: they compose the defaults."""
+    """The overrides that pick data set, model and phase, from which the defaults are composed."""
     return [text for text in overrides if text.partition("=")[0] in GROUPS]
 
 

@@ -93,7 +93,7 @@ class Study:
         return self.file.stem
 
     def overrides(self, arm: str) -> list[str]:
-        """Of train.py, that train an arm's runs, without their seeds."""
+        """The options of train.py for an arm's runs, without their seeds."""
         own = self.arms[arm]
         words = shlex.split(self.arms[own.of].train if own.of else own.train)
         return [*words, f"max_epochs={own.at_epoch}"] if own.of else words

@@ -173,7 +173,7 @@ def _compare(
 def _change(
     one: Side, other: Side, paired: bool, confidence: float = statistics.CONFIDENCE
 ) -> Interval | None:
-    """By which share of the other the one is better, of the runs that did not fail."""
+    """The share by which one is better than the other, of the runs that did not fail."""
     seeds = [seed for seed in one.sound if seed in other.sound]
     pair = [
         [side.sound[seed] for seed in (seeds if paired else side.sound)] for side in (one, other)

@@ -89,7 +89,7 @@ class PlannedRun:
 
 
 class _Composed(NamedTuple):
-    """What an arm's overrides make."""
+    """The configuration that an arm's overrides compose."""
 
     settings: dict[str, Any]  # that tell the run from others, without the seed
     path: Callable[[int], Path]  # of the run with a seed

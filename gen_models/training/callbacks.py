@@ -118,7 +118,7 @@ class RunLog(Callback):
             logger.log_metrics(metrics, step=step)
 
     def _write_status(self, trainer: pl.Trainer, epoch: int) -> None:
-        """What `gen-models runs` shows of a run that trains."""
+        """Write what `gen-models runs` shows of a run that trains."""
         directory = RunDirectory(trainer.default_root_dir)
         if not trainer.is_global_zero or not directory.status.exists():  # a trainer without a run
             return

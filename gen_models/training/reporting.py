@@ -135,7 +135,7 @@ def write_figures(
 
 
 def read_events(run: Path) -> tuple[dict[str, tuple[list[int], list[float]]], list[Image.Image]]:
-    """What TensorBoard has of a run.
+    """The curves and grids that were logged for TensorBoard.
 
     Returns:
         Every training and validation curve, key -> (training batches, values); and the pictures

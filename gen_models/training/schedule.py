@@ -15,7 +15,7 @@ STAGES = 8  # of burda: 3^i parts of training at the rate 10^(-i/7), i = 0..7
 
 
 def rate_factor(schedule: str, done: float) -> float:
-    """What the learning rate is multiplied by, (0, 1].
+    """The factor of the learning rate, (0, 1].
 
     Args:
         schedule: "constant"; "cosine", to 0 (Loshchilov & Hutter 2017, equation 5, one cycle);

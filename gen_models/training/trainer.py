@@ -198,11 +198,11 @@ class OneProcess(LightningEnvironment):
         self.set_global_rank(0)
 
     def local_rank(self) -> int:
-        """The first."""
+        """The first: there is no other."""
         return 0
 
     def node_rank(self) -> int:
-        """The first."""
+        """The first: there is no other."""
         return 0
 
 
