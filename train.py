@@ -20,6 +20,7 @@ def assemble(job: Job, watchers: Sequence[Any] = ()) -> tuple[Any, Any, Any]:
     config = job.config
     training.check_options(job)
     model = training.build_model(config, build)
+    training.check_extension(job, type(model))
     data = build(config["data"], "data")
     callbacks = [build(node, f"callbacks.{name}") for name, node in config["callbacks"].items()]
     trainer = training.build_trainer(config, job.path, [*callbacks, *watchers])

@@ -47,7 +47,7 @@ def make_run(
         folder: The output directory.
         overrides: As on the command line.
         fid: None for a run that was not evaluated.
-        coverage: Of the new images; 0 where their distance is that of the PCA Gaussian or more.
+        coverage: Of the new images; 0 where their distance is that of the crude Gaussian or more.
         mse: By inversion; a VAE's encoder has as much again.
         loss: A VAE's test loss.
         status: As in status.json.

@@ -139,7 +139,7 @@ def test_the_readmes_bounds_are_those_of_the_study() -> None:
         )
         for key in ("fid_lenet", "coverage")
     ]
-    row = f"| *real images; PCA Gaussian* | | *{cells[0]}* | *{cells[1]}* | | |"
+    row = f"| *real images; crude Gaussian* | | *{cells[0]}* | *{cells[1]}* | | |"
     assert row in README.splitlines()
 
 

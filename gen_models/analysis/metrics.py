@@ -13,7 +13,7 @@ FID = "fid_lenet"
 QUICK = "quick/"
 BOUNDS = {
     "floor": "real images",
-    "gaussian": "PCA Gaussian",
+    "gaussian": "crude Gaussian",
     "noise": "pixel noise",
     "real": "real test images",
 }
@@ -120,7 +120,7 @@ def headlines(place: Place, keys: Iterable[str]) -> list[str]:
 
 
 def order(key: str) -> tuple[bool, int, str]:
-    """Sorts keys as they stand above; unknown ones follow by name, other sample sizes last."""
+    """Sorts keys as in `metrics.csv`; unknown ones follow by name, other sample sizes last."""
     prefix, base = _split(key)
     keys = list(_BY_KEY)
     return bool(prefix), keys.index(base) if base in keys else len(keys), key

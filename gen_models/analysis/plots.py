@@ -1,4 +1,4 @@
-"""Plots as `templates/macros.j2` draws them: each run a mark, placed by percentages of the plot.
+"""Plots as `templates/macros.html.j2` draws them: each run a mark, at percentages of the plot.
 
 A `Strip` has a row of dots for each group; a `Scatter` has a metric upwards, against a setting or a
 cost. A run that failed is a hollow mark.
@@ -12,6 +12,7 @@ from gen_models.analysis.groups import Summary
 from gen_models.analysis.metrics import BOUNDS, metric
 
 NUMBERS = 5  # at an axis, at most
+NEAR = 1.5  # times the largest value of a run: a bound up to there is on the scale
 Point = tuple[float, float]
 Labelled = tuple[str, float]  # a text and its place
 
@@ -69,7 +70,8 @@ def row(label: str, color: int, summary: Summary) -> Row:
     """The row of a group."""
     sound = [*summary.sound.values()]
     median = summary.median if sound else None
-    return Row(label, summary.text, color, sound, summary.unsound, median)
+    text = summary.text if sound else f"all {len(summary.values)} failed"
+    return Row(label, text, color, sound, summary.unsound, median)
 
 
 def strip(rows: Sequence[Row], key: str, bounds: dict[str, float], words: str = "") -> Strip | None:
@@ -80,13 +82,10 @@ def strip(rows: Sequence[Row], key: str, bounds: dict[str, float], words: str = 
     values = [value for each in rows for value in (*each.sound, *each.failed)]
     if not values:
         return None
-    place, numbers = linear(values)
     known = metric(key)
-    limits = [
-        (f"{name} {known.show(bounds[f'{bound}/{key}'])}", place(bounds[f"{bound}/{key}"]))
-        for bound, name in BOUNDS.items()
-        if f"{bound}/{key}" in bounds
-    ]
+    limits = {name: bounds[f"{bound}/{key}"] for bound, name in BOUNDS.items()
+              if f"{bound}/{key}" in bounds}  # fmt: skip
+    place, numbers = linear([*values, *(v for v in limits.values() if v <= NEAR * max(values))])
     placed = [
         each._replace(
             sound=[*map(place, each.sound)],
@@ -98,8 +97,11 @@ def strip(rows: Sequence[Row], key: str, bounds: dict[str, float], words: str = 
     medians = "; ".join(f"{each.label} {each.text}" for each in rows)
     title = f"{words[0].upper()}{words[1:]}, {known.title}" if words else known.title
     alt = f"{key} of each run, a dot each; medians: {medians}"
-    shown = [(text, at if 0 <= at <= 100 else None) for text, at in limits]
-    return Strip(title, alt, placed, shown, numbers)
+    marked = [
+        (f"{name} {known.show(value)}", place(value) if 0 <= place(value) <= 100 else None)
+        for name, value in limits.items()
+    ]
+    return Strip(title, alt, placed, marked, numbers)
 
 
 def scatter(series: Sequence[Series], key: str, x: Axis, x_label: str, alt: str) -> Scatter | None:

@@ -48,7 +48,7 @@ def find_runs(paths: Sequence[str | Path]) -> Selection:
                 if path == folder:
                     raise
                 notes.append(f"left out: {error}")
-    runs = list(by_path.values())
+    runs = _with_all_settings([*by_path.values()])
     if not runs:
         named = ", ".join(map(str, paths))
         raise UserError(f"{named}: no run to compare here ({notes[0]}): {HINT}")
@@ -62,6 +62,12 @@ def find_runs(paths: Sequence[str | Path]) -> Selection:
     notes += [f"{run.path}: not evaluated: {run.evaluate_command}" for run in unmeasured]
     notes += [line for run in runs if (line := _other_sampler(run))]
     return Selection(_with_nan(runs), notes)
+
+
+def _with_all_settings(runs: Sequence[Run]) -> list[Run]:
+    """The same runs, all with the same settings in the same order; one that a run lacks is None."""
+    every = dict.fromkeys(key for run in runs for key in run.settings)
+    return [replace(run, settings={key: run.settings.get(key) for key in every}) for run in runs]
 
 
 def _directories(folder: Path) -> Iterator[Path]:

@@ -8,7 +8,7 @@ from gen_models.analysis.runs import Run
 from gen_models.comparison.compare import Comparison
 from gen_models.comparison.verdicts import verdict
 
-REFERENCES = {"floor": "real images have", "gaussian": "a PCA Gaussian"}
+REFERENCES = {"floor": "real images have", "gaussian": "a crude Gaussian"}
 
 
 def compared(comparison: Comparison) -> str:

@@ -40,9 +40,11 @@ class Sweep(NamedTuple):
 
     def plot(self) -> plots.Scatter | None:
         """A line each through the medians, a mark a run."""
-        # A number stands where it is, a word in the order of the longest line.
+        # Numbers are in their order, words in that of the longest line.
         longest = sorted(self.lines, key=lambda line: -len(line.points))
         places = {point.value: point.label for line in longest for point in line.points}
+        if self.numeric:
+            places = dict(sorted(places.items()))
         axis = plots.settings_axis(places, numeric=self.numeric)
         series, words = [], []
         for line in self.lines:

@@ -13,7 +13,7 @@ UNINFORMATIVE = ("precision", "density", "samples")  # pixel noise has a precisi
 def show_evaluation(directory: RunDirectory, metrics: dict[str, float]) -> None:
     """A run's measurements, next to the floor and the ceilings of the distances."""
     bounds = ["floor", "gaussian", "noise"]
-    table = Table("generation", "this run", "real images", "PCA Gaussian", "pixel noise")
+    table = Table("generation", "this run", "real images", "crude Gaussian", "pixel noise")
     for name in [key.removeprefix("floor/") for key in metrics if key.startswith("floor/")]:
         if name not in UNINFORMATIVE and not name.endswith(("/low", "/high")):
             row = [metrics.get(key) for key in (name, *(f"{bound}/{name}" for bound in bounds))]

@@ -41,7 +41,7 @@ def feature_spaces(
     set's. "random_lenet": that of a LeNet that was never trained. "pixels_50": the leading
     principal components of pixels, whitened, as the classifiers' features are standardised;
     without whitening, the first few of them would decide alone. A Gaussian on such components has
-    the same two moments, so here the PCA Gaussian is no ceiling: it is at the floor.
+    the same two moments, so here the crude Gaussian is no ceiling: it is at the floor.
 
     Args:
         data_name: Name of the data set.

@@ -158,7 +158,7 @@ class GAN(GenerativeModel):
         # (n, 784) in [-1, 1]; bfloat16 under autocast
         return ((pixels.float() + 1) / 2).view(-1, 1, IMAGE_SIZE, IMAGE_SIZE)
 
-    def sampling_weights(self) -> Iterator[nn.Parameter]:
+    def decoding_weights(self) -> Iterator[nn.Parameter]:
         """The generator's weights; their moving average has as many."""
         return self.generator.parameters()
 

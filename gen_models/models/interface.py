@@ -63,8 +63,12 @@ class GenerativeModel(pl.LightningModule, ABC):
         """Images (n, 1, 28, 28) in [0, 1] from z, (n, latent_dim)."""
 
     @abstractmethod
+    def decoding_weights(self) -> Iterable[nn.Parameter]:
+        """The weights that `decode` uses: of the generator, or of the decoder."""
+
     def sampling_weights(self) -> Iterable[nn.Parameter]:
-        """The weights on which a new image depends: of the generator, or of the decoder."""
+        """The weights on which a new image depends: those of `decode`, and a learned prior's."""
+        return self.decoding_weights()
 
     def sample(
         self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None

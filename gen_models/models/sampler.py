@@ -72,9 +72,9 @@ class WithSampler(Encoder):
         """The model's images, (n, 1, 28, 28) in [0, 1], from z, (n, latent_dim)."""
         return self.model.decode(z)
 
-    def sampling_weights(self) -> Iterable[nn.Parameter]:
-        """The weights that the model's own images depend on."""
-        return self.model.sampling_weights()
+    def decoding_weights(self) -> Iterable[nn.Parameter]:
+        """The weights of the model's decoder; the sampler has none that are trained."""
+        return self.model.decoding_weights()
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The model's mean and log-variance of q(z | x)."""

@@ -160,12 +160,16 @@ class VAE(Likelihood):
         pixels = losses.continuous_bernoulli_mean(logits) if continuous else logits.sigmoid()
         return pixels.view(-1, 1, IMAGE_SIZE, IMAGE_SIZE)
 
-    def sampling_weights(self) -> Iterable[nn.Parameter]:
-        """The decoder's weights; with "vamp", those of the prior's mixture too."""
-        if self.pseudo_inputs is not None:
-            return [*self.network.parameters(), *self.pseudo_inputs.parameters()]
+    def decoding_weights(self) -> Iterable[nn.Parameter]:
+        """The decoder's weights."""
         weights = self.network.named_parameters()
         return [weight for name, weight in weights if name.startswith("dec")]
+
+    def sampling_weights(self) -> Iterable[nn.Parameter]:
+        """The decoder's weights; with "vamp", those of the prior's mixture too."""
+        if self.pseudo_inputs is None:
+            return self.decoding_weights()
+        return [*self.network.parameters(), *self.pseudo_inputs.parameters()]
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z | x), (n, latent_dim), from (n, 1, 28, 28).

@@ -23,6 +23,7 @@ from gen_models.files import (
     locked,
     other_version,
     read_json,
+    replaced,
     write_json,
 )
 from gen_models.runs.identity import identity
@@ -95,7 +96,8 @@ class RunDirectory:
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Keep the resolved configuration."""
-        OmegaConf.save(OmegaConf.create(config), self.config)
+        with replaced(self.config) as temporary:
+            OmegaConf.save(OmegaConf.create(config), temporary)
 
     def clear(self) -> None:
         """Delete what a run has left here."""

@@ -49,7 +49,7 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
         "seed": config["seed"],
         "data": config["data"]["name"],
         "batch_size": config["data"]["batch_size"],
-        "train_on_validation": config["data"]["train_on_validation"],
+        "train_on_validation": config["data"].get("train_on_validation", False),
         "model": model_name(config),
         **{f"model.{key}": value for key, value in arguments.items()},
         "max_epochs": trainer["max_epochs"],

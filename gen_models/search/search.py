@@ -1,5 +1,6 @@
 """The search: ask for settings, train them, tell Optuna the result; until there are enough."""
 
+import gc
 import io
 import shlex
 import time
@@ -134,6 +135,7 @@ def _train(search: Search, trial: Trial, count: int) -> None:
     except UserError as error:
         _tell(trial, str(error), state=TrialState.FAIL)
         raise
+    gc.collect()  # a trainer and its model refer to one another, and may hold memory of a GPU
     say(f"  {result}{_best(trial.study)}")
 
 

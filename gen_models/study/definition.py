@@ -23,7 +23,7 @@ KINDS = {  # `kinds.py` has their rules
     "not_better": Kind(2, OPTIONS),  # no arm is better than the last by the margin or more
     "best": Kind(2, ("at_least", "at_most")),  # the first arm is the best of all
     "wins": Kind(2, ("at_least", "other_metric")),  # each recreates images better than the last
-    "beats_gaussian": Kind(1, ()),  # each arm is better than the PCA Gaussian
+    "beats_gaussian": Kind(1, ()),  # each arm is better than the crude Gaussian
     "not_beats_gaussian": Kind(1, ()),
 }
 

@@ -107,7 +107,7 @@ class Evidence:
         """
         if f"gaussian/{key}" in self.bounds:
             return self.bounds[f"gaussian/{key}"]
-        raise Missing(f"{key} of the PCA Gaussian is not measured")
+        raise Missing(f"{key} of the crude Gaussian is not measured")
 
     def errors(self, side: Side) -> np.ndarray:
         """The errors of each image, (runs, images); inf for a run that diverged.

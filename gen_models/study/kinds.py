@@ -102,7 +102,7 @@ def wins(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
 
 
 def beats_gaussian(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
-    """Each arm is better than the PCA Gaussian."""
+    """Each arm is better than the crude Gaussian."""
 
     def compare(arm: str, own: str) -> tuple[Side, float, Superiority]:
         one, constant = evidence.side(arm, own), evidence.gaussian(own)
@@ -122,7 +122,7 @@ def beats_gaussian(contrast: Contrast, key: str, evidence: Evidence) -> list[Par
 
 
 def not_beats_gaussian(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
-    """No arm is better than the PCA Gaussian."""
+    """No arm is better than the crude Gaussian."""
     parts = beats_gaussian(contrast, key, evidence)
     return [part._replace(supports=part.test.theta < 0.5) for part in parts]
 

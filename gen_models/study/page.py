@@ -58,6 +58,8 @@ def page(study: Study, table: Table) -> dict[str, Any]:
         "trainings": len(trainings),
         "deciding": len(deciding),
         "failed": sum(row.failed for row in deciding),
+        "lost": [f"{len(s.lost)} of {len(s.values)} runs of {s.label}" for s in sides if s.lost],
+        "sound": sum(len(side.sound) for side in sides),
         "awaited": [study.arms[arm].label for arm in awaited],
         "best": [] if awaited else _best(evidence, shown, FID),
         "recreated": [" ".join(each) for each in _best(evidence, shown, ENCODER, INVERSION)],
@@ -104,18 +106,20 @@ def _best(evidence: Evidence, arms: Sequence[str], *keys: str) -> list[tuple[str
 
     Without a metric for which the search of an arm has not converged.
     """
-    entries: dict[tuple[str, str], tuple[float, str, str]] = {}
+    entries: dict[tuple[str, str], tuple[float, float, str, str]] = {}
     for key in keys:
         sides = evidence.sides(arms, key)
         rows = [evidence.rows(arm) for arm in arms if arm not in {side.arm for side in sides}]
-        if any(len(own) >= LEAST and any(key in row.metrics for row in own) for own in rows):
+        if key != FID and any(
+            len(own) >= LEAST and any(key in row.metrics for row in own) for own in rows
+        ):
             continue
         for side in (each for each in sides if each.sound):
             name = f"{side.label} {words.WAYS.get(key, '')}".strip()
-            entry = statistics.median(side.scores()), name, words.median(side)
+            entry = statistics.median(side.scores()), side.median, name, words.median(side)
             place = evidence.model(side.arm), key
             entries[place] = min(entries.get(place, entry), entry)
-    return [(name, median) for _, name, median in sorted(entries.values())]
+    return [(name, median) for *_, name, median in sorted(entries.values())]
 
 
 def _arm_cells(evidence: Evidence, side: Side) -> list[str]:

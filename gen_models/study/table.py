@@ -71,7 +71,8 @@ def read_table(folder: Path) -> Table:
                     rows.append(Run(record, numbers))
         except (OSError, KeyError, ValueError, TypeError) as error:
             raise UserError(
-                f"{file}: not a table of a study's runs ({first_line(error)}): name another"
+                f"{file}: not a table of a study's runs ({first_line(error)}): restore it, or "
+                "move it away"
             ) from error
     return Table(rows, read_arrays(folder / IMAGES), read_arrays(folder / PICTURES))
 

@@ -129,7 +129,7 @@ def _names(part: Part) -> tuple[str, str]:
         return part.one.label, "a crude Gaussian"
     if part.contrast.kind != "wins":
         return part.one.label, part.other.label
-    first, second = (f"{side.label} {WAYS.get(side.key, side.key)}" for side in part.sides)
+    first, second = (f"{side.label} {WAYS.get(side.key, f'by {side.key}')}" for side in part.sides)
     return first, second
 
 

@@ -143,7 +143,7 @@ class Grid(Callback):
 
     tag: str  # in TensorBoard
 
-    def __init__(self, count: int, every_n_epochs: int = 1) -> None:
+    def __init__(self, count: int = 64, every_n_epochs: int = 1) -> None:
         self.count = check_whole("count", count, 1)
         self.every_n_epochs = check_whole("every_n_epochs", every_n_epochs, 1)
 

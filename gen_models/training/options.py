@@ -28,6 +28,8 @@ def check_options(job: Job) -> None:
         UserError: The line names the option.
     """
     config, defaults = job
+    if "_target_" not in (config.get("model") or {}):
+        raise UserError(f"model: needs a _target_, got {config.get('model')!r}")
     for group in ("trainer", "callbacks"):  # Hydra itself misses the other groups
         if config.get(group) is None:
             raise UserError(f"{group}: one must be picked; {COMMAND} --help lists them")

@@ -36,6 +36,8 @@ from gen_models.training.callbacks import RunLog
 from gen_models.training.trainer import CURVES, Curves, exit_if_stopped
 from gen_models.training.validation import OBJECTIVE
 
+ENDED = ("done", "diverged")
+
 log = logging.getLogger(__name__)
 
 
@@ -69,7 +71,7 @@ def open_run(
         if trainer.is_global_zero:
             stack.enter_context(directory.lock(training=True))
             stack.callback(lambda: trainer.logger.close())  # type: ignore[union-attr]
-        run = find_run(job, type(model))
+        run = find_run(job, type(model), judge=trainer.is_global_zero)
         if trainer.is_global_zero and not run.finished:
             threads = _begin(run, job.config, model, trainer)
             stack.enter_context(_ending_recorded(directory))
@@ -87,8 +89,24 @@ def open_run(
             raise
 
 
-def find_run(job: Job, model_class: type) -> Run:
+def check_extension(job: Job, model_class: type) -> None:
+    """Refuse `extend` before any data are read, if a new run cannot extend what it names.
+
+    Raises:
+        UserError: The line says what differs.
+    """
+    new = job.config["overwrite"] or not RunDirectory(job.path).read_status()
+    if job.config["extend"] is not None and new:
+        _shorter_run(job.config, fingerprint(model_class))
+
+
+def find_run(job: Job, model_class: type, *, judge: bool) -> Run:
     """The run of a job as its directory has it, and from where its training resumes.
+
+    Args:
+        job: What to train.
+        model_class: The class of its model.
+        judge: Refuse a run that stands in the way; rank 0 alone does, while it holds the lock.
 
     Raises:
         UserError: There is a run that cannot be resumed, and the user must say what to do with it.
@@ -96,7 +114,9 @@ def find_run(job: Job, model_class: type) -> Run:
     """
     config, directory = job.config, RunDirectory(job.path)
     status = {} if config["overwrite"] else directory.read_status()
-    if status and _is_finished(directory, status, config, fingerprint(model_class)):
+    if status and judge:
+        _judge(directory, status, config, fingerprint(model_class))
+    if status.get("status") in ENDED:
         return Run(directory, finished=True)
     checkpoint = newest_readable(directory.checkpoints) if status else None
     if checkpoint is None and config["extend"] is not None:
@@ -105,19 +125,22 @@ def find_run(job: Job, model_class: type) -> Run:
     return Run(directory, checkpoint=checkpoint)
 
 
-def _is_finished(
+def _judge(
     directory: RunDirectory, status: dict[str, Any], config: dict[str, Any], code: str
-) -> bool:
-    """Whether a run needs no training; raises as `find_run`."""
-    ended = status["status"] in ("done", "diverged")
-    path, other_code = directory.path, status["fingerprint"] != code
-    if other_code and not (ended and config["keep"]):
+) -> None:
+    """Say why a run needs no training; raises as `find_run`."""
+    path, done = directory.path, status["status"] == "done"
+    if status["fingerprint"] != code:
+        if done and config["keep"]:
+            say(f"{path}: kept, though other code trained it")
+            return
+        ended = status["status"] in ENDED
         problem = "was trained by other code" if ended else "was begun by other code, not finished"
-        keep = ", keep=true keeps it" if ended else ""
+        keep = ", keep=true keeps it" if done else ""
         raise UserError(f"{path}: {problem}: overwrite=true trains it again{keep}")
     now, before = identity(config), identity(directory.read_config())
     moved = [key for key in now if now[key] != before.get(key)]
-    if moved and not other_code:
+    if moved:
         key = moved[0]
         raise UserError(
             f"{path}: was trained with {key}={before.get(key)}, now it is {now[key]}: set {key} as "
@@ -125,12 +148,9 @@ def _is_finished(
         )
     if status["status"] == "diverged":
         raise DivergedError(f"{path}: {status['error']} (overwrite=true trains it again)")
-    if ended and other_code:
-        say(f"{path}: kept, though other code trained it")
-    elif ended:
+    if done:
         date = status["finished"][:10]
         say(f"{path}: already trained on {date}; overwrite=true trains it again")
-    return ended
 
 
 def _shorter_run(config: dict[str, Any], code: str) -> RunDirectory:

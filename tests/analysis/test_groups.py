@@ -58,7 +58,7 @@ def test_a_network_written_out_is_the_same_network(tmp_path: Path) -> None:
     [
         ({"missing_digits": 5.0}, True),
         ({"missing_digits": 4.0}, False),
-        ({"fid_lenet": 59.4, "coverage": 0.03}, True),  # both as the PCA Gaussian
+        ({"fid_lenet": 59.4, "coverage": 0.03}, True),  # both as the crude Gaussian
         ({"fid_lenet": 59.3, "coverage": 0.0}, False),
         ({"fid_lenet": 99.0, "coverage": 0.04}, False),  # as healthy runs beside a strong Gaussian
         ({"fid_lenet": math.nan}, True),

@@ -42,9 +42,21 @@ def test_every_run_of_a_strip_is_where_its_value_is() -> None:
     assert (gan.text, vae.text) == ("9.00 (1 of 3 failed)", "31.00 (1 of 4 diverged)")
     assert "GAN 9.00 (1 of 3 failed)" in strip.alt
     assert [words for words, _ in strip.bounds] == [
-        "real images 0.20", "PCA Gaussian 59.40", "pixel noise 999.00",
+        "real images 0.20", "crude Gaussian 59.40", "pixel noise 999.00",
     ]  # fmt: skip
     assert strip.bounds[2][1] is None  # off the scale
+
+
+def test_a_bound_that_is_near_is_on_the_scale() -> None:
+    rows = [plots.row("GAN", 0, summary(9.9, 10.4, 11.0))]
+    strip = plots.strip(rows, "fid_lenet", {"floor/fid_lenet": 2.7, "gaussian/fid_lenet": 14.8})
+    assert strip is not None
+    places = [at for _, at in strip.bounds if at is not None]
+    assert values(places, strip.numbers) == pytest.approx([2.7, 14.8], abs=0.02)
+
+
+def test_a_group_whose_runs_all_failed_has_no_median() -> None:
+    assert plots.row("GAN", 0, summary(90.0, 95.0, failed=(0, 1))).text == "all 2 failed"
 
 
 def test_a_strip_without_a_number_is_none() -> None:

@@ -11,6 +11,7 @@ import pytest
 from synthetic import edit, make_run, make_study
 from test_cli import call
 
+from gen_models.analysis.groups import group_runs
 from gen_models.analysis.runs import READABLE
 from gen_models.comparison.compare import compare
 from gen_models.comparison.find import find_runs
@@ -117,6 +118,14 @@ def test_a_spoilt_run_is_left_out_or_refused(
     assert text.count("\n") == 1
     assert says in text
     assert str(run.path / file) in text
+
+
+def test_the_order_of_options_makes_no_group_of_its_own(tmp_path: Path) -> None:
+    options = ["+trainer.gradient_clip_val=1.0", "+trainer.benchmark=true"]
+    make_run(tmp_path / "a", "model=vae", *options)
+    make_run(tmp_path / "b", "model=vae", *options[::-1], "seed=1")
+    (group,) = group_runs(find_runs([tmp_path]).runs)
+    assert [run.seed for run in group.runs] == [0, 1]
 
 
 def test_runs_of_this_version_and_of_the_one_before_are_read(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_the_page_in_a_browser(width: int, folder: Path) -> None:
     assert rising == ["GAN final", "VAE final", "VAE baseline", "GAN baseline"]
     assert falling == rising[::-1]
     assert (sign, other) == ("ascending", "descending")
-    assert foot[:3] == ["real images", "PCA Gaussian", "pixel noise"]
+    assert foot[:3] == ["real images", "crude Gaussian", "pixel noise"]
 
 
 def test_faults_would_be_seen(folder: Path, tmp_path: Path) -> None:

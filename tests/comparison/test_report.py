@@ -38,7 +38,7 @@ def test_a_study_makes_four_files(tmp_path: Path) -> None:
     assert len(re.findall(r"<img ", page)) == len(re.findall(r'<img [^>]*alt="\w', page))
     charts = re.findall(r'<figure class="chart" role="img" aria-label="\w', page)
     assert len(charts) == page.count('<figure class="chart"') > 4
-    for shown in ("compares with no published FID", "PCA Gaussian"):
+    for shown in ("compares with no published FID", "crude Gaussian"):
         assert shown in page
     assert "| GAN final | 3 | 8.00; 7.70 to 8.30 |" in files["report.md"]
     assert "| *pixel noise* | | 77.10 |" in files["report.md"]

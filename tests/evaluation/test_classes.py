@@ -40,7 +40,7 @@ class Shows(GenerativeModel):
     def decode(self, z: Tensor) -> Tensor:
         return self.images[(z.argmax(1) + self.shift) % 10]
 
-    def sampling_weights(self) -> list[nn.Parameter]:
+    def decoding_weights(self) -> list[nn.Parameter]:
         return []
 
 

@@ -130,7 +130,7 @@ def test_hubs_read_the_card(tmp_path: Path) -> None:
     assert "(300 images)" in results["fid_lenet"].metric_name
     assert "(256 images)" in results["inversion_mse"].metric_name
     assert {result.dataset_type for result in results.values()} == {"digits"}
-    assert "| 12.25 | 300 | real images 0.20, PCA Gaussian 59.40 |" in card.text
+    assert "| 12.25 | 300 | real images 0.20, crude Gaussian 59.40 |" in card.text
     assert "CC BY 4.0" in card.text
     assert "`z` ~ N(0, I), (n, 4)." in card.text
     assert "60 s and 429 batches on cpu, 1 thread" in card.text

@@ -43,7 +43,7 @@ class LinearModel(GenerativeModel):
     def decode(self, z: Tensor) -> Tensor:
         return (0.5 + z @ self.weight.T).view(-1, 1, 28, 28)
 
-    def sampling_weights(self) -> list[nn.Parameter]:
+    def decoding_weights(self) -> list[nn.Parameter]:
         return [self.weight]
 
 

@@ -52,6 +52,7 @@ def every_model() -> dict[str, GenerativeModel]:
     models["gan ema"] = built("model=gan", "model.ema_decay=0.9")
     vamp = ["model.prior=vamp", "model.vamp_components=7", "model.conditional=true"]
     models["vae vamp"] = built("model=vae", *vamp)
+    models["vae vamp with a sampler"] = sampled(built("model=vae", "model.prior=vamp"))
     models["toy"] = Toy()
     models["toy with a sampler"] = sampled(Toy())
     return models

@@ -14,6 +14,7 @@ from conftest import Trained, composed, read_metrics, small, train
 from safetensors.torch import load_file, save_file
 from test_checkpoints import Payload
 
+from gen_models.composition import compose_job
 from gen_models.errors import UserError
 from gen_models.evaluation.cost import trained_parameters
 from gen_models.models.gan import GAN
@@ -24,6 +25,7 @@ from gen_models.runs import load_model
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.fingerprint import essence, fingerprint
 from gen_models.runs.identity import LONGEST_NAME, Job
+from gen_models.training.run import find_run
 
 
 def path_of(*overrides: str) -> str:
@@ -165,6 +167,27 @@ def test_other_code_is_never_skipped_silently(trained: Trained, tmp_path: Path) 
         train(*small(tmp_path, "model=vae"))
     objective = train(*small(tmp_path, "model=vae", "keep=true"))
     assert objective == run.read_status()["objective"]
+
+
+def test_a_diverged_run_of_other_code_is_not_offered_to_be_kept(
+    copied: Trained, tmp_path: Path
+) -> None:
+    run = copied("model=vae")
+    run.write_status(status="diverged", error="diverged", fingerprint="of older code")
+    with pytest.raises(UserError, match="other code: overwrite=true") as refused:
+        train(*small(tmp_path, "model=vae"))
+    assert "keep" not in str(refused.value)
+
+
+def test_a_rank_that_does_not_write_judges_no_run(copied: Trained, tmp_path: Path) -> None:
+    """It may read while rank 0 writes: config.yaml is not there yet."""
+    run = copied("model=vae")
+    run.write_status(status="interrupted")
+    run.config.unlink()
+    job = compose_job(small(tmp_path, "model=vae"))
+    with pytest.raises(UserError):
+        find_run(job, VAE, judge=True)
+    assert find_run(job, VAE, judge=False).checkpoint is not None
 
 
 @pytest.mark.parametrize("state", ["running", "interrupted", "failed"])

@@ -31,7 +31,7 @@ class Toy(Encoder):
     def decode(self, z: Tensor) -> Tensor:
         return self.decoder(z).sigmoid().view(-1, 1, 28, 28)
 
-    def sampling_weights(self) -> Iterator[nn.Parameter]:
+    def decoding_weights(self) -> Iterator[nn.Parameter]:
         return self.decoder.parameters()
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:

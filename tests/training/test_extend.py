@@ -90,4 +90,8 @@ def test_what_cannot_be_extended(tmp_path: Path) -> None:
         with pytest.raises(UserError) as refused:
             train(*small(tmp_path, "model=vae", *options, epochs=epochs))
         assert message in str(refused.value)
+    with pytest.raises(
+        UserError, match="extend=.*not a finished run"
+    ):  # before data are looked for
+        train("data=mnist", "data.root=nowhere", f"extend={tmp_path}", f"output_dir={tmp_path}")
     assert len(list(tmp_path.glob("digits/*/*"))) == 1  # nothing half-made
