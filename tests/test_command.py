@@ -173,7 +173,7 @@ def test_a_training_goes_on_when_its_output_cannot_be_written(place: str, tmp_pa
     assert ran.returncode == 0, ran.stderr
     reason = "Broken pipe" if place == "head" else "No space left on device"
     assert ran.stderr == (
-        f"standard output: {reason}: what follows is not shown, the work goes on\n"
+        f"standard output: {reason}: what follows is not shown, but the work continues\n"
     )
     (status,) = tmp_path.rglob("status.json")
     assert json.loads(status.read_text())["status"] == "done"
