@@ -115,7 +115,9 @@ class _Output:
 
     def _end(self, error: OSError) -> None:
         self.failed = not isinstance(error, BrokenPipeError)
-        line = f"standard output: {error.strerror}: what follows is not shown, but the work continues"
+        line = (
+            f"standard output: {error.strerror}: what follows is not shown, but the work continues"
+        )
         streams = [self._stream]
         try:
             print(line, file=sys.stderr, flush=True)

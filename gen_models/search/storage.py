@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from gen_models.seeding import derive_seed
 NAME = "gen-models search"
 STARTUP = 10  # trials drawn at random before TPE learns from them
 PRUNE_AFTER = 5  # trials to their end before others are compared with their median
+BEING_MADE = ("already exists", "UNIQUE constraint")  # another worker makes the tables just now
 ASKING = "ask.lock"  # held while a worker counts the trials and asks for another
 
 
@@ -39,30 +41,23 @@ def open_study(url: str, settings: dict[str, Any], space: Space) -> optuna.Study
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     place = f"--storage {url}"
-    try:
-        waiting = {"connect_args": {"timeout": 60}}  # seconds for another worker's write
-        sqlite = url.startswith("sqlite")
-        storage = RDBStorage(url, engine_kwargs=waiting) if sqlite else get_storage(url)
-        others = [name for name in optuna.get_all_study_names(storage) if name != NAME]
-        if others:
-            raise UserError(f"{place}: already holds another study, {others[0]}: choose another")
-        study = optuna.create_study(
-            storage=storage,
-            study_name=NAME,
-            direction="minimize",
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=PRUNE_AFTER),
-            load_if_exists=True,
-        )
-        asked = {"settings": settings, "space": _describe(space)}
-        if not study.user_attrs:
-            study.set_user_attr("search", asked)
-    except UserError:
-        raise
-    except Exception as error:  # of SQLAlchemy, of a database's driver, of the system
-        raise UserError(
-            f"{place}: cannot be opened ({first_line(error.__cause__ or error)}): name a database, "
-            "e.g. sqlite:///search.db"
-        ) from error
+    asked = {"settings": settings, "space": _describe(space)}
+    for tries_left in (2, 1, 0):
+        try:
+            study = _create_or_load(url, place)
+            if not study.user_attrs:
+                study.set_user_attr("search", asked)
+            break
+        except UserError:
+            raise
+        except Exception as error:  # of SQLAlchemy, of a database's driver, of the system
+            reason = first_line(error.__cause__ or error)
+            if tries_left and any(text in reason for text in BEING_MADE):
+                time.sleep(0.5)
+                continue
+            raise UserError(
+                f"{place}: cannot be opened ({reason}): name a database, e.g. sqlite:///search.db"
+            ) from error
     stored = study.user_attrs.get("search", {})
     for part in ("space", "settings"):
         for key in [*stored.get(part, {}), *asked[part]]:
@@ -73,6 +68,23 @@ def open_study(url: str, settings: dict[str, Any], space: Space) -> optuna.Study
                     f"is {now}: set it to that, or choose another storage"
                 )
     return study
+
+
+def _create_or_load(url: str, place: str) -> optuna.Study:
+    """The study of a storage; raises whatever the storage raises."""
+    waiting = {"connect_args": {"timeout": 60}}  # seconds for another worker's write
+    sqlite = url.startswith("sqlite")
+    storage = RDBStorage(url, engine_kwargs=waiting) if sqlite else get_storage(url)
+    others = [name for name in optuna.get_all_study_names(storage) if name != NAME]
+    if others:
+        raise UserError(f"{place}: already holds another study, {others[0]}: choose another")
+    return optuna.create_study(
+        storage=storage,
+        study_name=NAME,
+        direction="minimize",
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=PRUNE_AFTER),
+        load_if_exists=True,
+    )
 
 
 @contextmanager

@@ -197,6 +197,23 @@ def test_a_trial_that_another_worker_has_just_finished_is_not_taken_up(
     assert [trial.value for trial in study.trials] == [1.0, 2.0]
 
 
+def test_a_storage_that_another_worker_is_making_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = storage.RDBStorage
+    first = ["(sqlite3.OperationalError) table studies already exists"]
+
+    def late(*arguments: Any, **options: Any) -> Any:
+        if first:
+            raise RuntimeError(first.pop())
+        return made(*arguments, **options)
+
+    monkeypatch.setattr(storage, "RDBStorage", late)
+    space = read_space(written(tmp_path, SPACE))
+    study = open_study(f"sqlite:///{tmp_path}/search.db", {}, space)
+    assert study.user_attrs["search"]["settings"] == {}
+
+
 def damage(database: Path, how: str) -> None:
     if how == "gone":
         database.unlink()
