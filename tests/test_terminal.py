@@ -49,7 +49,8 @@ def test_a_command_whose_output_cannot_be_written_fails_in_one_line() -> None:
     code, said = call("--help", output=os.open("/dev/full", os.O_WRONLY))
     assert code == 1
     assert said == (
-        "standard output: No space left on device: what follows is not shown, but the work continues\n"
+        "standard output: No space left on device: what follows is not shown, "
+        "but the work continues\n"
     )
 
 
