@@ -60,7 +60,7 @@ class Scatter(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """Where values stand along an axis, and its numbers."""
+    """The scale of an axis: the place of a value, and the numbers shown."""
 
     place: Callable[[Any], float]
     numbers: list[Labelled]

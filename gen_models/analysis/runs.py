@@ -31,7 +31,7 @@ class Run:
         record: How it was made: its model, seed, status ("done" or "diverged") and, of a run
             directory, all of status.json.
         metrics: What was measured; a run that diverged has none, or NaN.
-        settings: What tells it from other runs, without the seed; plain and hashable.
+        settings: All options that change its figures but the seed; plain and hashable.
         path: Its directory, if it was read from one.
     """
 

@@ -5,6 +5,7 @@ A callback knows a model only by its interface and by the metrics that `training
 
 import logging
 import time
+from abc import ABC, abstractmethod
 from datetime import timedelta
 from typing import Any
 
@@ -133,7 +134,7 @@ class RunLog(Callback):
             log.warning("status.json: could not be written (%s)", error)
 
 
-class Grid(Callback):
+class Grid(Callback, ABC):
     """A picture of the model for TensorBoard, every few epochs.
 
     Args:
@@ -156,9 +157,9 @@ class Grid(Callback):
                 self.tag, pixels, global_step=trainer.global_step, dataformats="HW"
             )
 
+    @abstractmethod
     def draw(self, trainer: pl.Trainer, model: pl.LightningModule) -> np.ndarray | None:
         """The picture, (h, w) uint8; None where the model cannot draw it."""
-        raise NotImplementedError
 
 
 class SampleGrid(Grid):
