@@ -14,14 +14,14 @@ from gen_models.threads import prepare
 
 
 def assemble(job: Job, watchers: Sequence[Any] = ()) -> tuple[Any, Any, Any]:
-    """Model, data and trainer of a job; nothing is read or written yet."""
+    """Model, data and trainer of a job; no published data are read yet, and nothing is written."""
     from gen_models import training  # needs torch, for which --help need not wait
 
     config = job.config
     training.check_options(job)
-    model = training.build_model(config, build)
-    training.check_extension(job, type(model))
     data = build(config["data"], "data")
+    model = training.build_model(config, data, build)
+    training.check_extension(job, type(model))
     callbacks = [build(node, f"callbacks.{name}") for name, node in config["callbacks"].items()]
     trainer = training.build_trainer(config, job.path, [*callbacks, *watchers])
     return model, data, trainer

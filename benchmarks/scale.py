@@ -57,7 +57,8 @@ def images(small: bool) -> None:
     """Seconds of a core a batch of 128, and the first in an epoch, by the number of images."""
     import torch
 
-    from gen_models.data.loader import IMAGE_SIZE, InMemoryLoader
+    from gen_models.data.datasets import IMAGE_SIZE
+    from gen_models.data.loader import InMemoryLoader
 
     for count in (6_000,) if small else (60_000, 600_000, 6_000_000):
         shape = (count, 1, IMAGE_SIZE, IMAGE_SIZE)

@@ -50,3 +50,14 @@ def check_bool(argument: str, value: bool) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"{argument} must be true or false, got {value!r}")
     return value
+
+
+def check_shape(argument: str, shape: Sequence[int]) -> tuple[int, int, int]:
+    """Return an image's (channels, height, width); raise ValueError if no model takes it."""
+    values = tuple(shape)
+    if len(values) != 3 or values[0] not in (1, 3) or not set(values[1:]) <= set(range(8, 65, 4)):
+        raise ValueError(
+            f"{argument} must be channels (1 or 3), height and width (multiples of 4 from 8 to "
+            f"64), got {list(values)}"
+        )
+    return values

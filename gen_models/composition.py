@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gen_models.errors import UserError, first_line, raise_if_out_of_memory
-from gen_models.files import expanded, with_home
+from gen_models.files import expanded, name_of, with_home
 from gen_models.places import CONF, TRAIN, how_to_install
 from gen_models.runs.identity import Job, group_overrides
 from gen_models.terminal import protect_output
@@ -50,6 +50,7 @@ WITHOUT_KEY = ("experiment", "learning_rate", "network", "sweep")
 
 EXPECTED = (UserError, HydraException, OmegaConfBaseException)
 
+OmegaConf.register_new_resolver("stem", name_of, replace=True)
 OmegaConf.register_new_resolver("expanded", lambda path: str(expanded(path)), replace=True)
 
 

@@ -46,6 +46,17 @@ def expanded(path: str | Path) -> Path:
     return whole
 
 
+def name_of(path: str | None) -> str:
+    """A name for what a path leads to, at most 40 letters, digits, dots, dashes or underscores.
+
+    "images" if there is no path, or nothing of it can be in a name.
+    """
+    if not path:
+        return "images"
+    name = re.sub(r"[^\w.-]+", "_", expanded(path).absolute().stem).strip("._-")
+    return name[:40] or "images"
+
+
 def with_home(words: Iterable[str]) -> list[str]:
     """Options `key=~/x` with the home directory: Hydra takes a `~` within quotes only."""
     return [re.sub(r"(?<==)~(?=/|$)", lambda _: str(expanded("~")), word) for word in words]

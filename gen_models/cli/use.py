@@ -33,7 +33,7 @@ def sample(
     sampling.check_output(output, {".npy", ".png"})
     model = load_model(run, checkpoint=checkpoint)
     images = sampling.draw_images(model, count, seed, digit)
-    sampling.write_images(images, output, in_turn=digit is None and model.conditional)
+    sampling.write_images(images, output, rows=model.label_dim if digit is None else None)
     with_sampler = (
         f", drawn with the sampler {model.name}" if isinstance(model, WithSampler) else ""
     )
@@ -55,9 +55,7 @@ def reconstruct(
 
     sampling.check_output(output, {".png"})
     model = load_model(run, checkpoint=checkpoint, sampler=False)
-    data = RunDirectory(run).read_config()["data"]
-    root = data_root or data["root"]
-    shown = sampling.write_pairs(model, data["name"], root, count, output)
+    shown = sampling.write_pairs(model, RunDirectory(run), data_root, count, output)
     typer.echo(f"{shown} pairs in {output}")
 
 

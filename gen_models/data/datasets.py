@@ -21,20 +21,13 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 from torchvision.datasets import KMNIST, MNIST, FashionMNIST
 
-from gen_models.data.loader import IMAGE_SIZE
+from gen_models.data.dataset import Dataset, Split
 from gen_models.errors import UserError
 from gen_models.files import nearest_existing, writing
 from gen_models.seeding import generator
 
-
-class Split(NamedTuple):
-    """Images, (n, 1, 28, 28) uint8, and their labels, (n,) int64."""
-
-    images: Tensor
-    labels: Tensor
-
-
 DOWNLOAD_TIMEOUT = 10.0  # seconds without an answer; torchvision sets none
+IMAGE_SIZE = 28  # of MNIST and its kin, pixels both ways
 UINT8 = 8  # the code of this type in an idx file's header
 MOST_NAMES = 1000  # of a folder, compared with the name of a missing file
 TRAIN_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
@@ -118,8 +111,8 @@ def download(name: str, root: Path) -> None:
         socket.setdefaulttimeout(before)
 
 
-def load(name: str, root: Path) -> dict[str, Split]:
-    """Read and check the files of a data set: "train", "validation" and "test".
+def load(name: str, root: Path) -> Dataset:
+    """Read and check the files of a data set.
 
     Raises:
         UserError: A file is missing, damaged or of another data set; the message names it.
@@ -142,22 +135,20 @@ def load(name: str, root: Path) -> dict[str, Split]:
     )
     order = _fixed_permutation("validation", source.train_size)
     held_out, kept = order[: source.validation_size], order[source.validation_size :]
-    train, validation = (Split(*(part[rows] for part in official)) for rows in (kept, held_out))
-    return {"train": train, "validation": validation, "test": test}
+    train, validation = (official.take(rows) for rows in (kept, held_out))
+    return Dataset({"train": train, "validation": validation, "test": test})
 
 
-def _load_digits() -> dict[str, Split]:
+def _load_digits() -> Dataset:
     """Scikit-learn's 1,797 digits, 8x8 with 17 grey levels, enlarged bilinearly to 28x28."""
-    digits = load_digits()
-    small = torch.from_numpy(digits.images).float().div(16).unsqueeze(1)  # (n, 1, 8, 8) in [0, 1]
+    raw = load_digits()
+    small = torch.from_numpy(raw.images).float().div(16).unsqueeze(1)  # (n, 1, 8, 8) in [0, 1]
     large = F.interpolate(small, size=IMAGE_SIZE, mode="bilinear", align_corners=False)
     images = large.mul(255).round().to(torch.uint8)
-    labels = torch.from_numpy(digits.target)
+    digits = Split(images, torch.from_numpy(raw.target))
     parts = _fixed_permutation("digits", len(images)).split(list(DIGITS_SIZES.values()))
-    return {
-        name: Split(images[part], labels[part])
-        for name, part in zip(DIGITS_SIZES, parts, strict=True)
-    }
+    splits = {name: digits.take(part) for name, part in zip(DIGITS_SIZES, parts, strict=True)}
+    return Dataset(splits)
 
 
 def _fixed_permutation(purpose: str, n: int) -> Tensor:

@@ -9,6 +9,8 @@ class Facts(NamedTuple):
     title: str
     authors: str
     licence: str
+    image_shape: tuple[int, int, int] = (1, 28, 28)  # channels, height, width
+    class_names: tuple[str, ...] = tuple("0123456789")
 
     @property
     def credit(self) -> str:

@@ -1,6 +1,6 @@
 """Batches of a data set that lies in memory as one uint8 tensor: a batch is one indexing operation.
 
-Images reach the models as float (batch, 1, 28, 28) in [0, 1]; nothing else sets a pixel range.
+Images reach the models as float (batch, c, h, w) in [0, 1]; nothing else sets a pixel range.
 """
 
 from collections.abc import Iterator
@@ -11,13 +11,11 @@ from torch import Tensor
 
 from gen_models.seeding import generator
 
-IMAGE_SIZE = 28  # pixels, both ways
-
 
 class Batch(NamedTuple):
     """The argument of a model's steps."""
 
-    images: Tensor  # (b, 1, 28, 28) float in [0, 1]
+    images: Tensor  # (b, c, h, w) float in [0, 1]
     labels: Tensor | None = None  # (b,) int64; None where the data set has none
 
 
@@ -28,7 +26,7 @@ class InMemoryLoader:
     checkpoints, so that training resumes at the very next batch.
 
     Args:
-        images: (n, 1, 28, 28) uint8, on the device where the batches shall be.
+        images: (n, c, h, w) uint8, on the device where the batches shall be.
         labels: (n,) int64, on the same device.
         batch_size: Images a batch, over all ranks.
         shuffle_seed: Seed of the permutations; None keeps the order.

@@ -1,6 +1,8 @@
 """The data module that all models share."""
 
 import os
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +12,33 @@ from torch import Tensor
 
 from gen_models.checks import check_bool, check_choice, check_whole
 from gen_models.data import datasets
-from gen_models.data.datasets import DATA_SETS, Split
+from gen_models.data.dataset import Dataset, Split
+from gen_models.data.datasets import DATA_SETS
+from gen_models.data.facts import FACTS
 from gen_models.data.loader import InMemoryLoader
+from gen_models.data.npz import read_npz
 from gen_models.errors import UserError
 from gen_models.files import expanded
 
 LEAST = 6  # images of each part: an image and its five nearest, for `coverage`
+SOURCES = {"npz": read_npz}
 
 
 class MNISTDataModule(pl.LightningDataModule):
-    """MNIST, Fashion-MNIST, KMNIST or scikit-learn's digits, split the same way in every run.
+    """MNIST, another published data set or the user's own images, split the same way in every run.
 
     The validation images are held out of the official training images by a fixed permutation; the
-    test images are read by `test` and by evaluation alone.
+    test images are read by `test` and by evaluation alone. Of one's own images, a hash of each name
+    decides where it belongs.
 
     Args:
-        name: One of `DATA_SETS`.
+        name: One of `DATA_SETS`; with a `source`, any other name, for runs and pages.
+        source: None, or what `root` is: a "folder" of pictures, or an "npz" file.
         root: Folder of the files in torchvision's layout; what is missing is downloaded there.
             None: the environment variable GEN_MODELS_DATA, else `data`.
+        size: With a `source`: height and width to which pictures are scaled and cropped, or one
+            number for both. None: they have one size already.
+        channels: With a `source`: 1 for grey, 3 for colour. None: as the pictures are.
         batch_size: Images a training step, over all processes.
         train_on_validation: Train on the validation images too, as published figures do; `val/...`
             then says nothing of new images.
@@ -41,42 +52,84 @@ class MNISTDataModule(pl.LightningDataModule):
         self,
         *,
         name: str = "mnist",
+        source: str | None = None,
         root: str | Path | None = None,
+        size: Any = None,
+        channels: int | None = None,
         batch_size: int = 128,
         train_on_validation: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.name: str = check_choice("name", name, DATA_SETS)
-        self.root = expanded(root or os.environ.get("GEN_MODELS_DATA") or "data")
+        self.source = source if source is None else check_choice("source", source, list(SOURCES))
+        if source is None:
+            self.name: str = check_choice("name", name, DATA_SETS)
+            self.root = expanded(root or os.environ.get("GEN_MODELS_DATA") or "data")
+        else:
+            if name in DATA_SETS:
+                raise ValueError(f"name must not be that of a published data set, got {name}")
+            if root is None:
+                raise ValueError(f"root must name the {source} with the images, got null")
+            self.name, self.root = name, expanded(root)
+        self.size = size
+        self.channels = channels
         self.batch_size = check_whole("batch_size", batch_size, 1)
         self.train_on_validation = check_bool("train_on_validation", train_on_validation)
         self.seed = check_whole("seed", seed, 0)
         self.splits: dict[str, Split] = {}
 
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The images, which are read and checked when this is first asked for.
+
+        Raises:
+            UserError: A file is missing, damaged or of another data set; the message names it.
+        """
+        if self.source is None:
+            dataset = datasets.load(self.name, self.root)
+        else:
+            dataset = SOURCES[self.source](self.root, self.size, self.channels)
+        for name, split in dataset.splits.items():
+            if len(split.images) < LEAST:
+                raise UserError(
+                    f"{self.name}: has {len(split.images)} {name} images, but a model's metrics "
+                    f"need {LEAST} or more: choose another data set"
+                )
+        return dataset
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width; those of a published data set are known without its files."""
+        return FACTS[self.name].image_shape if self.source is None else self.dataset.image_shape
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One name a class; none where the images have no labels."""
+        return FACTS[self.name].class_names if self.source is None else self.dataset.class_names
+
+    @property
+    def key(self) -> str:
+        """The name, made unique by the images' digest where they are the user's own."""
+        digest = self.dataset.digest if self.source is not None else ""
+        return f"{self.name}-{digest[:8]}" if digest else self.name
+
     def prepare_data(self) -> None:
         """Download what is not on disk."""
-        datasets.download(self.name, self.root)
+        if self.source is None:
+            datasets.download(self.name, self.root)
 
     def setup(self, stage: str | None = None) -> None:
-        """Read and check the files, and split them.
+        """Read and check the images.
 
         Raises:
             UserError: A file is missing, damaged or of another data set; the message names it.
         """
         if self.splits:
             return
-        splits = datasets.load(self.name, self.root)
-        for name, split in splits.items():
-            if len(split.images) < LEAST:
-                raise UserError(
-                    f"{self.name}: has {len(split.images)} {name} images, but a model's metrics "
-                    f"need {LEAST} or more: choose another data set"
-                )
+        splits = self.dataset.splits
         if self.train_on_validation:
             kept, held_out = splits["train"], splits["validation"]
-            both = (torch.cat(parts) for parts in zip(kept, held_out, strict=True))
-            splits = {**splits, "train": Split(*both)}
+            splits = {**splits, "train": kept.joined(held_out)}
         self.splits = splits
 
     def train_dataloader(self) -> InMemoryLoader:
@@ -114,7 +167,7 @@ class MNISTDataModule(pl.LightningDataModule):
             images = _on_device(images, trainer.strategy.root_device)
         return InMemoryLoader(
             images,
-            labels.to(images.device),
+            None if labels is None else labels.to(images.device),
             batch_size=self.batch_size,
             rank=trainer.global_rank if trainer else 0,
             world_size=world_size,
@@ -122,17 +175,18 @@ class MNISTDataModule(pl.LightningDataModule):
         )
 
 
-def load_data(name: str, root: str | Path | None) -> MNISTDataModule:
+def load_data(options: Mapping[str, Any], root: str | Path | None = None) -> MNISTDataModule:
     """A data set ready to be used: downloaded if it is not on disk, read, checked and split.
 
     Args:
-        name: One of `DATA_SETS`.
-        root: As for `MNISTDataModule`.
+        options: The node "data" of a run's configuration; "name" alone will do.
+        root: Where the data set is, if not where the node says.
 
     Raises:
         UserError: A file is missing, damaged or of another data set; the message names it.
     """
-    data = MNISTDataModule(name=name, root=root)
+    kept = {key: options[key] for key in ("source", "size", "channels") if key in options}
+    data = MNISTDataModule(name=options["name"], root=root or options.get("root"), **kept)
     data.prepare_data()
     data.setup()
     return data

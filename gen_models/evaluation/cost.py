@@ -14,7 +14,7 @@ import lightning.pytorch as pl
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from gen_models.data.datasets import Split
+from gen_models.data.dataset import Split
 from gen_models.data.loader import InMemoryLoader
 from gen_models.models.interface import GenerativeModel
 from gen_models.models.sampler import without_sampler
@@ -95,8 +95,7 @@ def step_flops(model: GenerativeModel, batch: Split) -> float:
             enable_model_summary=False,
         )
         batches = InMemoryLoader(
-            batch.images.repeat(model.period, 1, 1, 1),
-            batch.labels.repeat(model.period),
+            *batch.take(torch.arange(len(batch.images)).repeat(model.period)),
             batch_size=len(batch.images),
         )
         return _counted(lambda: trainer.fit(twin, batches, batches)) / model.period

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from gen_models.data.datasets import Split
-from gen_models.data.module import MNISTDataModule, load_data
+from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
 from gen_models.evaluation import pictures, reporting
 from gen_models.evaluation.bounds import find_bounds
@@ -29,6 +28,7 @@ from gen_models.metrics.pixels import as_bytes
 from gen_models.models.interface import Encoder, GenerativeModel, draw_fixed
 from gen_models.models.sampler import WithSampler
 from gen_models.runs.classifier import find_classifier
+from gen_models.runs.data import load_run_data
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.sampler import read_record, read_sampler
 from gen_models.runs.weights import load_model
@@ -120,7 +120,7 @@ def evaluate_run(
         train = datamodule.splits["train"]
         size = directory.read_config()["data"]["batch_size"]
         # repeated where a batch takes validation images too
-        batch = Split(*(part[torch.arange(size) % len(part)] for part in train))
+        batch = train.take(torch.arange(size) % len(train.images))
         cost = measure_cost(model, batch, directory.read_status())
         evaluation = Evaluation(
             evaluation.metrics | bounds | cost,
@@ -183,8 +183,7 @@ def _real_images(
 ) -> tuple[MNISTDataModule, Reference]:
     """The run's data, and the images on the device that it is measured against."""
     if datamodule is None or datamodule.train_on_validation:  # those are measured against apart
-        data = directory.read_config()["data"]
-        datamodule = load_data(data["name"], data_root or data["root"])
+        datamodule = load_run_data(directory, data_root)
     classifier = find_classifier(datamodule, say)
     real = reference(datamodule.splits, classifier, device=device, **options)
     return datamodule, real

@@ -17,16 +17,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gen_models.data.datasets import Split
-from gen_models.data.module import MNISTDataModule, load_data
+from gen_models.data.dataset import Split
+from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError, first_line
 from gen_models.evaluation.device import at_rest
 from gen_models.metrics.classifier import Classifier
 from gen_models.metrics.distribution import frechet_distance
 from gen_models.models.interface import Encoder, GenerativeModel, eval_mode, latent_means
-from gen_models.models.networks import CLASSES
 from gen_models.models.sampler import WithSampler
 from gen_models.runs.classifier import find_classifier
+from gen_models.runs.data import load_run_data
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.sampler import write_sampler
 from gen_models.runs.weights import load_model
@@ -85,11 +85,10 @@ def fit_sampler(
         )
     with directory.lock():
         if datamodule is None or datamodule.train_on_validation:  # the choice is made on those
-            data = directory.read_config()["data"]
-            datamodule = load_data(data["name"], data_root or data["root"])
+            datamodule = load_run_data(directory, data_root)
         train, held_out = datamodule.splits["train"], datamodule.splits["validation"]
         rows = torch.randperm(len(train.images), generator=generator(seed, "sampler"))[:FITTED]
-        train = Split(train.images[rows], train.labels[rows])
+        train = train.take(rows)
         say(f"fitting to the encoder's means of {len(rows):,} training images")
         codes, held_codes = (_codes(model, split) for split in (train, held_out))
         counts = COMPONENTS if kind == "gmm" else (1,)
@@ -213,4 +212,4 @@ def _codes(model: Encoder, split: Split) -> list[np.ndarray]:
     means = latent_means(model, split.images.float() / 255, split.labels).double()
     if not model.conditional:
         return [means.numpy()]
-    return [means[split.labels == label].numpy() for label in range(CLASSES)]
+    return [means[split.labels == label].numpy() for label in range(model.classes)]

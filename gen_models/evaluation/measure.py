@@ -35,7 +35,6 @@ from gen_models.models.interface import (
     latent_means,
     reconstruct,
 )
-from gen_models.models.networks import CLASSES
 from gen_models.models.sampler import without_sampler
 from gen_models.seeding import generator
 
@@ -80,7 +79,7 @@ class Effort:
         for option in fields(self):
             least = 2 if option.name == "likelihood_images" else 1  # its interval needs two
             check_whole(option.name, getattr(self, option.name), least)
-        check_number("restarts", self.restarts, 1, CANDIDATES // CLASSES)
+        check_number("restarts", self.restarts, 1, CANDIDATES // 10)
 
 
 def measure_generation(
@@ -130,7 +129,7 @@ def measure_classes(model: GenerativeModel, real: Reference) -> dict[str, float]
     reading = real.classifier.read(images)
     predicted = {"class_accuracy": reading.labels, "real/class_accuracy": real.reading.labels}
     accuracies = {key: (each == labels).double().mean().item() for key, each in predicted.items()}
-    counts = enumerate(torch.bincount(labels, minlength=CLASSES).tolist())
+    counts = enumerate(torch.bincount(labels, minlength=model.classes).tolist())
     rows = [(real.train_labels == digit).nonzero()[:count, 0] for digit, count in counts]
     digits = [digit for digit, indices in enumerate(rows) if len(indices) > 1]
     if not digits:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gen_models.data.datasets import Split
+from gen_models.data.dataset import Split
 from gen_models.metrics import pixels
 from gen_models.metrics.classifier import Classifier, Reading
 from gen_models.metrics.features import FeatureSpace, feature_spaces

@@ -12,13 +12,13 @@ from PIL import Image
 from torch import Tensor
 
 from gen_models import figures
-from gen_models.data.module import load_data
 from gen_models.errors import UserError
 from gen_models.files import replaced
 from gen_models.metrics.pixels import as_bytes
 from gen_models.models.interface import Encoder, GenerativeModel, draw, reconstruct
-from gen_models.models.networks import CLASSES
 from gen_models.models.sampler import without_sampler
+from gen_models.runs.data import load_run_data
+from gen_models.runs.directory import RunDirectory
 from gen_models.seeding import generator
 
 ZOOM = 3  # screen pixels a pixel
@@ -46,7 +46,9 @@ def draw_images(model: GenerativeModel, count: int, seed: int, digit: int | None
     """
     labels = None
     if model.conditional:
-        labels = torch.arange(count) % CLASSES if digit is None else torch.full((count,), digit)
+        labels = (
+            torch.arange(count) % model.classes if digit is None else torch.full((count,), digit)
+        )
     elif digit is not None:
         name = type(without_sampler(model)).__name__
         raise UserError(
@@ -56,13 +58,13 @@ def draw_images(model: GenerativeModel, count: int, seed: int, digit: int | None
     return draw(model, count, lambda start: generator("sample", seed, start), labels)
 
 
-def write_images(images: Tensor, path: Path, *, in_turn: bool = False) -> None:
+def write_images(images: Tensor, path: Path, *, rows: int | None = None) -> None:
     """Write (n, 1, 28, 28) images in [0, 1] as .npy, uint8 (n, 28, 28), or as a .png grid.
 
     Args:
         images: The images.
         path: The file.
-        in_turn: They show the digits 0 to 9 in turn: the grid has a row for each.
+        rows: They show so many classes in turn: the grid has a row for each. None: a square grid.
     """
     pixels = as_bytes(images).numpy()
     with _writing(path) as temporary:
@@ -72,29 +74,29 @@ def write_images(images: Tensor, path: Path, *, in_turn: bool = False) -> None:
             temporary.write_bytes(content.getbuffer())
         else:
             grid = (
-                _rows_by_digit(pixels)
-                if in_turn
+                _rows_by_class(pixels, rows)
+                if rows
                 else figures.tile(pixels, ceil(len(pixels) ** 0.5))
             )
             Image.fromarray(grid.repeat(ZOOM, 0).repeat(ZOOM, 1)).save(temporary)
 
 
-def _rows_by_digit(pixels: np.ndarray) -> np.ndarray:
-    rows = min(CLASSES, len(pixels))
+def _rows_by_class(pixels: np.ndarray, classes: int) -> np.ndarray:
+    rows = min(classes, len(pixels))
     grey = np.full((-len(pixels) % rows, *pixels.shape[1:]), figures.GREY, pixels.dtype)
     columns = np.concatenate([pixels, grey]).reshape(-1, rows, *pixels.shape[1:])
     return figures.tile(columns.swapaxes(0, 1).reshape(-1, *pixels.shape[1:]), len(columns))
 
 
 def write_pairs(
-    model: GenerativeModel, data_name: str, data_root: str | Path | None, count: int, path: Path
+    model: GenerativeModel, run: RunDirectory, data_root: str | Path | None, count: int, path: Path
 ) -> int:
     """Write `count` test images, or all, above their reconstructions; return their number."""
     if not isinstance(model, Encoder):
         name = type(model).__name__
         raise UserError(f"a {name} has no encoder, so it cannot reconstruct: name a VAE's run")
-    test = load_data(data_name, data_root).splits["test"]
-    images, labels = (part[:count] for part in test)
+    test = load_run_data(run, data_root).splits["test"]
+    images, labels = test.take(slice(count))
     made = as_bytes(reconstruct(model, images.float() / 255, labels)).numpy()
     pairs = figures.tile_pairs(images.squeeze(1).numpy(), made, min(len(images), 20))
     figure = figures.picture(pairs, title="test images above, their reconstructions below")

@@ -56,9 +56,10 @@ def page_content(
         classifier: The classifier of the data set, if there is one.
         say: Called with a line before each run.
     """
-    images, labels = data.splits["test"]
-    order = torch.randperm(len(images), generator=generator("test order"))
-    images, labels = images[order].float() / 255, labels[order]
+    test = data.splits["test"]
+    order = torch.randperm(len(test.images), generator=generator("test order"))
+    pixels, labels = test.take(order)
+    images = pixels.float() / 255
     shown = images[:SHOWN]
     weights = Weights()
     networks: list[dict[str, Any]] = []
@@ -71,7 +72,9 @@ def page_content(
                 "prior is neither: leave this run out"
             )
         directions = principal_directions(run.model, images, labels)
-        differences.append(rounding_difference(run.model, shown, labels[:SHOWN]))
+        differences.append(
+            rounding_difference(run.model, shown, None if labels is None else labels[:SHOWN])
+        )
         models.append(
             {"title": run.title, "latent": run.model.latent_dim}
             | {"prior": run.model.prior_kind}

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gen_models.data.facts import facts_of
-from gen_models.data.module import load_data
 from gen_models.errors import UserError
 from gen_models.evaluation.sampling import check_output
 from gen_models.explorer.content import Run, page_content
 from gen_models.files import replaced, writing
 from gen_models.metrics.classifier import Classifier, classifier_path, is_kept, load_classifier
 from gen_models.models.interface import Encoder
+from gen_models.runs.data import load_run_data
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import run_title
 from gen_models.runs.sampler import read_record
@@ -54,7 +54,7 @@ def explore(
     if output.exists() and not overwrite:
         raise UserError(f"--output {output}: the file exists; --overwrite replaces it")
     runs, settings = _read_runs(paths)
-    data = load_data(settings["name"], data_root or settings["root"])
+    data = load_run_data(RunDirectory(paths[0]), data_root)
     classifier_file = classifier_path(data.name, data.root)
     classifier = load_classifier(classifier_file) if is_kept(classifier_file) else None
     content, difference = page_content(runs, data, classifier, say)

@@ -24,13 +24,13 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from gen_models.data.datasets import Split
+from gen_models.data.dataset import Split
 from gen_models.errors import UserError
 from gen_models.files import cache_folder, read_json, replaced, write_json
 from gen_models.metrics.pixels import distorted
-from gen_models.models.networks import CLASSES
 from gen_models.seeding import derive_seed, generator
 
+CLASSES = 10
 WEIGHTS = Path(__file__).parent / "weights"  # those that come with the package
 WIDTH = 84  # features, as in LeNet-5; few, because the bias of a distance grows with them
 CHUNK = 250  # images passed through the network at once; 1000 leave a processor's cache

@@ -16,11 +16,11 @@ from torch.optim import Adam, Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from gen_models.checks import check_betas, check_bool, check_choice, check_number, check_whole
-from gen_models.data.loader import IMAGE_SIZE, Batch
+from gen_models.data.loader import Batch
 from gen_models.models import losses, networks
 from gen_models.models.cuda_graphs import GraphedSteps
-from gen_models.models.interface import GenerativeModel, require_labels
-from gen_models.models.layers import PIXELS, mlp
+from gen_models.models.interface import GenerativeModel
+from gen_models.models.layers import mlp
 from gen_models.seeding import generator as own_generator
 
 
@@ -28,8 +28,8 @@ class GAN(GenerativeModel):
     """Generator, discriminator and their alternating training.
 
     Args:
-        latent_dim: Width of the noise of z ~ U(-1, 1); a conditional model's z has ten more
-            columns, of its label.
+        latent_dim: Width of the noise of z ~ U(-1, 1); a conditional model's z has one more column
+            for each class.
         network: "mlp", or "conv" (`networks.py`).
         width: For "conv": channels of D's first convolution and of G's last.
         generator_dims: For "mlp": hidden widths of the generator, input to output.
@@ -40,7 +40,9 @@ class GAN(GenerativeModel):
         dropout: Share of the discriminator's hidden units dropped, [0, 0.95]; with "conv", of the
             inputs of its last layer.
         spectral_norm: Spectral normalisation of the discriminator (Miyato et al. 2018).
-        conditional: Both networks are given the label: images of a wanted digit can be drawn.
+        conditional: Both networks are given the label: images of a wanted class can be drawn.
+        image_shape: (c, h, w) of the images.
+        classes: Number of their classes.
         loss: One of `losses.GAN_LOSSES`.
         r1: Weight of half the mean squared gradient of D at real images, whose pixels lie in
             [-1, 1]; with "wgan_gp", 0 or more too.
@@ -76,6 +78,8 @@ class GAN(GenerativeModel):
         dropout: float = 0.3,
         spectral_norm: bool = False,
         conditional: bool = False,
+        image_shape: Sequence[int] = (1, 28, 28),
+        classes: int = 10,
         loss: str = "nonsaturating",
         r1: float = 0.0,
         r2: float = 0.0,
@@ -93,6 +97,8 @@ class GAN(GenerativeModel):
         super().__init__(
             noise_dim=check_whole("latent_dim", latent_dim, 1),
             conditional=check_bool("conditional", conditional),
+            image_shape=image_shape,
+            classes=classes,
             prior_kind="uniform",
         )
         self.save_hyperparameters()
@@ -120,16 +126,16 @@ class GAN(GenerativeModel):
         self.fresh_noise = check_bool("fresh_noise", fresh_noise)
         self.ema_decay = check_number("ema_decay", ema_decay, 0.0, 0.99999)
 
-        classes = self.latent_dim - self.noise_dim
+        shape, columns = self.image_shape, self.label_dim
         if network == "conv":
-            body = networks.conv_up(self.latent_dim, width=width, activation=activation)
+            body = networks.conv_up(shape, self.latent_dim, width=width, activation=activation)
             self.discriminator = networks.conv_down(
-                1, width=width, activation=activation, classes=classes, dropout=dropout
+                shape, 1, width=width, activation=activation, classes=columns, dropout=dropout
             )
         else:
-            widths = [self.latent_dim, *generator_dims, PIXELS]
+            widths = [self.latent_dim, *generator_dims, self.pixels]
             body = mlp(widths, activation=activation, init=init)
-            widths = [PIXELS + classes, *discriminator_dims, 1]
+            widths = [self.pixels + columns, *discriminator_dims, 1]
             self.discriminator = mlp(widths, activation=activation, dropout=dropout, init=init)
         if spectral_norm:
             networks.normalise_spectrally(self.discriminator)
@@ -144,19 +150,19 @@ class GAN(GenerativeModel):
     ) -> Tensor:
         """Draw z ~ U(-1, 1), (n, latent_dim); from the global generator if none is given.
 
-        A conditional model's last ten columns are the labels, drawn too if there are none.
+        A conditional model's last columns are the labels, drawn too if there are none.
         """
         device = generator.device if generator is not None else self.device
         uniform = torch.rand(n, self.noise_dim, generator=generator, device=device)
         noise = (2 * uniform - 1).to(self.device)
-        return networks.with_labels(noise, labels, generator) if self.conditional else noise
+        return networks.with_labels(noise, labels, self.label_dim, generator)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Images (n, 1, 28, 28) in [0, 1] from z, (n, latent_dim)."""
+        """Images (n, c, h, w) in [0, 1] from z, (n, latent_dim)."""
         network = self.generator if self.generator_ema is None else self.generator_ema
-        pixels = network(networks.label_columns(z) if self.conditional else z)
-        # (n, 784) in [-1, 1]; bfloat16 under autocast
-        return ((pixels.float() + 1) / 2).view(-1, 1, IMAGE_SIZE, IMAGE_SIZE)
+        pixels = network(networks.label_columns(z, self.label_dim))
+        # (n, c h w) in [-1, 1]; bfloat16 under autocast
+        return ((pixels.float() + 1) / 2).view(-1, *self.image_shape)
 
     def decoding_weights(self) -> Iterator[nn.Parameter]:
         """The generator's weights; their moving average has as many."""
@@ -177,7 +183,8 @@ class GAN(GenerativeModel):
         """One update of D and, every `d_steps`-th batch, one of G; returns what is logged."""
         optimizer_g, optimizer_d = cast(list[LightningOptimizer], self.optimizers())
         gradients = self._graphed_steps or self._gradients
-        step = gradients(batch.images.flatten(1), self._label_columns(batch))
+        images = batch.images.flatten(1)
+        step = gradients(images, self.columns_of(batch.labels, images))
         logged = dict(next(step))
         optimizer_d.step()  # the step that Lightning counts: one a batch
         if self.global_step % self.d_steps == 0:
@@ -195,7 +202,7 @@ class GAN(GenerativeModel):
         images = batch.images
         noise = own_generator(stage, batch_idx, self.global_rank, device=self.device)
         real = 2 * images.flatten(1) - 1
-        columns = self._label_columns(batch)
+        columns = self.columns_of(batch.labels, images)
         fake = 2 * self.sample(len(images), noise, batch.labels).flatten(1) - 1
         real_logits, fake_logits = (
             self.discriminator(torch.cat([x, columns], 1)).float() for x in (real, fake)
@@ -222,8 +229,8 @@ class GAN(GenerativeModel):
         """Compute D's gradients and, once D is updated, G's; yield what is logged of each.
 
         Args:
-            images: (b, 784) in [0, 1].
-            columns: The columns of their labels, (b, 10), or (b, 0) if the model takes none.
+            images: (b, c h w) in [0, 1].
+            columns: The columns of their labels, (b, classes), or (b, 0) if the model takes none.
         """
         done = self.global_step + 1  # with this step
         update_g = done % self.d_steps == 0
@@ -257,15 +264,8 @@ class GAN(GenerativeModel):
         self.manual_backward(g_loss)
         yield {"g_loss": g_loss.detach()}
 
-    def _label_columns(self, batch: Batch) -> Tensor:
-        """The labels of a batch as columns, (b, 10), or (b, 0) if the model takes none."""
-        like = batch.images.flatten(1)
-        if not self.conditional:
-            return like[:, :0]
-        return networks.one_hot(require_labels(batch.labels), like)
-
     def _generate(self, columns: Tensor) -> Tensor:
-        """Images of new noise and the columns of their labels: (b, 784 + c) in [-1, 1]."""
+        """Images of new noise and the columns of their labels: (b, c h w + k) in [-1, 1]."""
         world, rank = self.trainer.world_size, self.global_rank
         noise = 2 * torch.rand(len(columns) * world, self.noise_dim, device=self.device) - 1
         z = torch.cat([noise[rank::world], columns], 1)  # one stream for all ranks
@@ -273,8 +273,8 @@ class GAN(GenerativeModel):
 
     def _penalties(self, real: Tensor, fake: Tensor) -> dict[str, tuple[float, Tensor]]:
         """D's gradient penalties by name: the weight and the mean over the batch, in float32."""
-        columns = real[:, PIXELS:].float()  # labels; slopes are taken by the pixels alone
-        real, fake = real[:, :PIXELS].float(), fake[:, :PIXELS].float()
+        columns = real[:, self.pixels :].float()  # labels; slopes are taken by the pixels alone
+        real, fake = real[:, : self.pixels].float(), fake[:, : self.pixels].float()
 
         def judge(images: Tensor) -> tuple[Tensor, Tensor]:
             x = images.clone().requires_grad_(True)

@@ -5,17 +5,18 @@ Labels are the classes of the images, (n,) int64: a model that is not conditiona
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from math import prod
 
 import lightning.pytorch as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gen_models.checks import check_choice
+from gen_models.checks import check_choice, check_shape, check_whole
 from gen_models.errors import UserError
-from gen_models.models.networks import CLASSES
+from gen_models.models import networks
 from gen_models.seeding import generator
 
 CHUNK = 1000  # images decoded or encoded at once, so that memory stays bounded
@@ -28,11 +29,15 @@ class GenerativeModel(pl.LightningModule, ABC):
     Args:
         noise_dim: Columns of z that are noise.
         conditional: Whether images of a wanted class can be drawn. The label is then part of z, as
-            ten one-hot columns after the noise, so that `decode` needs nothing else.
+            one-hot columns after the noise, so that `decode` needs nothing else.
         prior_kind: The distribution of the noise: "normal", N(0, I); "uniform", U(-1, 1);
             "mixture", any other one.
+        image_shape: (c, h, w) of the images: c is 1 or 3, h and w are multiples of 4, 8 to 64.
+        classes: Number of classes of the images; 0 if they have no labels.
 
     Attributes:
+        pixels: Numbers of an image, c h w.
+        label_dim: Columns of the label; 0 if the model is not conditional.
         latent_dim: Columns of z, those of the noise and of the label.
         period: Number of training steps after which their pattern repeats; more than 1 for a GAN
             that does not update G in every step, for example.
@@ -42,12 +47,26 @@ class GenerativeModel(pl.LightningModule, ABC):
     period = 1
     cuda_graphs = True
 
-    def __init__(self, *, noise_dim: int, conditional: bool, prior_kind: str) -> None:
+    def __init__(
+        self,
+        *,
+        noise_dim: int,
+        conditional: bool,
+        prior_kind: str,
+        image_shape: Sequence[int] = (1, 28, 28),
+        classes: int = 10,
+    ) -> None:
         super().__init__()
+        self.image_shape = check_shape("image_shape", image_shape)
+        self.classes = check_whole("classes", classes, 0)
+        if conditional and not classes:
+            raise ValueError("conditional must be false where the images have no labels")
         self.noise_dim = noise_dim
         self.conditional = conditional
         self.prior_kind = check_choice("prior_kind", prior_kind, PRIOR_KINDS)
-        self.latent_dim = noise_dim + CLASSES * conditional
+        self.pixels = prod(self.image_shape)
+        self.label_dim = classes * conditional
+        self.latent_dim = noise_dim + self.label_dim
 
     @abstractmethod
     def prior(
@@ -60,7 +79,7 @@ class GenerativeModel(pl.LightningModule, ABC):
 
     @abstractmethod
     def decode(self, z: Tensor) -> Tensor:
-        """Images (n, 1, 28, 28) in [0, 1] from z, (n, latent_dim)."""
+        """Images (n, c, h, w) in [0, 1] from z, (n, latent_dim)."""
 
     @abstractmethod
     def decoding_weights(self) -> Iterable[nn.Parameter]:
@@ -73,8 +92,18 @@ class GenerativeModel(pl.LightningModule, ABC):
     def sample(
         self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None
     ) -> Tensor:
-        """Draw n new images, (n, 1, 28, 28) in [0, 1]."""
+        """Draw n new images, (n, c, h, w) in [0, 1]."""
         return self.decode(self.prior(n, generator, labels))
+
+    def columns_of(self, labels: Tensor | None, like: Tensor) -> Tensor:
+        """The columns of labels, (n, label_dim), of the type and the device of `like`, (n, ...).
+
+        Raises:
+            UserError: The model is conditional, and there are no labels.
+        """
+        if not self.conditional:
+            return like.new_empty(len(like), 0)
+        return networks.one_hot(require_labels(labels), self.classes, like)
 
 
 class Encoder(GenerativeModel):
@@ -84,7 +113,7 @@ class Encoder(GenerativeModel):
     def encode(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mean, (n, latent_dim), and log-variance, (n, noise_dim), of q(z | x).
 
-        The images are (n, 1, 28, 28). A conditional model's mean ends with the label's columns, so
+        The images are (n, c, h, w). A conditional model's mean ends with the label's columns, so
         that `decode` takes it. They are known, and have no log-variance.
         """
 
@@ -103,7 +132,7 @@ class Likelihood(Encoder):
 
     @abstractmethod
     def log_likelihood(self, z: Tensor, images: Tensor) -> Tensor:
-        """Log p(x | z) in nats, (..., n), from z, (..., n, latent_dim), and (n, 1, 28, 28)."""
+        """Log p(x | z) in nats, (..., n), from z, (..., n, latent_dim), and (n, c, h, w)."""
 
     @abstractmethod
     def log_prior(self, z: Tensor) -> Tensor:
@@ -162,7 +191,7 @@ def draw(
     noise: Callable[[int], torch.Generator],
     labels: Tensor | None = None,
 ) -> Tensor:
-    """New images, (count, 1, 28, 28) in [0, 1]; a longer draw begins with a shorter one's images.
+    """New images, (count, c, h, w) in [0, 1]; a longer draw begins with a shorter one's images.
 
     Args:
         model: In eval mode.
@@ -183,7 +212,7 @@ def draw(
 
 @torch.no_grad()
 def draw_fixed(model: GenerativeModel, count: int) -> Tensor:
-    """The images of every grid, (count, 1, 28, 28) in [0, 1] on the CPU, from noise that is fixed.
+    """The images of every grid, (count, c, h, w) in [0, 1] on the CPU, from noise that is fixed.
 
     The noise is drawn on the CPU, because a GPU would draw other numbers.
     """
@@ -193,13 +222,13 @@ def draw_fixed(model: GenerativeModel, count: int) -> Tensor:
 
 @torch.no_grad()
 def latent_means(model: Encoder, images: Tensor, labels: Tensor | None = None) -> Tensor:
-    """The encoder's means without a label's columns, (n, d), of (n, 1, 28, 28) images."""
+    """The encoder's means without a label's columns, (n, d), of (n, c, h, w) images."""
     return encode_means(model, images, labels)[:, : model.noise_dim]
 
 
 @torch.no_grad()
 def encode_means(model: Encoder, images: Tensor, labels: Tensor | None = None) -> Tensor:
-    """The encoder's means, (n, latent_dim), of (n, 1, 28, 28) images."""
+    """The encoder's means, (n, latent_dim), of (n, c, h, w) images."""
     if labels is None:
         return torch.cat([model.encode(chunk)[0] for chunk in images.split(CHUNK)])
     pairs = zip(images.split(CHUNK), labels.split(CHUNK), strict=True)
@@ -208,7 +237,7 @@ def encode_means(model: Encoder, images: Tensor, labels: Tensor | None = None) -
 
 @torch.no_grad()
 def reconstruct(model: Encoder, images: Tensor, labels: Tensor | None = None) -> Tensor:
-    """Decode the encoder's means of (n, 1, 28, 28) images, in eval mode; the same shape."""
+    """Decode the encoder's means of (n, c, h, w) images, in eval mode; the same shape."""
     with eval_mode(model):
         means = encode_means(model, images, labels)
         return torch.cat([model.decode(chunk) for chunk in means.split(CHUNK)])

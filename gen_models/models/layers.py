@@ -9,9 +9,6 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gen_models.data.loader import IMAGE_SIZE
-
-PIXELS = IMAGE_SIZE * IMAGE_SIZE
 SLOPE = 0.2  # slope of leaky ReLU below 0
 INITS = ("torch", "he")
 

@@ -1,7 +1,7 @@
 """The networks of both models: multi-layer perceptrons, or convolutions as InfoGAN's for MNIST.
 
-All map flat tensors, so that a model need not know which it has: pixels are (n, 784), with the
-label of a conditional model as ten more columns.
+All map flat tensors, so that a model need not know which it has: pixels are (n, c h w), with the
+label of a conditional model as one more column a class. The sizes in comments are those of MNIST.
 Chen et al. 2016, "InfoGAN", appendix C.1, after DCGAN (Radford et al. 2016): strided convolutions
 down, transposed ones up, and a wide linear layer next to them. Their batch normalisation mixes the
 images of a batch, so group normalisation (Wu & He 2018) stands in its place, and none in a
@@ -9,6 +9,8 @@ discriminator, whose gradient penalty is of each image alone.
 """
 
 from collections.abc import Sequence
+from math import prod
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,21 +18,19 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from gen_models.checks import check_choice, check_dims, check_whole
-from gen_models.data.loader import IMAGE_SIZE
 from gen_models.models.layers import (
     ACTIVATIONS,
     INITS,
-    PIXELS,
     Activation,
     Dropout,
     linear_layers,
 )
 
 NETWORKS = ("mlp", "conv")
-CLASSES = 10
 GROUPS = 4  # of the normalisation
 DENSE = 16  # units of the linear layer between, for each channel of `width`
-SMALL = IMAGE_SIZE // 4  # side of the smallest feature map
+
+Shape = tuple[int, int, int]  # of an image: channels, height, width
 
 
 def check_network(network: str, width: int, activation: str, init: str) -> None:
@@ -63,21 +63,27 @@ def check_mirrored(
 
 
 class PixelPlanes(nn.Module):
-    """Flat pixels, (n, 784 + c), as an image with a plane for each further column.
+    """Flat pixels, (n, c h w + k), as an image with a plane for each further column.
 
-    Returns (n, 1 + c, 28, 28): the planes of a label are constant, one of them 1.
+    Returns (n, c + k, h, w): the planes of a label are constant, one of them 1.
     """
+
+    def __init__(self, image_shape: Shape) -> None:
+        super().__init__()
+        self.image_shape = image_shape
 
     def forward(self, x: Tensor) -> Tensor:
         """The image and its planes."""
-        image = x[:, :PIXELS].reshape(-1, 1, IMAGE_SIZE, IMAGE_SIZE)
-        if x.shape[1] == PIXELS:
+        pixels = prod(self.image_shape)
+        image = x[:, :pixels].reshape(-1, *self.image_shape)
+        if x.shape[1] == pixels:
             return image
-        planes = x[:, PIXELS:, None, None].expand(-1, -1, IMAGE_SIZE, IMAGE_SIZE)
+        planes = x[:, pixels:, None, None].expand(-1, -1, *self.image_shape[1:])
         return torch.cat([image, planes], 1)
 
 
 def conv_down(
+    image_shape: Shape,
     outputs: int,
     *,
     width: int,
@@ -86,9 +92,10 @@ def conv_down(
     dropout: float = 0.0,
     normalised: bool = False,
 ) -> nn.Sequential:
-    """From (n, 784 + classes) to (n, outputs): 28 x 28 to 14 x 14 to 7 x 7, then linear layers.
+    """From (n, c h w + classes) to (n, outputs): two strided convolutions, then linear layers.
 
     Args:
+        image_shape: (c, h, w), h and w multiples of 4.
         outputs: Width of the last linear layer.
         width: Channels of the first convolution; the second has twice as many, and the linear
             layer after them 16 times as many units.
@@ -97,34 +104,37 @@ def conv_down(
         dropout: Share of units before the last linear layer.
         normalised: Group normalisation after the second convolution.
     """
+    channels, height, columns = image_shape
     return nn.Sequential(
-        PixelPlanes(),
-        nn.Conv2d(1 + classes, width, 4, stride=2, padding=1),  # (n, w, 14, 14)
+        PixelPlanes(image_shape),
+        nn.Conv2d(channels + classes, width, 4, stride=2, padding=1),  # (n, w, 14, 14)
         Activation(activation),
         nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),  # (n, 2w, 7, 7)
         *([nn.GroupNorm(GROUPS, 2 * width)] if normalised else []),
         Activation(activation),
         nn.Flatten(),
-        nn.Linear(2 * width * SMALL**2, DENSE * width),
+        nn.Linear(2 * width * (height // 4) * (columns // 4), DENSE * width),
         Activation(activation),
         *([Dropout(dropout)] if dropout > 0 else []),
         nn.Linear(DENSE * width, outputs),
     )
 
 
-def conv_up(inputs: int, *, width: int, activation: str) -> nn.Sequential:
-    """From (n, inputs) to (n, 784): linear layers, 7 x 7 to 14 x 14 to 28 x 28."""
+def conv_up(image_shape: Shape, inputs: int, *, width: int, activation: str) -> nn.Sequential:
+    """From (n, inputs) to (n, c h w): linear layers, then two transposed convolutions."""
+    channels, height, columns = image_shape
+    small = 2 * width, height // 4, columns // 4
     return nn.Sequential(
         nn.Linear(inputs, DENSE * width),
         Activation(activation),
-        nn.Linear(DENSE * width, 2 * width * SMALL**2),
-        nn.Unflatten(1, (2 * width, SMALL, SMALL)),
+        nn.Linear(DENSE * width, prod(small)),
+        nn.Unflatten(1, small),
         nn.GroupNorm(GROUPS, 2 * width),
         Activation(activation),
         nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1),  # (n, w, 14, 14)
         nn.GroupNorm(GROUPS, width),
         Activation(activation),
-        nn.ConvTranspose2d(width, 1, 4, stride=2, padding=1),  # (n, 1, 28, 28)
+        nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1),  # (n, 1, 28, 28)
         nn.Flatten(),
     )
 
@@ -144,6 +154,7 @@ class LinearVAE(nn.Module):
 
     def __init__(
         self,
+        pixels: int,
         latent_dim: int,
         encoder_dims: Sequence[int],
         decoder_dims: Sequence[int],
@@ -152,8 +163,8 @@ class LinearVAE(nn.Module):
         init: str = "torch",
     ) -> None:
         super().__init__()
-        encoder_widths = [PIXELS + classes, *encoder_dims, 2 * latent_dim]  # mean, log-variance
-        decoder_widths = [latent_dim + classes, *decoder_dims, PIXELS]
+        encoder_widths = [pixels + classes, *encoder_dims, 2 * latent_dim]  # mean, log-variance
+        decoder_widths = [latent_dim + classes, *decoder_dims, pixels]
         for name, widths in (("enc", encoder_widths), ("dec", decoder_widths)):
             layers = linear_layers(widths, activation=activation, init=init)
             for i, layer in enumerate(layers, start=1):
@@ -162,17 +173,17 @@ class LinearVAE(nn.Module):
         self.activation = ACTIVATIONS[activation]
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z | x), each (n, latent_dim), from (n, 784 + classes)."""
+        """Mean and log-variance of q(z | x), each (n, latent_dim), from (n, c h w + classes)."""
         mu, logvar = self._layers("enc", images).chunk(2, dim=1)
         return mu, logvar
 
     def decode(self, z: Tensor) -> Tensor:
-        """Logits of the pixels, (..., 784), from (..., latent_dim + classes)."""
+        """Logits of the pixels, (..., c h w), from (..., latent_dim + classes)."""
         return self._layers("dec", z)
 
     @property
     def last_bias(self) -> nn.Parameter:
-        """The bias of the logits, one for each pixel, (784,)."""
+        """The bias of the logits, one for each pixel of each channel, (c h w,)."""
         bias: nn.Parameter = getattr(self, f"dec{self.depths['dec']}").bias
         return bias
 
@@ -187,52 +198,59 @@ class LinearVAE(nn.Module):
 class ConvVAE(nn.Module):
     """Encoder and decoder of convolutions."""
 
-    def __init__(self, latent_dim: int, width: int, activation: str, classes: int = 0) -> None:
+    def __init__(
+        self, image_shape: Shape, latent_dim: int, width: int, activation: str, classes: int = 0
+    ) -> None:
         super().__init__()
+        options: dict[str, Any] = {"width": width, "activation": activation}
         self.encoder = conv_down(
-            2 * latent_dim, width=width, activation=activation, classes=classes, normalised=True
+            image_shape, 2 * latent_dim, classes=classes, normalised=True, **options
         )
-        self.decoder = conv_up(latent_dim + classes, width=width, activation=activation)
+        self.decoder = conv_up(image_shape, latent_dim + classes, **options)
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z | x), each (n, latent_dim), from (n, 784 + classes)."""
+        """Mean and log-variance of q(z | x), each (n, latent_dim), from (n, c h w + classes)."""
         mu, logvar = self.encoder(images).chunk(2, dim=1)
         return mu, logvar
 
     def decode(self, z: Tensor) -> Tensor:
-        """Logits of the pixels, (..., 784), from (..., latent_dim + classes)."""
+        """Logits of the pixels, (..., c h w), from (..., latent_dim + classes)."""
         logits: Tensor = self.decoder(z.reshape(-1, z.shape[-1]))
-        return logits.view(*z.shape[:-1], PIXELS)
+        return logits.view(*z.shape[:-1], logits.shape[-1])
 
     @property
     def last_bias(self) -> nn.Parameter:
-        """The bias of the logits, one for all pixels, (1,)."""
+        """The bias of the logits, one for each channel, (c,)."""
         bias: nn.Parameter = self.decoder[-2].bias  # type: ignore[assignment]
         return bias
 
 
-def one_hot(labels: Tensor, like: Tensor) -> Tensor:
-    """Labels (n,) as (n, 10), of the type and the device of `like`."""
-    return F.one_hot(labels, CLASSES).to(like)
+def one_hot(labels: Tensor, classes: int, like: Tensor) -> Tensor:
+    """Labels (n,) as (n, classes), of the type and the device of `like`."""
+    return F.one_hot(labels, classes).to(like)
 
 
 def with_labels(
-    noise: Tensor, labels: Tensor | None, generator: torch.Generator | None = None
+    noise: Tensor, labels: Tensor | None, classes: int, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Latents, (n, d), with the columns of their labels, (n,): (n, d + 10).
+    """Latents, (n, d), with the columns of their labels, (n,): (n, d + classes).
 
-    Labels that are not given are drawn.
+    Labels that are not given are drawn; without classes there is none.
     """
+    if classes == 0:
+        return noise
     if labels is None:
         device = noise.device if generator is None else generator.device
-        labels = torch.randint(CLASSES, (len(noise),), generator=generator, device=device)
-    return torch.cat([noise, one_hot(labels.to(noise.device), noise)], 1)
+        labels = torch.randint(classes, (len(noise),), generator=generator, device=device)
+    return torch.cat([noise, one_hot(labels.to(noise.device), classes, noise)], 1)
 
 
-def label_columns(z: Tensor) -> Tensor:
-    """Z, (..., d + 10), with the largest of the last ten columns 1 and the others 0.
+def label_columns(z: Tensor, classes: int) -> Tensor:
+    """Z, (..., d + classes), with the largest of the last `classes` columns 1 and the others 0.
 
     So no search or line through the latent space leaves the labels.
     """
-    digit = F.one_hot(z[..., -CLASSES:].argmax(-1), CLASSES).to(z)
-    return torch.cat([z[..., :-CLASSES], digit], -1)
+    if classes == 0:
+        return z
+    label = F.one_hot(z[..., -classes:].argmax(-1), classes).to(z)
+    return torch.cat([z[..., :-classes], label], -1)

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from gen_models.data.loader import InMemoryLoader
 from gen_models.errors import UserError
 from gen_models.models.interface import require_labels
-from gen_models.models.layers import PIXELS
 from gen_models.models.networks import ConvVAE, LinearVAE, one_hot
 
 
@@ -20,12 +19,14 @@ class PseudoInputs(nn.Module):
 
     Args:
         count: Components of the prior.
+        pixels: Of an image, c h w.
         classes: Columns of a label, which then are learned like pixels.
     """
 
-    def __init__(self, count: int, classes: int) -> None:
+    def __init__(self, count: int, pixels: int, classes: int) -> None:
         super().__init__()
-        self.logits = nn.Parameter(torch.randn(count, PIXELS + classes))
+        self.classes = classes
+        self.logits = nn.Parameter(torch.randn(count, pixels + classes))
 
     def forward(self, network: LinearVAE | ConvVAE) -> tuple[Tensor, Tensor]:
         """Means and log-variances of the components, (count, d) each."""
@@ -39,14 +40,14 @@ class PseudoInputs(nn.Module):
         Raises:
             UserError: There are fewer training images than components.
         """
-        count, columns = self.logits.shape
+        count = len(self.logits)
         if count > len(loader.images):
             raise UserError(
                 f"model.vamp_components={count}: there are {len(loader.images):,} training images: "
                 "choose no more"
             )
         first = loader.images[:count].flatten(1).float() / 255
-        if columns > PIXELS:
+        if self.classes:
             labels = None if loader.labels is None else loader.labels[:count]
-            first = torch.cat([first, one_hot(require_labels(labels), first)], 1)
+            first = torch.cat([first, one_hot(require_labels(labels), self.classes, first)], 1)
         self.logits.copy_(first.clamp(0.01, 0.99).logit())

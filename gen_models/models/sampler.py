@@ -2,7 +2,7 @@
 
 Ex-post density estimation: Ghosh et al. 2020, "From Variational to Deterministic Autoencoders",
 section 4. The codes of real images fill a small part of the prior's space; what a decoder makes of
-the rest is no digit.
+the rest is no such image.
 """
 
 from collections.abc import Iterable
@@ -36,7 +36,11 @@ class WithSampler(Encoder):
         self, model: Encoder, name: str, weights: Tensor, means: Tensor, factors: Tensor
     ) -> None:
         super().__init__(
-            noise_dim=model.noise_dim, conditional=model.conditional, prior_kind="mixture"
+            noise_dim=model.noise_dim,
+            conditional=model.conditional,
+            prior_kind="mixture",
+            image_shape=model.image_shape,
+            classes=model.classes,
         )
         self.model = model
         self.name = name
@@ -66,10 +70,10 @@ class WithSampler(Encoder):
             row, column = divmod(int(index), components)
             members = (mixture == row) & (component == column)
             z[members] += noise[members] @ self.factors[row, column].T
-        return z if classes == 1 else with_labels(z, mixture)
+        return z if classes == 1 else with_labels(z, mixture, self.classes)
 
     def decode(self, z: Tensor) -> Tensor:
-        """The model's images, (n, 1, 28, 28) in [0, 1], from z, (n, latent_dim)."""
+        """The model's images, (n, c, h, w) in [0, 1], from z, (n, latent_dim)."""
         return self.model.decode(z)
 
     def decoding_weights(self) -> Iterable[nn.Parameter]:

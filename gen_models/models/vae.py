@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from gen_models.checks import check_betas, check_bool, check_choice, check_number, check_whole
-from gen_models.data.loader import IMAGE_SIZE, Batch, InMemoryLoader
+from gen_models.data.loader import Batch, InMemoryLoader
 from gen_models.models import losses, networks
-from gen_models.models.interface import Likelihood, require_labels
+from gen_models.models.interface import Likelihood
 from gen_models.models.pseudo_inputs import PseudoInputs
 from gen_models.seeding import generator as own_generator
 
@@ -25,14 +25,16 @@ class VAE(Likelihood):
     """Encoder, decoder and their training by the ELBO.
 
     Args:
-        latent_dim: Width of the noise of z; a conditional model's z has its label's ten more.
+        latent_dim: Width of the noise of z; a conditional model's z has one more column a class.
         network: "mlp", or "conv" (`networks.py`).
         width: For "conv": channels of the encoder's first convolution and of the decoder's last.
         encoder_dims: For "mlp": hidden widths of the encoder, input to output.
         decoder_dims: Hidden widths of the decoder; None mirrors `encoder_dims`.
         activation: Activation of the hidden layers; a key of `layers.ACTIVATIONS`.
         init: Initial weights of "mlp": "torch" or "he" (`layers.linear_layers`).
-        conditional: Both networks are given the label: images of a wanted digit can be drawn.
+        conditional: Both networks are given the label: images of a wanted class can be drawn.
+        image_shape: (c, h, w) of the images.
+        classes: Number of their classes.
         likelihood: Distribution of the pixels; one of `losses.VAE_LIKELIHOODS`.
         prior: "standard", N(0, I), or "vamp" (`pseudo_inputs.py`), whose KL is estimated.
         vamp_components: Pseudo-inputs of "vamp", which start as training images.
@@ -65,6 +67,8 @@ class VAE(Likelihood):
         activation: str = "relu",
         init: str = "torch",
         conditional: bool = False,
+        image_shape: Sequence[int] = (1, 28, 28),
+        classes: int = 10,
         likelihood: str = "bernoulli",
         prior: str = "standard",
         vamp_components: int = 500,
@@ -81,6 +85,8 @@ class VAE(Likelihood):
         super().__init__(
             noise_dim=check_whole("latent_dim", latent_dim, 1),
             conditional=check_bool("conditional", conditional),
+            image_shape=image_shape,
+            classes=classes,
             prior_kind=PRIORS[check_choice("prior", prior, list(PRIORS))],
         )
         self.save_hyperparameters()
@@ -110,18 +116,20 @@ class VAE(Likelihood):
             raise ValueError(f"binarize must be false with likelihood={likelihood}")
         self.data_bias = check_bool("data_bias", data_bias)
 
-        classes = self.latent_dim - self.noise_dim
+        shape, columns = self.image_shape, self.label_dim
         self.network: networks.LinearVAE | networks.ConvVAE
         if network == "conv":
-            self.network = networks.ConvVAE(latent_dim, width, activation, classes)
+            self.network = networks.ConvVAE(shape, latent_dim, width, activation, columns)
         else:
             self.network = networks.LinearVAE(
-                latent_dim, encoder_dims, decoder_dims, activation, classes, init
+                self.pixels, latent_dim, encoder_dims, decoder_dims, activation, columns, init
             )
         self.pixel_logvar: nn.Parameter | None = None  # of "gaussian", one for all pixels
         if likelihood == "gaussian":
             self.pixel_logvar = nn.Parameter(torch.tensor(FIRST_VARIANCE).log())
-        self.pseudo_inputs = PseudoInputs(vamp_components, classes) if prior == "vamp" else None
+        self.pseudo_inputs = (
+            PseudoInputs(vamp_components, self.pixels, columns) if prior == "vamp" else None
+        )
 
     def setup(self, stage: str) -> None:
         """Set the last bias and the pseudo-inputs, before a checkpoint's weights are loaded."""
@@ -130,8 +138,8 @@ class VAE(Likelihood):
             return
         loader: InMemoryLoader = datamodule.train_dataloader()
         if self.data_bias:
-            mean = loader.images.flatten(1).double().mean(0) / 255  # (784,)
-            bias = self.network.last_bias  # (784,) or (1,)
+            mean = loader.images.flatten(1).double().mean(0) / 255  # (c h w,)
+            bias = self.network.last_bias  # (c h w,) or (c,)
             with torch.no_grad():
                 bias.copy_(mean.view(len(bias), -1).mean(1).clamp(0.001, 0.999).logit())
         if self.pseudo_inputs is not None:
@@ -142,7 +150,7 @@ class VAE(Likelihood):
     ) -> Tensor:
         """Draw z ~ N(0, I), (n, latent_dim); from the global generator if none is given.
 
-        With prior="vamp", z is drawn from a mixture of Gaussians. A conditional model's last ten
+        With prior="vamp", z is drawn from a mixture of Gaussians. A conditional model's last
         columns are the labels, drawn too if there are none.
         """
         device = generator.device if generator is not None else self.device
@@ -151,14 +159,14 @@ class VAE(Likelihood):
             mu, logvar = self.pseudo_inputs(self.network)
             which = torch.randint(len(mu), (n,), generator=generator, device=device).to(mu.device)
             noise = losses.posterior_sample(mu[which], logvar[which], noise)
-        return networks.with_labels(noise, labels, generator) if self.conditional else noise
+        return networks.with_labels(noise, labels, self.label_dim, generator)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Means of the pixels, (n, 1, 28, 28) in [0, 1], from z, (n, latent_dim)."""
+        """Means of the pixels, (n, c, h, w) in [0, 1], from z, (n, latent_dim)."""
         logits = self._logits(z)
         continuous = self.likelihood == "continuous_bernoulli"
         pixels = losses.continuous_bernoulli_mean(logits) if continuous else logits.sigmoid()
-        return pixels.view(-1, 1, IMAGE_SIZE, IMAGE_SIZE)
+        return pixels.view(-1, *self.image_shape)
 
     def decoding_weights(self) -> Iterable[nn.Parameter]:
         """The decoder's weights."""
@@ -172,21 +180,21 @@ class VAE(Likelihood):
         return [*self.network.parameters(), *self.pseudo_inputs.parameters()]
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z | x), (n, latent_dim), from (n, 1, 28, 28).
+        """Mean and log-variance of q(z | x), (n, latent_dim), from (n, c, h, w).
 
-        A conditional model's mean ends with the label's ten columns, which are known and have no
+        A conditional model's mean ends with the label's columns, which are known and have no
         log-variance.
         """
         x = images.flatten(1)
         if not self.conditional:
             mu, logvar = self.network.encode(x)
             return mu.float(), logvar.float()
-        columns = networks.one_hot(require_labels(labels), x)
+        columns = self.columns_of(labels, x)
         mu, logvar = self.network.encode(torch.cat([x, columns], 1))
         return torch.cat([mu.float(), columns], 1), logvar.float()
 
     def log_likelihood(self, z: Tensor, images: Tensor) -> Tensor:
-        """Log p(x | z) in nats, (..., n), from z, (..., n, latent_dim), and (n, 1, 28, 28).
+        """Log p(x | z) in nats, (..., n), from z, (..., n, latent_dim), and (n, c, h, w).
 
         On grey pixels, a cross-entropy and no likelihood with "bernoulli", else a log density.
         """
@@ -275,8 +283,8 @@ class VAE(Likelihood):
         return {"loss": recon + kl_weight * penalty, "recon": recon, "kl": kl}
 
     def _logits(self, z: Tensor) -> Tensor:
-        """The decoder's logits of z, (..., latent_dim), in float32: (..., 784)."""
-        return self.network.decode(networks.label_columns(z) if self.conditional else z).float()
+        """The decoder's logits of z, (..., latent_dim), in float32: (..., c h w)."""
+        return self.network.decode(networks.label_columns(z, self.label_dim)).float()
 
     def _kl_weight(self) -> float:
         warmup = self.kl_warmup_epochs * self.trainer.num_training_batches

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from gen_models.data.datasets import Split
+from gen_models.data.dataset import Split
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
 from gen_models.files import can_be_written

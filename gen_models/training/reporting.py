@@ -108,8 +108,8 @@ def write_figures(
     """Draw the pictures of a trained model, on the CPU, in `figures/`."""
     assert isinstance(model, GenerativeModel)
     title, folder = run_title(config), directory.figures
-    test, labels = data.splits["test"]
-    real = test[:100].squeeze(1).numpy()
+    test, labels = data.splits["test"].take(slice(100))
+    real = test.squeeze(1).numpy()
     with figures.drawing(folder / "data.png") as path:
         picture = figures.picture(figures.tile(real, 10), title=f"{data.name}: test images")
         figures.save(picture, path)
@@ -118,7 +118,7 @@ def write_figures(
         figures.save(figures.picture(figures.tile(new, 10), title=f"{title}: new images"), path)
     if isinstance(model, Encoder):
         with figures.drawing(folder / "reconstructions.png") as path:
-            recreated = as_bytes(reconstruct(model, test[:40].float() / 255, labels[:40])).numpy()
+            recreated = as_bytes(reconstruct(model, test.float() / 255, labels)[:40]).numpy()
             picture = figures.picture(
                 figures.tile_pairs(real[:40], recreated, 20),
                 title=f"{title}: test images above, their reconstructions below",

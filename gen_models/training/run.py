@@ -25,6 +25,7 @@ from gen_models.errors import (
 from gen_models.files import write_json
 from gen_models.machine import device_name, machine, peak_memory
 from gen_models.runs.checkpoints import BEST, newest_readable, prepare_folder, read_step
+from gen_models.runs.data import check_same_data
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.fingerprint import commit, fingerprint
 from gen_models.runs.identity import Job, identity
@@ -72,8 +73,10 @@ def open_run(
             stack.enter_context(directory.lock(training=True))
             stack.callback(lambda: trainer.logger.close())  # type: ignore[union-attr]
         run = find_run(job, type(model), judge=trainer.is_global_zero)
+        if trainer.is_global_zero and not job.config["overwrite"]:
+            check_same_data(run.extends or directory, data)
         if trainer.is_global_zero and not run.finished:
-            threads = _begin(run, job.config, model, trainer)
+            threads = _begin(run, job.config, model, data, trainer)
             stack.enter_context(_ending_recorded(directory))
             reporting.announce(
                 job.config, model, data, trainer, directory=directory, threads=threads,
@@ -183,7 +186,13 @@ def _shorter_run(config: dict[str, Any], code: str) -> RunDirectory:
     return source
 
 
-def _begin(run: Run, config: dict[str, Any], model: pl.LightningModule, trainer: pl.Trainer) -> str:
+def _begin(
+    run: Run,
+    config: dict[str, Any],
+    model: pl.LightningModule,
+    data: MNISTDataModule,
+    trainer: pl.Trainer,
+) -> str:
     """Write what is known before the training; returns a line about the threads."""
     directory, checkpoint = run.directory, run.checkpoint
     status = (run.extends or directory).read_status() if checkpoint else {}
@@ -199,8 +208,10 @@ def _begin(run: Run, config: dict[str, Any], model: pl.LightningModule, trainer:
     directory.write_config(config)
     directory.architecture.write_text(reporting.architecture(model), encoding="utf-8")
     devices = {"device": device_name(trainer.strategy.root_device), "devices": trainer.world_size}
-    begun = {"status": "running", "fingerprint": fingerprint(type(model))}
+    begun: dict[str, Any] = {"status": "running", "fingerprint": fingerprint(type(model))}
     begun["started"] = status.get("started") or _now()
+    if data.source is not None:
+        begun["data"] = data.dataset.record()
     write_json(directory.status, begun | machine() | devices | {"commit": commit()})
     return threads
 

@@ -22,6 +22,7 @@ from lightning.pytorch.plugins.environments import (
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from gen_models.data.loader import Batch
+from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError, first_line
 from gen_models.models.interface import Encoder, GenerativeModel, check_model
 from gen_models.runs.checkpoints import BEST, LATEST, AtomicCheckpointIO
@@ -39,19 +40,31 @@ CURVES: dict[str, Any] = {"name": "", "version": "", "default_hp_metric": False}
 Build = Callable[[dict[str, Any], str], Any]  # of a node of the configuration, and its key
 
 
-def build_model(config: dict[str, Any], build: Build) -> GenerativeModel:
-    """The model of a run, its first weights drawn from the run's seed.
+def build_model(config: dict[str, Any], data: MNISTDataModule, build: Build) -> GenerativeModel:
+    """The model of a run, for the images of its data; the run's seed decides its first weights.
 
     Raises:
-        UserError: It cannot be built, or has no encoder for the sampler that it shall have.
+        UserError: It cannot be built, has no encoder for the sampler that it shall have, or takes
+            other images than these.
     """
+    facts = {"image_shape": list(data.image_shape), "classes": len(data.class_names)}
+    node = config["model"]
+    node = node | {key: value for key, value in facts.items() if node.get(key, 0) is None}
     torch.manual_seed(derive_seed(config["seed"], "weights"))
-    model = check_model(build(config["model"], "model"), "model")
+    model = check_model(build(node, "model"), "model")
     model.cuda_graphs = config["cuda_graphs"]
     if config["sampler"] and not isinstance(model, Encoder):
         raise UserError(
             f"sampler={config['sampler']}: the model {model_name(config)} has no encoder, so no "
             "sampler can be fitted: leave it out"
+        )
+    if model.image_shape != data.image_shape or (
+        model.conditional and model.classes != len(data.class_names)
+    ):
+        raise UserError(
+            f"model: {model_name(config)} takes images of shape {model.image_shape} and "
+            f"{model.classes} classes, and {data.name} has {data.image_shape} and "
+            f"{len(data.class_names)}: leave model.image_shape and model.classes out"
         )
     return model
 

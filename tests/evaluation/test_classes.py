@@ -11,7 +11,7 @@ from synthetic import make_run
 from test_cli import call
 from torch import Tensor, nn
 
-from gen_models.data.datasets import Split
+from gen_models.data.dataset import Split
 from gen_models.data.module import MNISTDataModule
 from gen_models.evaluation.measure import measure_classes
 from gen_models.evaluation.reference import Reference, reference

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from gen_models.data.datasets import Split
+from gen_models.data.dataset import Split
 from gen_models.evaluation.cost import (
     measure_cost,
     sample_flops,

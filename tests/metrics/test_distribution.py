@@ -14,7 +14,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 from torchvision.transforms.functional import gaussian_blur
 
-from gen_models.data.datasets import Split
+from gen_models.data.dataset import Split
 from gen_models.data.module import MNISTDataModule
 from gen_models.metrics.distribution import (
     Coverage,

@@ -153,7 +153,7 @@ def test_penalties_of_a_conditional_discriminator_are_by_the_pixels_alone(
     """The mean squared slope, of which the labels have a part that is left out."""
     model = GAN(**network, conditional=True, dropout=0.0, loss="wgan_gp", r1=1.0, r2=1.0)
     model.trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
-    columns = one_hot(torch.tensor([3, 0, 3, 9]), torch.empty(0))
+    columns = one_hot(torch.tensor([3, 0, 3, 9]), 10, torch.empty(0))
     x = torch.cat([torch.randn(4, 784), columns], 1).requires_grad_(True)
     (slope,) = torch.autograd.grad(model.discriminator(x).sum(), x)
     assert slope[:, 784:].square().sum() > 0
@@ -166,22 +166,22 @@ def test_penalties_of_a_conditional_discriminator_are_by_the_pixels_alone(
 
 
 def test_convolutions_have_the_shapes_that_they_say() -> None:
-    down = conv_down(3, width=8, activation="relu", classes=10)
+    down = conv_down((1, 28, 28), 3, width=8, activation="relu", classes=10)
     assert down(torch.randn(5, 794)).shape == (5, 3)
     assert sum(p.numel() for p in down.parameters()) == (
         (11 * 16 + 1) * 8 + (8 * 16 + 1) * 16 + (16 * 49 + 1) * 128 + (128 + 1) * 3
     )
-    up = conv_up(7, width=8, activation="relu")
+    up = conv_up((1, 28, 28), 7, width=8, activation="relu")
     assert up(torch.randn(5, 7)).shape == (5, 784)
     x = torch.rand(2, 784)
-    planes = PixelPlanes()(torch.cat([x, one_hot(torch.tensor([3, 0]), x)], 1))
+    planes = PixelPlanes((1, 28, 28))(torch.cat([x, one_hot(torch.tensor([3, 0]), 10, x)], 1))
     assert planes.shape == (2, 11, 28, 28)
     assert planes[0, 1:].sum((1, 2)).tolist() == [784 * (digit == 3) for digit in range(10)]
 
 
 def test_a_network_sees_each_image_alone() -> None:
     """Nothing mixes a batch: an image's logit does not depend on the others."""
-    down = conv_down(1, width=8, activation="relu", normalised=True)
+    down = conv_down((1, 28, 28), 1, width=8, activation="relu", normalised=True)
     x = torch.randn(6, 784)
     torch.testing.assert_close(down(x)[:2], down(x[:2]))
 

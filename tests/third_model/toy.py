@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen_models.data.loader import Batch
-from gen_models.models.interface import Encoder, require_labels
-from gen_models.models.networks import CLASSES, one_hot, with_labels
+from gen_models.models.interface import Encoder
+from gen_models.models.networks import with_labels
 
 
 class Toy(Encoder):
@@ -19,14 +19,14 @@ class Toy(Encoder):
         super().__init__(noise_dim=code_dim, conditional=True, prior_kind="normal")
         self.save_hyperparameters()
         self.lr = lr
-        self.encoder = nn.Linear(784 + CLASSES, code_dim)
+        self.encoder = nn.Linear(784 + self.label_dim, code_dim)
         self.decoder = nn.Linear(self.latent_dim, 784)
 
     def prior(
         self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None
     ) -> Tensor:
         code = torch.randn(n, self.noise_dim, generator=generator)
-        return with_labels(code, labels, generator)
+        return with_labels(code, labels, self.label_dim, generator)
 
     def decode(self, z: Tensor) -> Tensor:
         return self.decoder(z).sigmoid().view(-1, 1, 28, 28)
@@ -35,7 +35,7 @@ class Toy(Encoder):
         return self.decoder.parameters()
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        known = one_hot(require_labels(labels), images)
+        known = self.columns_of(labels, images)
         code = self.encoder(torch.cat([images.flatten(1), known], 1))
         mean = torch.cat([code, known], 1)
         return mean, torch.zeros_like(code)

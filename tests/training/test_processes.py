@@ -11,7 +11,7 @@ from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment
 
 from gen_models.composition import compose_job
-from gen_models.data.datasets import Split
+from gen_models.data.dataset import Split
 from gen_models.errors import UserError
 from gen_models.evaluation.cost import step_flops
 from gen_models.models.vae import VAE
