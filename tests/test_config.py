@@ -43,7 +43,10 @@ def test_every_option_composes_and_builds(choice: str) -> None:
         if model == "vae" and choice in ("sweep=dropout", "sweep=loss"):
             continue
         picks_the_model = choice.startswith(("model=", "experiment="))
-        config = composed(choice) if picks_the_model else composed(f"model={model}", choice)
+        others = [] if picks_the_model else [f"model={model}"]
+        if choice in ("data=folder", "data=npz"):
+            others.append("data.root=PLACE")
+        config = composed(choice, *others)
         for key in ("model", "data"):
             instantiate(config[key])
         for node in config["callbacks"].values():

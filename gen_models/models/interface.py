@@ -26,6 +26,8 @@ PRIOR_KINDS = ("normal", "uniform", "mixture")
 class GenerativeModel(pl.LightningModule, ABC):
     """A model that makes images from latents z. It declares its facts, so nothing has to guess.
 
+    A run passes `image_shape` and `classes`, which are facts of its data, to the constructor.
+
     Args:
         noise_dim: Columns of z that are noise.
         conditional: Whether images of a wanted class can be drawn. The label is then part of z, as

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 GROUPS = ("data", "model", "phase")  # the options that name a run's folder
-OF_THE_DATA = ("image_shape", "classes")  # facts that a model is told, no settings
 LONGEST_NAME = 100  # characters; most file systems allow 255
 LISTED_APART = (  # options of Lightning's trainer: listed below, or without influence on figures
     "max_epochs", "precision", "limit_train_batches", "limit_val_batches", "accelerator", "devices",
@@ -45,11 +44,7 @@ def group_overrides(overrides: Iterable[str]) -> list[str]:
 def identity(config: dict[str, Any]) -> dict[str, Any]:
     """The settings that change a run's figures, flat; they alone decide its name and its group."""
     trainer = config["trainer"]
-    arguments = {
-        key: value
-        for key, value in config["model"].items()
-        if not key.startswith("_") and key not in OF_THE_DATA
-    }
+    arguments = {key: value for key, value in config["model"].items() if not key.startswith("_")}
     data = config["data"]
     return {
         "seed": config["seed"],

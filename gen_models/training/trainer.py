@@ -44,27 +44,16 @@ def build_model(config: dict[str, Any], data: MNISTDataModule, build: Build) -> 
     """The model of a run, for the images of its data; the run's seed decides its first weights.
 
     Raises:
-        UserError: It cannot be built, has no encoder for the sampler that it shall have, or takes
-            other images than these.
+        UserError: It cannot be built, or has no encoder for the sampler that it shall have.
     """
     facts = {"image_shape": list(data.image_shape), "classes": len(data.class_names)}
-    node = config["model"]
-    node = node | {key: value for key, value in facts.items() if node.get(key, 0) is None}
     torch.manual_seed(derive_seed(config["seed"], "weights"))
-    model = check_model(build(node, "model"), "model")
+    model = check_model(build(config["model"] | facts, "model"), "model")
     model.cuda_graphs = config["cuda_graphs"]
     if config["sampler"] and not isinstance(model, Encoder):
         raise UserError(
             f"sampler={config['sampler']}: the model {model_name(config)} has no encoder, so no "
             "sampler can be fitted: leave it out"
-        )
-    if model.image_shape != data.image_shape or (
-        model.conditional and model.classes != len(data.class_names)
-    ):
-        raise UserError(
-            f"model: {model_name(config)} takes images of shape {model.image_shape} and "
-            f"{model.classes} classes, and {data.name} has {data.image_shape} and "
-            f"{len(data.class_names)}: leave model.image_shape and model.classes out"
         )
     return model
 

@@ -15,12 +15,12 @@ from gen_models.models.networks import with_labels
 class Toy(Encoder):
     """One linear layer each way; z is a code with the label, one-hot, appended."""
 
-    def __init__(self, *, code_dim: int = 8, lr: float = 1e-3) -> None:
-        super().__init__(noise_dim=code_dim, conditional=True, prior_kind="normal")
+    def __init__(self, *, code_dim: int = 8, lr: float = 1e-3, **facts: Any) -> None:
+        super().__init__(noise_dim=code_dim, conditional=True, prior_kind="normal", **facts)
         self.save_hyperparameters()
         self.lr = lr
-        self.encoder = nn.Linear(784 + self.label_dim, code_dim)
-        self.decoder = nn.Linear(self.latent_dim, 784)
+        self.encoder = nn.Linear(self.pixels + self.label_dim, code_dim)
+        self.decoder = nn.Linear(self.latent_dim, self.pixels)
 
     def prior(
         self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None
@@ -29,7 +29,7 @@ class Toy(Encoder):
         return with_labels(code, labels, self.label_dim, generator)
 
     def decode(self, z: Tensor) -> Tensor:
-        return self.decoder(z).sigmoid().view(-1, 1, 28, 28)
+        return self.decoder(z).sigmoid().view(-1, *self.image_shape)
 
     def decoding_weights(self) -> Iterator[nn.Parameter]:
         return self.decoder.parameters()
