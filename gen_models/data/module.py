@@ -15,13 +15,14 @@ from gen_models.data import datasets
 from gen_models.data.dataset import Dataset, Split
 from gen_models.data.datasets import DATA_SETS
 from gen_models.data.facts import FACTS
+from gen_models.data.folder import read_folder
+from gen_models.data.limits import LEAST
 from gen_models.data.loader import InMemoryLoader
 from gen_models.data.npz import read_npz
 from gen_models.errors import UserError
 from gen_models.files import expanded
 
-LEAST = 6  # images of each part: an image and its five nearest, for `coverage`
-SOURCES = {"npz": read_npz}
+SOURCES = {"folder": read_folder, "npz": read_npz}
 
 
 class MNISTDataModule(pl.LightningDataModule):

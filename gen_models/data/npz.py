@@ -1,30 +1,165 @@
-"""Images of the user's own in a NumPy file."""
+"""An .npz file of images, and labels if it has them."""
 
 import hashlib
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 
-from gen_models.data.dataset import Dataset, Split
+from gen_models.data.cache import WORTH_SAYING, memory_limit
+from gen_models.data.dataset import Dataset, listed
+from gen_models.data.limits import (
+    check_channels,
+    check_classes,
+    check_counts,
+    check_sides,
+    check_size,
+    small_classes,
+)
+from gen_models.data.pictures import Pixels, fitted, with_channels
+from gen_models.data.splits import by_hash, divided
+from gen_models.errors import UserError
+from gen_models.terminal import say as on_terminal
+
+Say = Callable[[str], None]
 
 
-def read_npz(root: Path, size: Any = None, channels: int | None = None) -> Dataset:
-    """Read `images`, (n, h, w) or (n, h, w, c) uint8, and `labels` of an .npz file."""
-    with np.load(root, allow_pickle=False) as file:
-        arrays = dict(file)
-    images = torch.from_numpy(arrays["images"])
-    images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()
-    names: tuple[str, ...] = ()
-    labels = None
+def read_npz(
+    root: Path | None,
+    size: int | Sequence[int] | None = None,
+    channels: int | None = None,
+    say: Say = on_terminal,
+) -> Dataset:
+    """Read an .npz file: `images`, and `labels` if there are any.
+
+    Args:
+        root: The file. Its `images` are uint8, (n, h, w) or (n, h, w, c) with 1 or 3 channels; its
+            `labels`, (n,), are any integers, and each value is a class.
+        size: Height and width, or one number for both: the shorter side of each image is resized
+            and its centre cut out. None: as they are.
+        channels: 1 for grey, 3 for colour; None: as they are.
+        say: Called with a line for what the user should know.
+
+    Raises:
+        UserError: The file cannot be read, or its arrays are not of this kind.
+    """
+    sides, channels = check_size(size), check_channels(channels)
+    if root is None:
+        raise UserError("data.root=null: data=npz needs a file: data.root=FILE.npz")
+    place = f"data.root={root}"
+    if not root.is_file():
+        what = "a folder (data=folder reads pictures)" if root.is_dir() else "there is no such file"
+        raise UserError(f"{place}: {what}: choose an .npz file")
+    arrays = _load(place, root, say)
+    images = _checked_images(place, arrays["images"])
+    order, counts = by_hash([str(i).encode() for i in range(len(images))])
+    check_counts(place, counts)
+    names, labels = tuple[str, ...](), None
     if "labels" in arrays:
-        values, indices = np.unique(arrays["labels"], return_inverse=True)
-        names, labels = tuple(map(str, values)), torch.from_numpy(indices)
-    place = torch.arange(len(images)) % 10
-    parts = {"train": place < 8, "validation": place == 8, "test": place == 9}
-    splits = {
-        name: Split(images[rows], None if labels is None else labels[rows])
-        for name, rows in parts.items()
-    }
-    return Dataset(splits, names, hashlib.sha256(images.numpy().tobytes()).hexdigest())
+        values, numbers = _checked_labels(place, arrays["labels"], len(images))
+        for line in small_classes(Counter(str(values[i]) for i in numbers)):
+            say(f"{place}: {line}")
+        if len(values) > 1:
+            names, labels = tuple(map(str, values)), torch.from_numpy(numbers)[order]
+        else:
+            say(f"{place}: all labels are {values[0]}, so they are not used")
+    shape = (channels or (3 if images.ndim == 4 else 1), *(sides or images.shape[1:3]))
+    check_sides(place, *shape[1:])
+    if shape[0] == 1 and images.ndim == 4:
+        say(f"{place}: its images are in colour: turned to grey (data.channels=1)")
+    if shape[0] == 3 and images.ndim == 3:
+        say(f"{place}: its images are grey: repeated in three channels (data.channels=3)")
+    planes = (images[..., None] if images.ndim == 3 else images).transpose(0, 3, 1, 2)
+    prepared = np.empty((len(images), *shape), dtype=np.uint8)
+    for row, i in enumerate(order):
+        prepared[row] = (
+            planes[i]
+            if shape == planes.shape[1:]
+            else with_channels(fitted(Image.fromarray(images[i]), sides), shape[0])
+        )
+    digest = hashlib.blake2b(f"{prepared.shape} {names}".encode(), digest_size=16)
+    digest.update(prepared.data)
+    digest.update(b"" if labels is None else labels.numpy().data)
+    splits = divided(torch.from_numpy(prepared), labels, counts)
+    return Dataset(splits, names, digest.hexdigest())
+
+
+def _load(place: str, path: Path, say: Say) -> dict[str, NDArray[Any]]:
+    """The arrays of a file; nothing in it is unpickled."""
+    remedy = "save it with np.savez(FILE, images=images, labels=labels)"
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{place}: not an .npz file, or damaged: {remedy}")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if "images" not in archive.files:
+                names = listed(archive.files) or "nothing"
+                raise UserError(f"{place}: holds {names}, but no array `images`: {remedy}")
+            taken = archive.zip.getinfo("images.npy").file_size
+            if 2 * taken > 4 * memory_limit():
+                raise UserError(
+                    f"{place}: its images take {taken / 1e9:.1f} GB, more than half of this "
+                    "machine's memory: save them as pictures (data=folder reads more than fits)"
+                )
+            if taken > WORTH_SAYING:
+                say(f"{place}: its images take {2 * taken / 1e9:.1f} GB of memory while it is read")
+            return {name: archive[name] for name in ("images", "labels") if name in archive.files}
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # NumPy has no one error for a damaged file
+        if "pickle" in str(error):
+            raise UserError(
+                f"{place}: holds Python objects, which are never loaded: save images as uint8 and "
+                "labels as integers"
+            ) from error
+        raise UserError(f"{place}: damaged ({' '.join(str(error).split())}): {remedy}") from error
+
+
+def _checked_images(place: str, images: NDArray[Any]) -> Pixels:
+    """The images, (n, h, w) or (n, h, w, 3)."""
+    channels = images.shape[3] if images.ndim == 4 else 1
+    if images.ndim not in (3, 4) or channels not in (1, 3) or 0 in images.shape:
+        remedy = "save them in this order"
+        if images.ndim == 4 and images.shape[1] in (1, 3):
+            remedy = "save np.moveaxis(images, 1, -1)"
+        raise UserError(
+            f"{place}: its images are {_shape(images)}, expected (n, h, w), (n, h, w, 1) or "
+            f"(n, h, w, 3): {remedy}"
+        )
+    if images.dtype != np.uint8:
+        what, remedy = f"{images.dtype}", "save them as np.uint8"
+        if np.issubdtype(images.dtype, np.floating) or np.issubdtype(images.dtype, np.integer):
+            low, high = images.min(), images.max()
+            what += f" from {low:g} to {high:g}"
+            if np.issubdtype(images.dtype, np.floating) and low >= -1 and high <= 1:
+                scaled = "images * 255" if low >= 0 else "(images + 1) * 127.5"
+                remedy = f"save np.round({scaled}).astype(np.uint8)"
+        raise UserError(f"{place}: its images are {what}, expected uint8 from 0 to 255: {remedy}")
+    return images[..., 0] if channels == 1 and images.ndim == 4 else images
+
+
+def _checked_labels(
+    place: str, labels: NDArray[Any], count: int
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """The values of the labels, sorted, and the number of its value for each image."""
+    if labels.shape != (count,):
+        raise UserError(
+            f"{place}: its labels are {_shape(labels)} for {count:,} images: save one for each"
+        )
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise UserError(
+            f"{place}: its labels are {labels.dtype}, expected integers: save "
+            "labels.astype(np.int64)"
+        )
+    values, numbers = np.unique(labels, return_inverse=True)
+    check_classes(place, len(values))
+    return values, numbers.astype(np.int64)
+
+
+def _shape(array: NDArray[Any]) -> str:
+    return f"({', '.join(map(str, array.shape))})"

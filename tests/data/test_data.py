@@ -13,6 +13,7 @@ import torch
 from gen_models.data import datasets
 from gen_models.data.loader import InMemoryLoader
 from gen_models.data.module import MNISTDataModule
+from gen_models.data.splits import fixed_permutation
 from gen_models.errors import UserError
 
 FILES = [
@@ -135,7 +136,7 @@ def test_the_split_is_the_same_for_every_seed() -> None:
 
 def test_the_split_never_moves() -> None:
     """The held-out images are part of what every metric means."""
-    held_out = datasets._fixed_permutation("validation", 60_000)[:5000]
+    held_out = fixed_permutation("validation", 60_000)[:5000]
     assert held_out[:5].tolist() == [20354, 49719, 19939, 18843, 7101]
 
 

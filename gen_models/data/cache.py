@@ -1,0 +1,127 @@
+"""Images that were read once, in the user's cache: a later start maps or reads one file.
+
+A data set has two files there: `<place>.json` describes it, and `<place>-<signature>.bin` holds the
+images and then the labels. Another signature, of changed pictures, replaces both.
+"""
+
+import hashlib
+import io
+import math
+import mmap
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from torch import Tensor
+
+from gen_models.errors import UserError
+from gen_models.files import (
+    cache_folder,
+    can_be_written,
+    locked,
+    read_json,
+    replaced,
+    write_json,
+    writing,
+)
+
+CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
+LABEL_BYTES = 8
+WORTH_SAYING = 1e9  # bytes of images that the user is told of before they are read
+
+Description = dict[str, Any]  # JSON, with the images' "shape" and whether they are "labelled"
+Kept = tuple[Description, Tensor, Tensor | None]  # with the images and their labels
+Read = Callable[[IO[bytes]], tuple[Description, Tensor | None]]  # writes images, returns labels
+
+
+def memory_limit() -> int:
+    """Bytes of images above which they are mapped: a quarter of this machine's memory."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(OSError, ValueError):  # another system than Linux, or "max"
+        memory = min(memory, int(CGROUP_LIMIT.read_text(encoding="utf-8")))
+    return memory // 4
+
+
+def cache_place(*parts: object) -> Path | None:
+    """Where images are kept, without the ending; None where nothing can be kept.
+
+    Args:
+        parts: What tells one data set from another: its folder and options.
+    """
+    folder = cache_folder()
+    if folder is None or not can_be_written(folder / "images"):
+        return None
+    name = hashlib.blake2b(repr(parts).encode(errors="surrogateescape"), digest_size=8).hexdigest()
+    return folder / "images" / name
+
+
+def kept_or_read(place: Path | None, signature: str, read: Read) -> Kept:
+    """The images that are kept, or those that `read` writes, which are then kept.
+
+    Args:
+        place: Of `cache_place`; None reads into memory.
+        signature: Of what is read.
+        read: Writes the images to a file, and returns their description and labels.
+
+    Raises:
+        UserError: The disk is full.
+    """
+    if place is None:
+        return _complete(io.BytesIO(), read)
+    path, described = place.with_name(f"{place.name}-{signature}.bin"), place.with_suffix(".json")
+    if kept := _load(path, described):
+        return kept
+    with (
+        writing(place.parent, "free some space, or set XDG_CACHE_HOME to another folder"),
+        locked(place.with_suffix(".lock"), patience=math.inf),  # one process reads, others wait
+    ):
+        if kept := _load(path, described):
+            return kept
+        for old in place.parent.glob(f"*{place.name}-*.bin"):  # of a killed process too
+            old.unlink()
+        with replaced(path) as temporary, temporary.open("w+b") as file:
+            kept = _complete(file, read)
+        write_json(described, kept[0])
+    return kept
+
+
+def _load(path: Path, described: Path) -> Kept | None:
+    """What is kept; None if that is nothing, or something else."""
+    with suppress(UserError, OSError, KeyError):
+        description = read_json(described)
+        count, *_ = shape = description["shape"]
+        expected = math.prod(shape) + LABEL_BYTES * count * description["labelled"]
+        if path.stat().st_size == expected:
+            with path.open("rb") as file:
+                return description, *_tensors(file, description)
+    return None
+
+
+def _complete(file: IO[bytes], read: Read) -> Kept:
+    description, labels = read(file)
+    if labels is not None:
+        file.write(labels.numpy().tobytes())
+    file.flush()
+    return description, *_tensors(file, description)
+
+
+def _tensors(file: IO[bytes], description: Description) -> tuple[Tensor, Tensor | None]:
+    """Images and labels of a file: in memory, or mapped where they take too much of it."""
+    shape = description["shape"]
+    in_memory = isinstance(file, io.BytesIO)
+    buffer = (
+        file.getbuffer()
+        if isinstance(file, io.BytesIO)
+        else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # changes do not reach the file
+    )
+    count = math.prod(shape)
+    images = torch.frombuffer(buffer, dtype=torch.uint8, count=count).view(shape)
+    if not in_memory and images.nbytes <= memory_limit():
+        images = images.clone()
+    labels = None
+    if description["labelled"]:
+        labels = torch.frombuffer(buffer, dtype=torch.int64, offset=count).clone()
+    return images, labels
