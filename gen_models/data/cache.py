@@ -1,7 +1,7 @@
 """Images that were read once, in the user's cache: a later start maps or reads one file.
 
-A data set has two files there: `<place>.json` describes it, and `<place>-<signature>.bin` holds the
-images and then the labels. Another signature, of changed pictures, replaces both.
+A data set has two files there: `<place>-<signature>.bin` holds the images and then the labels, and
+the `.json` next to it describes them. Another signature, of changed pictures, replaces both.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ import io
 import math
 import mmap
 import os
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -71,27 +72,27 @@ def kept_or_read(place: Path | None, signature: str, read: Read) -> Kept:
     """
     if place is None:
         return _complete(io.BytesIO(), read)
-    path, described = place.with_name(f"{place.name}-{signature}.bin"), place.with_suffix(".json")
-    if kept := _load(path, described):
+    path = place.with_name(f"{place.name}-{signature}.bin")
+    if kept := _load(path):
         return kept
     with (
         writing(place.parent, "free some space, or set XDG_CACHE_HOME to another folder"),
         locked(place.with_suffix(".lock"), patience=math.inf),  # one process reads, others wait
     ):
-        if kept := _load(path, described):
+        if kept := _load(path):
             return kept
-        for old in place.parent.glob(f"*{place.name}-*.bin"):  # of a killed process too
+        for old in place.parent.glob(f"*{place.name}-*"):  # of a killed process too
             old.unlink()
         with replaced(path) as temporary, temporary.open("w+b") as file:
             kept = _complete(file, read)
-        write_json(described, kept[0])
+        write_json(path.with_suffix(".json"), kept[0])
     return kept
 
 
-def _load(path: Path, described: Path) -> Kept | None:
-    """What is kept; None if that is nothing, or something else."""
+def _load(path: Path) -> Kept | None:
+    """What is kept; None if it is not, or not whole."""
     with suppress(UserError, OSError, KeyError):
-        description = read_json(described)
+        description = read_json(path.with_suffix(".json"))
         count, *_ = shape = description["shape"]
         expected = math.prod(shape) + LABEL_BYTES * count * description["labelled"]
         if path.stat().st_size == expected:
@@ -109,19 +110,16 @@ def _complete(file: IO[bytes], read: Read) -> Kept:
 
 
 def _tensors(file: IO[bytes], description: Description) -> tuple[Tensor, Tensor | None]:
-    """Images and labels of a file: in memory, or mapped where they take too much of it."""
-    shape = description["shape"]
-    in_memory = isinstance(file, io.BytesIO)
-    buffer = (
-        file.getbuffer()
-        if isinstance(file, io.BytesIO)
-        else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # changes do not reach the file
-    )
-    count = math.prod(shape)
-    images = torch.frombuffer(buffer, dtype=torch.uint8, count=count).view(shape)
-    if not in_memory and images.nbytes <= memory_limit():
-        images = images.clone()
-    labels = None
-    if description["labelled"]:
-        labels = torch.frombuffer(buffer, dtype=torch.int64, offset=count).clone()
-    return images, labels
+    """Images and labels of a file: in memory, or mapped (to be read alone) if they are too many."""
+    shape, count = description["shape"], math.prod(description["shape"])
+    with warnings.catch_warnings(action="ignore"):  # that a mapped file cannot be written to
+        buffer: Any = (
+            file.getbuffer()
+            if isinstance(file, io.BytesIO)
+            else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        )
+        images = torch.frombuffer(buffer, dtype=torch.uint8, count=count).view(shape)
+        labels = None
+        if description["labelled"]:
+            labels = torch.frombuffer(buffer, dtype=torch.int64, offset=count).clone()
+    return images if images.nbytes > memory_limit() else images.clone(), labels

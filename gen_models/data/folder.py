@@ -133,8 +133,8 @@ def _has_classes(place: str, names: Sequence[str]) -> bool:
     loose = [name for name in names if "/" not in name]
     if folders and loose:
         raise UserError(
-            f"{place}: {len(loose):,} loose pictures ({listed(loose)}) next to class folders "
-            f"({listed(folders)}): move them into a class folder, or all pictures into one folder"
+            f"{place}: loose pictures ({listed(loose)}) next to class folders ({listed(folders)}): "
+            "move them into a class folder, or all pictures into one folder"
         )
     if len(folders) > 1 and OF_SPLITS.issuperset(map(str.lower, folders)):
         raise UserError(
