@@ -34,7 +34,7 @@ class Dataset(NamedTuple):
 
     splits: dict[str, Split]
     class_names: tuple[str, ...] = tuple("0123456789")  # () without labels
-    digest: str = ""  # of the images, where they are the user's own; "" for a published set
+    digest: str = ""  # of the images; "" for a published set, whose name says which they are
     pictures: Mapping[str, str] = MappingProxyType({})  # a digest of each file, where recorded
 
     @property

@@ -109,10 +109,14 @@ class MNISTDataModule(pl.LightningDataModule):
         return FACTS[self.name].class_names if self.source is None else self.dataset.class_names
 
     @property
+    def fixed(self) -> bool:
+        """Whether the name alone says which images these are: those of a published set."""
+        return self.source is None and self.name != "color_mnist"
+
+    @property
     def key(self) -> str:
-        """The name, made unique by the images' digest where they are the user's own."""
-        digest = self.dataset.digest if self.source is not None else ""
-        return f"{self.name}-{digest[:8]}" if digest else self.name
+        """The name, made unique by the images' digest where it does not say which they are."""
+        return self.name if self.fixed else f"{self.name}-{self.dataset.digest[:8]}"
 
     def prepare_data(self) -> None:
         """Download what is not on disk."""

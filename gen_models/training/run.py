@@ -210,7 +210,7 @@ def _begin(
     devices = {"device": device_name(trainer.strategy.root_device), "devices": trainer.world_size}
     begun: dict[str, Any] = {"status": "running", "fingerprint": fingerprint(type(model))}
     begun["started"] = status.get("started") or _now()
-    if data.source is not None:
+    if not data.fixed:
         begun["data"] = data.dataset.record()
     write_json(directory.status, begun | machine() | devices | {"commit": commit()})
     return threads

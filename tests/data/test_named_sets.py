@@ -13,8 +13,9 @@ import torch
 from scipy.io import savemat
 
 from gen_models.data import colour, datasets
-from gen_models.data.dataset import Dataset
+from gen_models.data.dataset import Dataset, changes
 from gen_models.data.facts import FACTS
+from gen_models.data.module import MNISTDataModule
 from gen_models.data.packaged import _colours, coloured, load_mnist5k
 from gen_models.errors import UserError
 
@@ -243,7 +244,20 @@ def test_color_mnist_is_made_of_mnist_where_that_is_on_disk(
     found = datasets.load("color_mnist", tmp_path, said.append)
     assert len(said) == 1
     assert len(found.splits["train"].images) == 14
-    assert found.digest != without.digest  # runs of the two are never mixed
+    assert "5,000 images, now 26" in changes(without.record(), found.record())
+
+
+def test_which_images_are_coloured_is_part_of_the_name_under_which_things_are_kept(
+    monkeypatch: pytest.MonkeyPatch, mnist5k: Dataset
+) -> None:
+    keys = []
+    for base in ("mnist", "mnist5k"):
+        data = MNISTDataModule(name="color_mnist")
+        monkeypatch.setattr(datasets, "load", lambda *_, base=base: coloured(mnist5k, base))
+        assert not data.fixed
+        keys.append(data.key)
+    assert keys[0] != keys[1]
+    assert MNISTDataModule(name="mnist5k").key == "mnist5k"
 
 
 def test_every_data_set_has_facts_that_hold() -> None:
