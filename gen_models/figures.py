@@ -1,12 +1,13 @@
 """Pictures and matplotlib figures from arrays; nothing is computed here.
 
+Images are uint8, (n, h, w) in grey or (n, h, w, 3) in colour, and a grid of them is one image more.
 Without torch. Matplotlib takes a second to import, so only the functions that draw import it.
 """
 
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from math import ceil
+from math import ceil, sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,9 @@ log = logging.getLogger(__name__)
 DPI = 300
 HEADING = 0.25  # inches
 MARGIN = 0.45  # inches
-INCHES_A_PIXEL = 4 / DPI
+SIDE = 28  # pixels, of MNIST: images of other sides are enlarged to about the same size
 PANELS = 4  # curves in a row
+LEGEND = 24  # letters of a class's name in a legend
 GREY = 128  # between the images of a grid
 COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7"]  # Okabe & Ito: safe for colour blindness
 # Ten colours that most people can distinguish: Tol's "muted" with a darker grey.
@@ -40,40 +42,69 @@ def our_style() -> Iterator[None]:
         yield
 
 
+def columns_for(images: np.ndarray, squares: int) -> int:
+    """Images in a row of a grid: `squares` of square ones, more of narrow, fewer of wide ones."""
+    height, width = images.shape[1:3]
+    return min(len(images), max(1, round(squares * sqrt(height / width))))
+
+
+def zoom_for(images: np.ndarray, times: int) -> int:
+    """Screen pixels a pixel: `times` for images of 28 x 28, more for smaller ones, at least 1."""
+    height, width = images.shape[1:3]
+    return max(1, round(times * SIDE / sqrt(height * width)))
+
+
 def tile(images: np.ndarray, columns: int) -> np.ndarray:
     """Images in rows, with a grey line of one pixel between and around them.
 
     Args:
-        images: (n, h, w) uint8.
+        images: (n, h, w) or (n, h, w, 3) uint8.
         columns: Images in a row; a last row that is not full is filled with grey.
 
     Returns:
-        (rows * (h + 1) + 1, columns * (w + 1) + 1) uint8.
+        (rows * (h + 1) + 1, columns * (w + 1) + 1) uint8; in colour (..., 3).
     """
-    n, height, width = images.shape
+    n, height, width, *channels = images.shape
     rows = -(-n // columns)
-    cells = np.full((rows * columns, height + 1, width + 1), GREY, dtype=np.uint8)
+    cells = np.full((rows * columns, height + 1, width + 1, *channels), GREY, dtype=np.uint8)
     cells[:n, 1:, 1:] = images
-    in_rows = cells.reshape(rows, columns, height + 1, width + 1).swapaxes(1, 2)
-    grid = in_rows.reshape(rows * (height + 1), columns * (width + 1))
-    return np.pad(grid, ((0, 1), (0, 1)), constant_values=GREY)
+    in_rows = cells.reshape(rows, columns, *cells.shape[1:]).swapaxes(1, 2)
+    grid = in_rows.reshape(rows * (height + 1), columns * (width + 1), *channels)
+    return np.pad(grid, [(0, 1), (0, 1), *[(0, 0)] * len(channels)], constant_values=GREY)
 
 
 def tile_pairs(above: np.ndarray, below: np.ndarray, columns: int) -> np.ndarray:
-    """Images (n, h, w) uint8 above as many others, `columns` pairs in a row."""
-    fill = ((0, 0), (0, -len(above) % columns), (0, 0), (0, 0))
-    pairs = np.pad(np.stack([above, below]), fill, constant_values=GREY)  # (2, n, h, w)
+    """Images above as many others, `columns` pairs in a row."""
+    fill = [(0, 0), (0, -len(above) % columns), *[(0, 0)] * (above.ndim - 1)]
+    pairs = np.pad(np.stack([above, below]), fill, constant_values=GREY)  # (2, n, h, w) or more
     rows = pairs.reshape(2, -1, columns, *above.shape[1:]).swapaxes(0, 1)
     return tile(rows.reshape(-1, *above.shape[1:]), columns)
 
 
 @our_style()
-def picture(pixels: np.ndarray, *, title: str, row_labels: Sequence[str] = ()) -> "Figure":
-    """A grid of `tile`, (H, W) uint8, with short labels left of the rows of images, if any."""
+def picture(
+    images: np.ndarray,
+    columns: int,
+    *,
+    title: str,
+    below: np.ndarray | None = None,
+    row_labels: Sequence[str] = (),
+) -> "Figure":
+    """A grid of images under a title.
+
+    Args:
+        images: (n, h, w) or (n, h, w, 3) uint8.
+        columns: Images in a row.
+        title: Above the grid.
+        below: As many images, each of which is shown below its partner.
+        row_labels: Short labels left of the rows, if any.
+    """
     from matplotlib.figure import Figure
 
+    pixels = tile(images, columns) if below is None else tile_pairs(images, below, columns)
+    inches_a_pixel = zoom_for(images, 4) / DPI
     margin = MARGIN if row_labels else 0
-    inches = INCHES_A_PIXEL * pixels.shape[1] + margin, INCHES_A_PIXEL * pixels.shape[0] + HEADING
+    inches = inches_a_pixel * pixels.shape[1] + margin, inches_a_pixel * pixels.shape[0] + HEADING
     figure = Figure(figsize=inches)
     axes = figure.add_axes((margin / inches[0], 0, 1 - margin / inches[0], 1 - HEADING / inches[1]))
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
@@ -124,22 +155,56 @@ def curves(series: dict[str, tuple[list[int], list[float]]], *, title: str) -> "
 
 @our_style()
 def scatter(
-    points: np.ndarray, labels: np.ndarray, *, axis_labels: tuple[str, str], title: str
+    points: np.ndarray,
+    labels: np.ndarray | None,
+    *,
+    axis_labels: tuple[str, str],
+    title: str,
+    class_names: Sequence[str] = (),
 ) -> "Figure":
-    """Points (n, 2), each drawn as its label, (n,) in 0..9, in the label's color."""
+    """Points in the colors of their classes: ten that differ, or a color map of more.
+
+    Args:
+        points: (n, 2).
+        labels: (n,), the classes from 0; None: all points have one color.
+        axis_labels: Of x and y.
+        title: Above the figure.
+        class_names: If all have one or two letters, a point is drawn as its class's name; longer
+            names are in a legend. Without names, they are the numbers.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 4.6), layout="constrained")
     axes = figure.subplots()
-    for label in np.unique(labels).tolist():
-        x, y = points[labels == label].T
-        axes.scatter(x, y, color=LABEL_COLORS[label], marker=f"${label}$", s=14, lw=0)
+    x, y = points.T
+    if labels is None:
+        axes.scatter(x, y, color=COLORS[0], s=6, lw=0)
+    elif labels.max() >= len(LABEL_COLORS):
+        dots = axes.scatter(x, y, c=labels, cmap="turbo", s=6, lw=0)
+        bar = figure.colorbar(dots, label="number of the class")
+        bar.ax.tick_params(labelsize=7)
+    else:
+        names = {label: _name(class_names, label) for label in np.unique(labels).tolist()}
+        short = all(len(name) <= 2 and name.isascii() and name.isalnum() for name in names.values())
+        handles = []
+        for label, name in names.items():
+            marker, own = f"${name}$" if short else ".", labels == label
+            color = LABEL_COLORS[label]
+            handles.append(axes.scatter(x[own], y[own], color=color, marker=marker, s=14, lw=0))
+        if not short:
+            figure.legend(handles, [*names.values()], loc="outside right upper", fontsize=6)
     axes.set_xlabel(axis_labels[0], fontsize=8)
     axes.set_ylabel(axis_labels[1], fontsize=8)
     axes.set_aspect("equal", "datalim")
     axes.tick_params(labelsize=7)
     axes.set_title(title, fontsize=9)
     return figure
+
+
+def _name(class_names: Sequence[str], label: int) -> str:
+    """A class in a legend: matplotlib reads two dollar signs as a formula."""
+    name = class_names[label] if class_names else str(label)
+    return name[:LEGEND].replace("$", r"\$")
 
 
 def save(figure: "Figure", path: Path) -> None:

@@ -14,15 +14,16 @@ from PIL import Image
 from gen_models import figures
 from gen_models.errors import UserError
 
-COLUMNS = 10
+COLUMNS = 10  # of square images
 LEVELS = 16  # of grey: half the size, and no difference to the eye
+COLORS = 256
 
 
 class Picture(NamedTuple):
-    """A grid of digits as a PNG."""
+    """A grid of images as a PNG."""
 
     png: bytes
-    width: int  # pixels
+    width: int  # pixels of the screen
     height: int
     alt: str
 
@@ -33,19 +34,24 @@ class Picture(NamedTuple):
 
 
 def picture(images: np.ndarray | None, alt: str) -> Picture | None:
-    """Set images, (n, h, w) uint8, in rows of ten; None if there are none.
+    """Set images, (n, h, w) or (n, h, w, 3) uint8, in a grid; None if there are none.
 
     Raises:
         ValueError: They are not pictures.
     """
     if images is None:
         return None
-    if images.ndim != 3 or images.dtype != np.uint8:
-        raise ValueError(f"images must be (n, h, w) uint8, got {images.shape} {images.dtype}")
-    whole = figures.tile(images, COLUMNS)
+    if images.shape[3:] not in ((), (3,)) or images.ndim < 3 or images.dtype != np.uint8:
+        raise ValueError(
+            f"images must be (n, h, w) or (n, h, w, 3) uint8, got {images.shape} {images.dtype}"
+        )
+    whole = figures.tile(images, figures.columns_for(images, COLUMNS))
+    height, width = whole.shape[:2]
     file = io.BytesIO()
-    Image.fromarray(whole).quantize(LEVELS).save(file, format="PNG", optimize=True)
-    return Picture(file.getvalue(), whole.shape[1], whole.shape[0], alt)
+    grid = Image.fromarray(whole).quantize(LEVELS if whole.ndim == 2 else COLORS)
+    grid.save(file, format="PNG", optimize=True)
+    zoom = figures.zoom_for(images, 1)
+    return Picture(file.getvalue(), zoom * width, zoom * height, alt)
 
 
 def render(package: str, name: str, content: dict[str, Any]) -> dict[str, str | bytes]:

@@ -15,16 +15,17 @@ def sample(
     output: Annotated[Path, typer.Option(help="A .npy or .png file.")] = Path("samples.npy"),
     count: Annotated[int, typer.Option(min=1, help="The number of images.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="The seed of the noise.")] = 0,
-    digit: Annotated[
+    label: Annotated[
         int | None,
-        typer.Option("--digit", "--class", min=0, max=9, help="The digit to draw."),
+        typer.Option("--class", "--digit", help="The class to draw, a number from 0."),
     ] = None,
     checkpoint: Weights = "last",
 ) -> None:
     """Draw new images with a model, into a .npy array or a .png grid.
 
-    The array is uint8 (count, 28, 28). A conditional model draws the digits 0 to 9 in turn, and its
-    grid has a row for each; with --digit it draws only that one.
+    The array is uint8, (count, h, w) in grey and (count, h, w, 3) in colour. A conditional model
+    draws its classes in turn, and the grid of up to 20 has a row for each; with --class it draws
+    only that one.
     """
     from gen_models.evaluation import sampling
     from gen_models.models.sampler import WithSampler
@@ -32,8 +33,8 @@ def sample(
 
     sampling.check_output(output, {".npy", ".png"})
     model = load_model(run, checkpoint=checkpoint)
-    images = sampling.draw_images(model, count, seed, digit)
-    sampling.write_images(images, output, rows=model.label_dim if digit is None else None)
+    images = sampling.draw_images(model, count, seed, label)
+    sampling.write_images(images, output, classes=model.label_dim if label is None else 0)
     with_sampler = (
         f", drawn with the sampler {model.name}" if isinstance(model, WithSampler) else ""
     )

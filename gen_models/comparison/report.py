@@ -37,6 +37,11 @@ class Album(NamedTuple):
     pictures: dict[str, Picture]  # "new" and "recreated", those that there are
     command: str  # that draws them
 
+    @property
+    def width(self) -> int:
+        """Pixels of the screen."""
+        return max(picture.width for picture in self.pictures.values())
+
 
 def write_report(comparison: Comparison, output: Path) -> list[Path]:
     """Write the four files into a folder, made if need be; returns their paths.
@@ -137,7 +142,7 @@ def _cost_plot(groups: Sequence[Group], cost: str, key: str) -> plots.Scatter | 
 
 
 def _albums(groups: Sequence[Group]) -> tuple[Picture | None, list[Album]]:
-    """The real test digits, and the new and recreated images of each group.
+    """The real test images, and the new and recreated images of each group.
 
     Of its first run that did not fail, and of the first `FAILED` others that did.
 
@@ -152,13 +157,13 @@ def _albums(groups: Sequence[Group]) -> tuple[Picture | None, list[Album]]:
         for run in [first, *others[:FAILED]]:
             arrays = run.arrays()
             label = f"{group.label}, seed {run.seed}{' (failed)' if run.failed else ''}"
-            new = picture(arrays.get("pictures_samples"), f"New digits drawn by {label}")
-            digits = arrays.get("pictures_recreated")
-            recreated = picture(digits, f"Test digits recreated by {label}")
+            new = picture(arrays.get("pictures_samples"), f"New images drawn by {label}")
+            again = arrays.get("pictures_recreated")
+            recreated = picture(again, f"Test images recreated by {label}")
             pictures = {k: p for k, p in (("new", new), ("recreated", recreated)) if p}
             albums.append(Album(group, label, pictures, run.evaluate_command))
             test = arrays.get("pictures_test")
-            real = real or picture(test, "Real test digits, those recreated below")
+            real = real or picture(test, "Real test images, those recreated below")
     return real, albums
 
 

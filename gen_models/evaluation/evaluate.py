@@ -128,9 +128,10 @@ def evaluate_run(
         )
         arrays = {name: array.cpu().numpy() for name, array in evaluation.arrays.items()}
         _write_arrays(directory.path / "evaluation.npz", arrays)
-        pictures.write_figures(directory, arrays)
+        names = datamodule.class_names
+        pictures.write_figures(directory, arrays, names)
         if isinstance(model, Encoder):
-            pictures.write_projector(directory, model, real.test.cpu(), real.labels.cpu())
+            pictures.write_projector(directory, model, real.test.cpu(), real.labels.cpu(), names)
         record: dict[str, Any] = {
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(perf_counter() - begin, 3),

@@ -1,9 +1,12 @@
 """The pictures of an evaluation: figures/*.png, and TensorBoard's projector."""
 
 import shutil
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
@@ -19,17 +22,20 @@ MAPPED = 2000  # images on the map; more would hide one another
 PROJECTED = 2000  # images in TensorBoard's projector
 
 
-def write_figures(directory: RunDirectory, arrays: dict[str, np.ndarray]) -> None:
+def write_figures(
+    directory: RunDirectory, arrays: dict[str, np.ndarray], class_names: Sequence[str] = ()
+) -> None:
     """Draw `recreated`, `interpolation`, `traversal` and, with an encoder, `latent_map`.
 
     Args:
         directory: The run.
         arrays: The evaluation's, as evaluation.npz keeps them.
+        class_names: Of the data; none: classes are called by their numbers.
     """
     title = run_title(directory.read_config())
     pictures = {"recreated": _recreated, "interpolation": _interpolation, "traversal": _traversal}
     if "latent_map" in arrays:
-        pictures["latent_map"] = _latent_map
+        pictures["latent_map"] = partial(_latent_map, class_names=class_names)
     for name, make in pictures.items():
         with figures.drawing(directory.figures / f"{name}.png") as path:
             figures.save(make(arrays, title), path)
@@ -37,34 +43,39 @@ def write_figures(directory: RunDirectory, arrays: dict[str, np.ndarray]) -> Non
 
 def _recreated(arrays: dict[str, np.ndarray], title: str) -> "Figure":
     way = "its encoder's means" if "encoder_mse" in arrays else "latent inversion"
+    test = arrays["pictures_test"]
     return figures.picture(
-        figures.tile_pairs(arrays["pictures_test"], arrays["pictures_recreated"], 20),
+        test,
+        figures.columns_for(test, 20),
+        below=arrays["pictures_recreated"],
         title=f"{title}: test images above, what the model makes of them by {way} below",
     )
 
 
 def _interpolation(arrays: dict[str, np.ndarray], title: str) -> "Figure":
     test = arrays["pictures_test"]
-    paths = arrays["pictures_interpolation"]  # (pairs, steps, 28, 28)
+    paths = arrays["pictures_interpolation"]  # (pairs, steps, ...)
     ends = test[: 2 * len(paths)].reshape(len(paths), 2, *test.shape[1:])
     rows = np.concatenate([ends[:, :1], paths, ends[:, 1:]], 1)
     return figures.picture(
-        figures.tile(rows.reshape(-1, *test.shape[1:]), rows.shape[1]),
+        rows.reshape(-1, *test.shape[1:]),
+        rows.shape[1],
         title=f"{title}: from a test image (left) to another (right) through the latent space",
     )
 
 
 def _traversal(arrays: dict[str, np.ndarray], title: str) -> "Figure":
-    walks = arrays["pictures_traversal"]  # (units, steps, 28, 28)
+    walks = arrays["pictures_traversal"]  # (units, steps, ...)
     low, high = arrays["traversal_values"][[0, -1]].tolist()
     return figures.picture(
-        figures.tile(walks.reshape(-1, *walks.shape[2:]), walks.shape[1]),
+        walks.reshape(-1, *walks.shape[2:]),
+        walks.shape[1],
         title=f"{title}: the most active units of one z, each from {low:g} to {high:g}",
         row_labels=[f"unit {unit}" for unit in arrays["traversal_units"]],
     )
 
 
-def _latent_map(arrays: dict[str, np.ndarray], title: str) -> "Figure":
+def _latent_map(arrays: dict[str, np.ndarray], title: str, class_names: Sequence[str]) -> "Figure":
     points = arrays["latent_map"][:MAPPED]
     first, second = (
         f"{name} principal component, {100 * share:.0f} % of variance"
@@ -72,14 +83,19 @@ def _latent_map(arrays: dict[str, np.ndarray], title: str) -> "Figure":
     )
     return figures.scatter(
         points,
-        arrays["test_labels"][:MAPPED],
+        arrays["test_labels"][:MAPPED] if "test_labels" in arrays else None,
         axis_labels=(first, second),
         title=f"{title}: the encoder's means of {len(points):,} test images",
+        class_names=class_names,
     )
 
 
 def write_projector(
-    directory: RunDirectory, model: Encoder, images: Tensor, labels: Tensor
+    directory: RunDirectory,
+    model: Encoder,
+    images: Tensor,
+    labels: Tensor | None,
+    class_names: Sequence[str] = (),
 ) -> None:
     """The encoder's means for TensorBoard's projector, with labels and the images as sprites.
 
@@ -88,16 +104,24 @@ def write_projector(
     Args:
         directory: The run.
         model: A model with an encoder.
-        images: (n, 1, 28, 28) in [0, 1]; the first 2,000 are shown.
-        labels: (n,).
+        images: (n, c, h, w) in [0, 1]; the first 2,000 are shown, which for 64 x 64 make a sprite
+            of 2,880 x 2,880 pixels. TensorBoard reads up to 8,192.
+        labels: (n,); None where the images have none.
+        class_names: Of the labels; none: they are called by their numbers.
     """
     folder = directory.path / "projector"
     shutil.rmtree(folder, ignore_errors=True)
     shown = images[:PROJECTED]
+    own = names = None
+    if labels is not None:
+        own = labels[:PROJECTED]
+        names = [class_names[label] if class_names else label for label in own.tolist()]
+    height, width = shown.shape[2:]
+    square = F.pad(shown, (0, max(0, height - width), 0, max(0, width - height)))
     with figures.drawing(folder), SummaryWriter(str(folder)) as writer:
         writer.add_embedding(
-            latent_means(model, shown, labels[:PROJECTED]),
-            metadata=labels[:PROJECTED].tolist(),
-            label_img=1 - shown,  # dark on light, as the projector's page
+            latent_means(model, shown, own),
+            metadata=names,
+            label_img=1 - square if images.shape[1] == 1 else square,  # ink is dark on the page
             tag="means",
         )

@@ -21,7 +21,7 @@ from gen_models.runs.data import load_run_data
 from gen_models.runs.directory import RunDirectory
 from gen_models.seeding import generator
 
-ZOOM = 3  # screen pixels a pixel
+ROWS = 20  # at most, of a grid that has a row for each class
 
 
 def check_output(path: Path, endings: set[str]) -> None:
@@ -32,39 +32,45 @@ def check_output(path: Path, endings: set[str]) -> None:
         raise UserError(f"--output {path}: there is no folder {path.parent}")
 
 
-def draw_images(model: GenerativeModel, count: int, seed: int, digit: int | None = None) -> Tensor:
-    """New images, (count, 1, 28, 28) in [0, 1]; a larger count adds images to the same first ones.
+def draw_images(model: GenerativeModel, count: int, seed: int, label: int | None = None) -> Tensor:
+    """New images, (count, c, h, w) in [0, 1]; a larger count adds images to the same first ones.
 
     Args:
         model: In eval mode.
         count: Number of images.
         seed: Seed of the noise.
-        digit: The class that a conditional model shall draw; None: 0 to 9 in turn.
+        label: The class that a conditional model shall draw; None: all of them in turn.
 
     Raises:
-        UserError: There is a digit, but the model is not conditional.
+        UserError: There is a label, but the model is not conditional or has no such class.
     """
     labels = None
     if model.conditional:
+        if label is not None and not 0 <= label < model.classes:
+            raise UserError(
+                f"--class {label}: this model draws the classes 0 to {model.classes - 1}: name one "
+                "of them"
+            )
         labels = (
-            torch.arange(count) % model.classes if digit is None else torch.full((count,), digit)
+            torch.arange(count) % model.classes if label is None else torch.full((count,), label)
         )
-    elif digit is not None:
+    elif label is not None:
         name = type(without_sampler(model)).__name__
         raise UserError(
-            f"--digit {digit}: this {name} is not conditional and draws any digit: name a run that "
+            f"--class {label}: this {name} is not conditional and draws any class: name a run that "
             "was trained with model.conditional=true"
         )
     return draw(model, count, lambda start: generator("sample", seed, start), labels)
 
 
-def write_images(images: Tensor, path: Path, *, rows: int | None = None) -> None:
-    """Write (n, 1, 28, 28) images in [0, 1] as .npy, uint8 (n, 28, 28), or as a .png grid.
+def write_images(images: Tensor, path: Path, *, classes: int = 0) -> None:
+    """Write images as .npy, uint8 (n, h, w) or in colour (n, h, w, 3), or as a .png grid.
 
     Args:
-        images: The images.
+        images: (n, c, h, w) in [0, 1].
         path: The file.
-        rows: They show so many classes in turn: the grid has a row for each. None: a square grid.
+        classes: They show so many classes in turn. Of up to 20, the grid has a row for each; else
+            it is about square, and the images follow one another from row to row.
     """
     pixels = as_bytes(images).numpy()
     with _writing(path) as temporary:
@@ -74,11 +80,12 @@ def write_images(images: Tensor, path: Path, *, rows: int | None = None) -> None
             temporary.write_bytes(content.getbuffer())
         else:
             grid = (
-                _rows_by_class(pixels, rows)
-                if rows
-                else figures.tile(pixels, ceil(len(pixels) ** 0.5))
+                _rows_by_class(pixels, classes)
+                if 0 < classes <= ROWS
+                else figures.tile(pixels, figures.columns_for(pixels, ceil(len(pixels) ** 0.5)))
             )
-            Image.fromarray(grid.repeat(ZOOM, 0).repeat(ZOOM, 1)).save(temporary)
+            zoom = figures.zoom_for(pixels, 3)
+            Image.fromarray(grid.repeat(zoom, 0).repeat(zoom, 1)).save(temporary)
 
 
 def _rows_by_class(pixels: np.ndarray, classes: int) -> np.ndarray:
@@ -97,9 +104,14 @@ def write_pairs(
         raise UserError(f"a {name} has no encoder, so it cannot reconstruct: name a VAE's run")
     test = load_run_data(run, data_root).splits["test"]
     images, labels = test.take(slice(count))
-    made = as_bytes(reconstruct(model, images.float() / 255, labels)).numpy()
-    pairs = figures.tile_pairs(images.squeeze(1).numpy(), made, min(len(images), 20))
-    figure = figures.picture(pairs, title="test images above, their reconstructions below")
+    real = images.float() / 255
+    above, below = (as_bytes(some).numpy() for some in (real, reconstruct(model, real, labels)))
+    figure = figures.picture(
+        above,
+        figures.columns_for(above, 20),
+        below=below,
+        title="test images above, their reconstructions below",
+    )
     with _writing(path) as temporary:
         figures.save(figure, temporary)
     return len(images)

@@ -11,7 +11,7 @@ import jinja2
 import yaml
 
 from gen_models.analysis.metrics import BOUNDS, ENCODER, FID, INVERSION, QUICK, metric
-from gen_models.data.facts import facts_of
+from gen_models.data.facts import FACTS, facts_of
 from gen_models.evaluation.cost import trained_parameters
 from gen_models.evaluation.measure import INVERTED
 from gen_models.export.programs import Exported
@@ -45,7 +45,8 @@ def write_card(
 ) -> None:
     """Write the card of an exported run; all figures are those that the run has recorded."""
     config, metrics = run.read_config(), read_json(run.metrics)
-    data = facts_of(config["data"]["name"])
+    name = config["data"]["name"]
+    data = facts_of(name)
     title = f"{run_title(config)}, {data.title}"
     rows = _rows(metrics)
     environment = jinja2.Environment(
@@ -61,7 +62,9 @@ def write_card(
         architecture=run.architecture.read_text(encoding="utf-8").strip(),
         settings={k: v for k, v in identity(config).items() if v not in (None, -1)},  # those set
         data=data,
+        class_names=FACTS[name].class_names if name in FACTS else (),
         rows=rows,
+        fid=any(row.key.endswith(FID) for row in rows),
         missing=metrics.get("missing_digits", metrics.get(f"{QUICK}missing_digits", 0.0)),
         cost={
             known.meaning: f"{known.show(metrics[key])} {known.unit}".rstrip()

@@ -64,8 +64,7 @@ def export_run(
             f"from the prior: run `gen-models fit-sampler {run.path} --remove` and `gen-models "
             f"evaluate {run.path}` first"
         )
-    data = run.read_config()["data"]
-    classifier = _classifier(data["name"], data_root or data["root"], say)
+    classifier = _classifier(run, data_root, say) if model.classes else None
     with _whole_or_not_at_all(output) as folder:
         exported = []
         for part in parts_of(model, classifier):
@@ -86,13 +85,19 @@ def export_run(
     say(f"{output / 'README.md'}: the model card")
 
 
-def _classifier(name: str, root: str | Path | None, say: Say) -> Classifier | None:
-    path = classifier_path(name, MNISTDataModule(name=name, root=root).root)
+def _classifier(run: RunDirectory, data_root: Path | None, say: Say) -> Classifier | None:
+    """The classifier of a run's data, found without reading them; None where there is none yet."""
+    data, record = run.read_config()["data"], run.read_status().get("data", {})
+    root = data_root or data["root"]
+    module = MNISTDataModule(name=data["name"], source=data.get("source"), root=root)
+    digest = record.get("digest", "")
+    key = f"{module.name}-{digest[:8]}" if digest else module.name  # as `module.key`
+    path = classifier_path(key, module.root)
     if is_kept(path):
         return load_classifier(path)
     say(
-        f"There is no classifier of {name} in {path.parent}, so none is exported "
-        f"(gen-models train-classifier --data {name} trains one)"
+        f"There is no classifier of {key} in {path.parent}, so none is exported "
+        f"(gen-models evaluate {run.path} trains one)"
     )
     return None
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gen_models.errors import UserError, first_line
-from gen_models.metrics.classifier import CLASSES, Classifier
+from gen_models.metrics.classifier import Classifier
 from gen_models.models.interface import Encoder, GenerativeModel
 from gen_models.places import how_to_install
 from gen_models.seeding import generator
@@ -80,7 +80,7 @@ def parts_of(model: GenerativeModel, classifier: Classifier | None) -> list[Part
     if isinstance(model, Encoder):
         inputs = {"images": images}
         if model.conditional:
-            inputs["labels"] = torch.arange(CHECKED) % CLASSES
+            inputs["labels"] = torch.arange(CHECKED) % model.classes
         parts.append(Part("encoder", _Method(model, "encode"), inputs, ("mean", "logvar")))
     if classifier is not None:
         # channels_last, a matter of speed, would be a part of the file

@@ -51,8 +51,8 @@ class PrincipalComponents(NamedTuple):
 
 
 def as_bytes(images: Tensor) -> Tensor:
-    """Images (n, 1, h, w) in [0, 1] as uint8, (n, h, w)."""
-    return images.squeeze(1).mul(255).round().to(torch.uint8)
+    """Images (n, c, h, w) in [0, 1] as uint8: (n, h, w) in grey, (n, h, w, 3) in colour."""
+    return images.movedim(1, -1).squeeze(-1).mul(255).round().to(torch.uint8)
 
 
 def sharpness(images: Tensor) -> dict[str, float]:

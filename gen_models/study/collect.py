@@ -24,7 +24,7 @@ from gen_models.study.table import (
 )
 
 DIGITS = 8  # of a number
-SHOWN = 20  # digits in a picture
+SHOWN = 20  # images in a picture
 ENDS = ("/low", "/high")
 Key = tuple[str, int]  # arm and seed
 
@@ -141,9 +141,9 @@ def _check_same_images(
 def _collect_pictures(
     table: Table, study: Study, runs: dict[Key, PlannedRun], changed: set[Key]
 ) -> None:
-    """Digits of each model's best run in the first table, and of its best that failed.
+    """Images of each model's best run in the first table, and of its best that failed.
 
-    The best of those whose digits are at hand; all others are dropped.
+    The best of those whose images are at hand; all others are dropped.
     """
     best: dict[tuple[str, bool], Key] = {}
     rows = of_study(study, table).rows

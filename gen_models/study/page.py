@@ -165,15 +165,15 @@ def _strip(evidence: Evidence, sides: Sequence[Side], key: str) -> plots.Strip |
 
 
 def _pictures(evidence: Evidence) -> list[tuple[str, Picture]]:
-    """Real digits, the best run of each model, and one that failed."""
+    """Real images, the best run of each model, and one that failed."""
     pictures = evidence.table.pictures
-    drawn = [("real", picture(pictures.get("real"), "Real test digits"))]
+    drawn = [("real", picture(pictures.get("real"), "Real test images"))]
     rows = evidence.table.rows
     for row in sorted(rows, key=lambda row: (row.failed, row.metrics.get(FID, math.inf))):
         arm, seed = run_key(row)
         label = f"{evidence.study.arms[arm].label} seed {seed}{' failed' if row.failed else ''}"
         new = pictures.get(f"{arm}/{seed}/new")
-        drawn.append((label, picture(new, f"New digits drawn by {label}")))
+        drawn.append((label, picture(new, f"New images drawn by {label}")))
     return [(label, each) for label, each in drawn if each]
 
 

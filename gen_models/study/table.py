@@ -2,7 +2,7 @@
 
 runs.csv      one line a run: arm, seed, how it was made, every metric
 images.npz    squared error of each test image that a run recreated, float32 (n,)
-pictures.npz  new and recreated digits of a few runs, uint8 (n, 28, 28)
+pictures.npz  new and recreated images of a few runs, uint8 (n, h, w) or (n, h, w, 3)
 """
 
 import csv

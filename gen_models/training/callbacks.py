@@ -152,14 +152,19 @@ class Grid(Callback, ABC):
         """Draw, if it is the epoch for it and the model can."""
         due = (trainer.current_epoch + 1) % self.every_n_epochs == 0
         pixels = self.draw(trainer, pl_module) if due else None
-        for logger in trainer.loggers if pixels is not None else ():
+        if pixels is None:
+            return
+        for logger in trainer.loggers:
             logger.experiment.add_image(  # type: ignore[attr-defined]
-                self.tag, pixels, global_step=trainer.global_step, dataformats="HW"
+                self.tag,
+                pixels,
+                global_step=trainer.global_step,
+                dataformats="HWC"[: pixels.ndim],
             )
 
     @abstractmethod
     def draw(self, trainer: pl.Trainer, model: pl.LightningModule) -> np.ndarray | None:
-        """The picture, (h, w) uint8; None where the model cannot draw it."""
+        """The picture, (h, w) or (h, w, 3) uint8; None where the model cannot draw it."""
 
 
 class SampleGrid(Grid):
@@ -171,7 +176,7 @@ class SampleGrid(Grid):
         """Rows of new images."""
         assert isinstance(model, GenerativeModel)
         images = as_bytes(draw_fixed(model, self.count)).numpy()
-        return figures.tile(images, int(self.count**0.5))
+        return figures.tile(images, figures.columns_for(images, int(self.count**0.5)))
 
 
 class ReconstructionGrid(Grid):
@@ -188,7 +193,7 @@ class ReconstructionGrid(Grid):
         labels = None if batch.labels is None else batch.labels[: self.count]
         recreated = reconstruct(model, images, labels)
         above, below = (as_bytes(some).cpu().numpy() for some in (images, recreated))
-        return figures.tile_pairs(above, below, len(images))
+        return figures.tile_pairs(above, below, figures.columns_for(above, len(above)))
 
 
 class ProgressBar(RichProgressBar):

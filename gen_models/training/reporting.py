@@ -39,6 +39,7 @@ MEANING = {
 FRAMES = 24  # of a long film; the first epochs change most, so later ones are left out
 SECONDS = 0.4  # a frame
 LAST_SECONDS = 3.0
+WIDTH = 233  # pixels of a frame of 8 x 8 MNIST images: narrower ones are enlarged
 BAND = 14  # pixels above the grid, for the epoch's number
 QUALITY = 50  # of 100: the noise of the format is smaller than a stroke's edge
 
@@ -108,19 +109,23 @@ def write_figures(
     """Draw the pictures of a trained model, on the CPU, in `figures/`."""
     assert isinstance(model, GenerativeModel)
     title, folder = run_title(config), directory.figures
-    test, labels = data.splits["test"].take(slice(100))
-    real = test.squeeze(1).numpy()
+    images, labels = data.splits["test"].take(slice(100))
+    test = images.float() / 255
+    real = as_bytes(test).numpy()
     with figures.drawing(folder / "data.png") as path:
-        picture = figures.picture(figures.tile(real, 10), title=f"{data.name}: test images")
-        figures.save(picture, path)
+        columns = figures.columns_for(real, 10)
+        figures.save(figures.picture(real, columns, title=f"{data.name}: test images"), path)
     with figures.drawing(folder / "samples.png") as path:
         new = as_bytes(draw_fixed(model, 100)).numpy()
-        figures.save(figures.picture(figures.tile(new, 10), title=f"{title}: new images"), path)
+        columns = figures.columns_for(new, 10)
+        figures.save(figures.picture(new, columns, title=f"{title}: new images"), path)
     if isinstance(model, Encoder):
         with figures.drawing(folder / "reconstructions.png") as path:
-            recreated = as_bytes(reconstruct(model, test.float() / 255, labels)[:40]).numpy()
+            recreated = as_bytes(reconstruct(model, test, labels)[:40]).numpy()
             picture = figures.picture(
-                figures.tile_pairs(real[:40], recreated, 20),
+                real[:40],
+                figures.columns_for(recreated, 20),
+                below=recreated,
                 title=f"{title}: test images above, their reconstructions below",
             )
             figures.save(picture, path)
@@ -139,7 +144,8 @@ def read_events(run: Path) -> tuple[dict[str, tuple[list[int], list[float]]], li
 
     Returns:
         Every training and validation curve, key -> (training batches, values); and the pictures
-        that `SampleGrid` has drawn, in order, of two of one epoch the later one.
+        that `SampleGrid` has drawn, in order, of two of one epoch the later one; Pillow decodes
+        one when it is used.
     """
     guidance = {"scalars": 0, "images": 0}  # 0: all of them
     events = EventAccumulator(str(run), size_guidance=guidance).Reload()
@@ -151,7 +157,7 @@ def read_events(run: Path) -> tuple[dict[str, tuple[list[int], list[float]]], li
             curves[key] = (list(points), list(points.values()))
     pictures = events.Images("samples") if "samples" in tags["images"] else []
     by_step = {event.step: event.encoded_image_string for event in pictures}
-    grids = [Image.open(io.BytesIO(by_step[step])).convert("L") for step in sorted(by_step)]
+    grids: list[Image.Image] = [Image.open(io.BytesIO(by_step[step])) for step in sorted(by_step)]
     return curves, grids
 
 
@@ -165,11 +171,13 @@ def write_film(grids: list[Image.Image], path: Path, *, last: int, every: int) -
         every: Epochs from one grid to the next.
     """
     frames = []
+    zoom = max(1, round(WIDTH / grids[0].width)) if grids else 1
     for index, epoch in pick_frames(len(grids), last=last, every=every):
-        grid = grids[index]
-        frame = Image.new("L", (grid.width, grid.height + BAND), 255)
+        grid = grids[index].convert("RGB")
+        grid = grid.resize((zoom * grid.width, zoom * grid.height), Image.Resampling.NEAREST)
+        frame = Image.new("RGB", (grid.width, grid.height + BAND), "white")
         frame.paste(grid, (0, BAND))
-        ImageDraw.Draw(frame).text((2, 1), f"epoch {epoch}", fill=0)
+        ImageDraw.Draw(frame).text((2, 1), f"epoch {epoch}", fill="black")
         frames.append(frame)
     if frames:
         durations = [round(1000 * SECONDS)] * (len(frames) - 1) + [round(1000 * LAST_SECONDS)]

@@ -133,7 +133,7 @@ def test_many_failed_runs_are_told_by_their_ends_and_two_are_shown(tmp_path: Pat
         make_run(tmp_path / "runs", "model=gan", f"seed={seed}", fid=99.0, pictures=True)
     _, files = report(tmp_path / "runs", output=tmp_path / "out")
     assert "7 of 7 runs failed (seeds 0, 2 to 6, 9)." in files["report.md"]
-    assert re.findall(r'alt="New digits drawn by [^"]*(seed \d)', files["report.html"]) == [
+    assert re.findall(r'alt="New images drawn by [^"]*(seed \d)', files["report.html"]) == [
         "seed 0",
         "seed 2",
         "seed 3",
@@ -157,7 +157,7 @@ def test_a_sound_run_is_shown_before_those_that_failed(tmp_path: Path) -> None:
     for seed, fid in enumerate((99.0, 99.0, 99.0, 10.0)):
         make_run(tmp_path / "runs", "model=gan", f"seed={seed}", fid=fid, pictures=True)
     _, files = report(tmp_path / "runs", output=tmp_path / "out")
-    shown = re.findall(r'alt="New digits drawn by [^"]*(seed \d)', files["report.html"])
+    shown = re.findall(r'alt="New images drawn by [^"]*(seed \d)', files["report.html"])
     assert shown == ["seed 3", "seed 0", "seed 1"]
 
 

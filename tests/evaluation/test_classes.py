@@ -98,9 +98,9 @@ def test_all_or_one_digit_is_drawn(of_each: Tensor, tmp_path: Path) -> None:
     every = draw_images(model, 1013, 0)
     assert torch.equal(every[:20], torch.cat([of_each, of_each]))
     assert torch.equal(every[-3:], of_each[:3])
-    sevens = draw_images(model, 5, 0, digit=7)
+    sevens = draw_images(model, 5, 0, label=7)
     assert torch.equal(sevens, of_each[7].expand(5, 1, 28, 28))
-    write_images(every[:23], tmp_path / "grid.png", in_turn=True)
+    write_images(every[:23], tmp_path / "grid.png", classes=10)
     with Image.open(tmp_path / "grid.png") as image:
         grid = np.asarray(image)[1::3, 1::3]
     assert grid.shape == (10 * 29 + 1, 3 * 29 + 1)
@@ -131,7 +131,10 @@ def test_a_digit_is_asked_on_the_command_line(tmp_path: Path) -> None:
     save_model(run, GAN(latent_dim=12, generator_dims=[8]))
     code, text = call("sample", run.path, "--digit", 7, "--output", tmp_path / "x.npy")
     assert (code, text.count("\n")) == (1, 1)
-    assert "--digit 7: this GAN is not conditional" in text
-    code, text = call("sample", run.path, "--digit", 10, "--output", tmp_path / "x.npy")
-    assert (code, text.count("\n")) == (2, 1)
+    assert "--class 7: this GAN is not conditional" in text
+    save_model(run, GAN(latent_dim=5, generator_dims=[8], conditional=True, classes=3))
+    for label in (-1, 3):
+        code, text = call("sample", run.path, "--class", label, "--output", tmp_path / "x.npy")
+        assert (code, text.count("\n")) == (1, 1)
+        assert f"--class {label}: this model draws the classes 0 to 2" in text
     assert not (tmp_path / "x.npy").exists()

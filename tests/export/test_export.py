@@ -25,6 +25,19 @@ from gen_models.runs import load_model
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.weights import save_model
 
+CARD = (  # kind, model, its words in the card
+    (
+        "torch",
+        VAE(latent_dim=4, network="conv", width=4, encoder_dims=None, conditional=True,
+            image_shape=(3, 16, 24), classes=4),
+        ["16x24 RGB pixels (height x width)", "(64, 3, 16, 24) in [0, 1]", "Classes: 4, numbered"],
+    ),
+    (
+        "onnx",
+        GAN(latent_dim=5, generator_dims=(16,), image_shape=(1, 40, 24), classes=0),
+        ["40x24 grey pixels", "# (64, 1, 40, 24) float32", "have no labels, so there is no class"],
+    ),
+)  # fmt: skip
 MODELS = {"gan": GAN(latent_dim=5, generator_dims=(16,)), "vae": VAE(latent_dim=4)}
 
 
@@ -107,6 +120,30 @@ def test_the_files_compute_what_the_model_computes(
     assert len(snippet.strip().splitlines()) <= 6
 
 
+@pytest.mark.parametrize(("kind", "model", "says"), CARD)
+def test_images_of_the_users_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, model: Any, says: list[str]
+) -> None:
+    """The card names their shape and classes, and its own lines draw them."""
+    name = type(model).__name__.lower()
+    monkeypatch.setitem(MODELS, name, model)
+    run = saved(tmp_path / "runs", name, data={"digest": "0123456789", "images": {}})
+    config = run.read_config()
+    config["data"] |= {"name": "shapes", "source": "npz", "root": str(tmp_path / "shapes.npz")}
+    run.write_config(config)
+    folder = tmp_path / "export"
+    code, text = call(run.path, "--format", kind, "--output", folder)
+    assert code == 0, text
+    assert ("no classifier of shapes-01234567" in text) == bool(model.classes)
+    card = (folder / "README.md").read_text()
+    for words in says:
+        assert words in card
+    monkeypatch.chdir(folder)
+    names: dict[str, Any] = {}
+    exec(re.findall("```python\n(.*?)```", card, re.DOTALL)[0], names)
+    assert names["images"].shape == (64, *model.image_shape)
+
+
 def test_the_file_of_a_gan_holds_no_discriminator(tmp_path: Path) -> None:
     folder = tmp_path / "export"
     assert call(saved(tmp_path, "gan").path, "--format", "torch", "--output", folder)[0] == 0
@@ -143,7 +180,7 @@ def test_hubs_read_the_card(tmp_path: Path) -> None:
     [
         (
             VAE(latent_dim=4, conditional=True),
-            ["z` ~ N(0, I), (n, 4), followed by the digit", "`labels` are the digits"],
+            ["z` ~ N(0, I), (n, 4), followed by the class", "`labels` are the classes"],
             ".prior(n)",
         ),
         (
