@@ -4,6 +4,7 @@ import base64
 import copy
 import io
 from collections.abc import Callable, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,6 @@ from gen_models.explorer.directions import principal_directions
 from gen_models.explorer.graph import Weights, lower
 from gen_models.metrics.classifier import Classifier
 from gen_models.metrics.latent import latent_map
-from gen_models.metrics.pixels import as_bytes
 from gen_models.metrics.reconstruction import prior_reach
 from gen_models.models.interface import (
     Encoder,
@@ -28,8 +28,10 @@ from gen_models.models.interface import (
 )
 from gen_models.seeding import generator
 
-SHOWN = 500  # test images that the page holds
+SHOWN = 500  # test images that the page holds at most
+SHOWN_NUMBERS = 1_200_000  # and of their pixels, one byte each before compression
 COLUMNS = 25  # in the picture that holds them
+DIGITS = tuple("0123456789")  # names of classes by which images are digits
 COMPARED = 1000  # new images on which rounding the weights is measured
 INK = 25  # of 255: a pixel above it belongs to what an image shows
 
@@ -60,7 +62,7 @@ def page_content(
     order = torch.randperm(len(test.images), generator=generator("test order"))
     pixels, labels = test.take(order)
     images = pixels.float() / 255
-    shown = images[:SHOWN]
+    shown = shown_images(data.image_shape)
     weights = Weights()
     networks: list[dict[str, Any]] = []
     models, differences = [], []
@@ -73,12 +75,14 @@ def page_content(
             )
         directions = principal_directions(run.model, images, labels)
         differences.append(
-            rounding_difference(run.model, shown, None if labels is None else labels[:SHOWN])
+            rounding_difference(
+                run.model, images[:shown], None if labels is None else labels[:shown]
+            )
         )
         models.append(
             {"title": run.title, "latent": run.model.latent_dim}
             | {"prior": run.model.prior_kind}
-            | {"classes": run.model.latent_dim - run.model.noise_dim}
+            | {"classes": run.model.label_dim}
             | {"reach": prior_reach(run.model)._asdict()}
             | {"steps": _rounded(directions.steps), "shares": _rounded(directions.shares)}
             | _networks(run.model, weights, networks)
@@ -87,29 +91,41 @@ def page_content(
     if classifier is not None:
         content["classifier"] = len(networks)
         network = classifier.network
-        networks.append(lower(network, network, (torch.zeros(1, *shown.shape[1:]),), weights))
-    content |= _map(runs, classifier, images, labels)
-    content |= {"labels": labels[:SHOWN].tolist(), "columns": COLUMNS, "networks": networks}
+        networks.append(lower(network, network, (torch.zeros(1, *data.image_shape),), weights))
+    content |= {"shape": data.image_shape, "names": data.class_names}
+    content |= {"thing": "digit" if data.class_names == DIGITS else "image"}
+    content |= _map(runs, classifier, images, labels, shown)
+    content |= {"labels": None if labels is None else labels[:shown].tolist()}
+    content |= {"count": len(pixels[:shown]), "columns": COLUMNS, "networks": networks}
     content |= {"box": image_box(data.splits["train"].images)}
-    content |= {"sprite": _sprite(shown), "weights": _base64(weights.to_bytes())}
+    content |= {"sprite": _sprite(pixels[:shown]), "weights": _base64(weights.to_bytes())}
     return content, max(differences)
 
 
-def image_box(images: Tensor) -> int:
-    """Side in pixels of the square that what an image shows usually fills: the median.
+def shown_images(image_shape: tuple[int, int, int]) -> int:
+    """Number of test images that a page holds: fewer where they are large, to bound its size."""
+    return min(SHOWN, SHOWN_NUMBERS // prod(image_shape))
 
-    MNIST scales its digits to 20 of 28 pixels; other data sets fill the image.
+
+def image_box(images: Tensor) -> tuple[int, int]:
+    """Height and width of the part of the frame that what an image shows usually fills.
+
+    Both are the same share of the frame's: the median of the larger one. MNIST scales its digits to
+    20 of 28 pixels; other data sets fill the image.
 
     Args:
-        images: (n, 1, 28, 28) uint8.
+        images: (n, c, h, w) uint8.
     """
-    ink = images.squeeze(1) > INK
-    sides = []
-    for axis in (1, 2):
-        occupied = ink.any(axis).byte()  # (n, 28)
-        first, last = occupied.argmax(1), 27 - occupied.flip(1).argmax(1)
-        sides.append(last - first + 1)
-    return int(torch.maximum(*sides).median())
+    ink = (images > INK).any(1)  # (n, h, w)
+    shares = []
+    for axis in (2, 1):
+        occupied = ink.any(axis).byte()  # (n, h), then (n, w)
+        side = occupied.shape[1]
+        first, last = occupied.argmax(1), side - 1 - occupied.flip(1).argmax(1)
+        shares.append((last - first + 1) / side)
+    share = torch.maximum(*shares).median().item()
+    height, width = images.shape[2:]
+    return round(share * height), round(share * width)
 
 
 def _networks(
@@ -119,7 +135,7 @@ def _networks(
     networks.append(lower(model, model.decode, (torch.zeros(1, model.latent_dim),), weights))
     places: dict[str, int | None] = {"decode": len(networks) - 1, "encode": None}
     if isinstance(model, Encoder):
-        inputs = [torch.zeros(1, 1, 28, 28)]
+        inputs = [torch.zeros(1, *model.image_shape)]
         if model.conditional:
             inputs.append(torch.zeros(1, dtype=torch.int64))
 
@@ -132,11 +148,11 @@ def _networks(
 
 
 @torch.no_grad()
-def rounding_difference(model: GenerativeModel, images: Tensor, labels: Tensor) -> float:
+def rounding_difference(model: GenerativeModel, images: Tensor, labels: Tensor | None) -> float:
     """The largest change of a pixel, in levels of 255, when the weights are rounded to 16 bits.
 
     It is measured on 1,000 new images and, with an encoder, on the reconstructions of `images`,
-    (n, 1, 28, 28).
+    (n, c, h, w).
     """
     rounded = copy.deepcopy(model)
     for tensor in (*rounded.parameters(), *rounded.buffers()):
@@ -154,9 +170,13 @@ def rounding_difference(model: GenerativeModel, images: Tensor, labels: Tensor) 
 
 @torch.no_grad()
 def _map(
-    runs: Sequence[Run], classifier: Classifier | None, images: Tensor, labels: Tensor
+    runs: Sequence[Run],
+    classifier: Classifier | None,
+    images: Tensor,
+    labels: Tensor | None,
+    shown: int,
 ) -> dict[str, Any]:
-    """The test images on a plane, by the first encoder's means, else by the classifier."""
+    """The first test images on a plane, by an encoder's means, else by the classifier."""
     for run in runs:
         if isinstance(run.model, Encoder) and run.model.noise_dim > 1:
             positions, source = latent_means(run.model, images, labels), f"{run.title}'s encoder"
@@ -166,18 +186,18 @@ def _map(
             return {"points": None, "map": None}
         positions, source = classifier.read(images).features, "the classifier's features"
     plane = latent_map(positions)
-    return {"points": _rounded(plane.points[:SHOWN]), "map": source,
+    return {"points": _rounded(plane.points[:shown]), "map": source,
             "mapShares": _rounded(plane.shares)}  # fmt: skip
 
 
 def _sprite(images: Tensor) -> str:
-    """Images (n, 1, 28, 28) in [0, 1] as one PNG, in rows of COLUMNS."""
-    pixels = as_bytes(images)
-    missing = -len(pixels) % COLUMNS
-    pixels = torch.cat([pixels, pixels.new_zeros(missing, *pixels.shape[1:])])
-    rows = pixels.unflatten(0, (-1, COLUMNS)).transpose(1, 2).flatten(2).flatten(0, 1)
+    """Images (n, c, h, w) uint8 as one PNG, in rows of COLUMNS."""
+    missing = -len(images) % COLUMNS
+    images = torch.cat([images, images.new_zeros(missing, *images.shape[1:])])
+    rows = images.unflatten(0, (-1, COLUMNS)).permute(0, 3, 1, 4, 2)  # (rows, h, COLUMNS, w, c)
+    sheet = rows.flatten(2, 3).flatten(0, 1)  # (rows h, COLUMNS w, c)
     file = io.BytesIO()
-    Image.fromarray(rows.numpy()).save(file, "PNG", optimize=True)
+    Image.fromarray(sheet.squeeze(2).numpy()).save(file, "PNG", optimize=True)
     return f"data:image/png;base64,{_base64(file.getvalue())}"
 
 

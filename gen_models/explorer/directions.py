@@ -23,7 +23,9 @@ class Directions(NamedTuple):
 
 
 @torch.no_grad()
-def principal_directions(model: GenerativeModel, images: Tensor, labels: Tensor) -> Directions:
+def principal_directions(
+    model: GenerativeModel, images: Tensor, labels: Tensor | None
+) -> Directions:
     """Principal components of the encoder's means or, without an encoder, of the first layer.
 
     The latter is GANSpace (Haerkoenen et al. 2020, section 3.1) for an isotropic prior: the layer
@@ -32,8 +34,8 @@ def principal_directions(model: GenerativeModel, images: Tensor, labels: Tensor)
 
     Args:
         model: In eval mode, on the CPU.
-        images: (n, 1, 28, 28) in [0, 1], for an encoder.
-        labels: (n,) int64.
+        images: (n, c, h, w) in [0, 1], for an encoder.
+        labels: (n,) int64, or None where the images have none.
     """
     width = model.noise_dim
     count = min(DIRECTIONS, width)

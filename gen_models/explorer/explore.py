@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gen_models.data.facts import facts_of
+from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
 from gen_models.evaluation.sampling import check_output
-from gen_models.explorer.content import Run, page_content
+from gen_models.explorer.content import DIGITS, Run, page_content
 from gen_models.files import replaced, writing
 from gen_models.metrics.classifier import Classifier, classifier_path, is_kept, load_classifier
 from gen_models.models.interface import Encoder
-from gen_models.runs.data import load_run_data
+from gen_models.runs.data import check_same_data, load_run_data
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import run_title
 from gen_models.runs.sampler import read_record
@@ -53,47 +54,52 @@ def explore(
     check_output(output, {".html"})
     if output.exists() and not overwrite:
         raise UserError(f"--output {output}: the file exists; --overwrite replaces it")
-    runs, settings = _read_runs(paths)
+    runs = _read_runs(paths)
     data = load_run_data(RunDirectory(paths[0]), data_root)
+    for path in paths[1:]:
+        check_same_data(RunDirectory(path), data)
     classifier_file = classifier_path(data.name, data.root)
     classifier = load_classifier(classifier_file) if is_kept(classifier_file) else None
     content, difference = page_content(runs, data, classifier, say)
-    left_out = _left_out(runs, classifier, data.name)
-    text = _render(content, difference=difference, left_out=left_out, source=facts_of(data.name))
+    left_out = _left_out(runs, classifier, data)
+    facts = {"difference": difference, "left_out": left_out, "source": facts_of(data.name)}
+    text = _render(content, **facts)
     with writing(f"--output {output}"), replaced(output) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return Page(len(text.encode()), difference, left_out)
 
 
-def _read_runs(paths: Sequence[Path]) -> tuple[list[Run], dict[str, Any]]:
-    """The runs, with titles that differ, and the settings of their data."""
+def _read_runs(paths: Sequence[Path]) -> list[Run]:
+    """The runs, with titles that differ, all on one data set."""
     if len(paths) > 2 or len({path.resolve() for path in paths}) < len(paths):
         raise UserError(
             f"{', '.join(map(str, paths))}: the page shows one run or two different ones; name "
             "only those"
         )
-    runs, settings = [], []
+    runs, names = [], []
     for path in paths:
         model = load_model(path, sampler=False)
         config = RunDirectory(path).read_config()
         runs.append(Run(run_title(config), path, model))
-        settings.append(config["data"])
-    first, last = settings[0]["name"], settings[-1]["name"]
+        names.append(config["data"]["name"])
+    first, last = names[0], names[-1]
     if first != last:
         raise UserError(
             f"{paths[0]} was trained on {first} and {paths[1]} on {last}: name two runs on the "
             "same data set"
         )
     if len(runs) == 2 and runs[0].title == runs[1].title:
-        names = [path.resolve().name for path in paths]
-        if names[0] == names[1]:
-            names = [str(path) for path in paths]
-        pairs = zip(runs, names, strict=True)
-        runs = [run._replace(title=f"{run.title}, {name}") for run, name in pairs]
-    return runs, settings[0]
+        folders = [path.resolve().name for path in paths]
+        if folders[0] == folders[1]:
+            folders = [str(path) for path in paths]
+        pairs = zip(runs, folders, strict=True)
+        runs = [run._replace(title=f"{run.title}, {folder}") for run, folder in pairs]
+    return runs
 
 
-def _left_out(runs: Sequence[Run], classifier: Classifier | None, data: str) -> list[str]:
+def _left_out(
+    runs: Sequence[Run], classifier: Classifier | None, data: MNISTDataModule
+) -> list[str]:
     """What the page cannot show of these runs, a sentence each."""
     sentences = []
     for run in runs:
@@ -110,16 +116,22 @@ def _left_out(runs: Sequence[Run], classifier: Classifier | None, data: str) -> 
             if classifier
             else "There is no map: it needs an encoder or a classifier of this data set."
         )
+    if not data.class_names:
+        return [*sentences, "The images have no labels, so no classifier says what one shows."]
     if classifier is None:
+        kind = "digit" if data.class_names == DIGITS else "class"
+        remedy = f" (gen-models train-classifier --data {data.name} trains one)"
         sentences.append(
-            "There is no classifier of this data set, so the page does not say which digit an "
-            f"image shows (gen-models train-classifier --data {data} trains one)."
+            f"There is no classifier of this data set, so the page does not say which {kind} an "
+            f"image shows{'' if data.source else remedy}."
         )
-        sentences += [
-            f"{run.title} needs the digit of each image, and takes every drawing for a 0."
-            for run in runs
-            if run.model.conditional
-        ]
+        if data.image_shape[0] == 1:  # there is a pad to draw on
+            sentences += [
+                f"{run.title} needs the {kind} of each image, and takes every drawing for a "
+                f"{data.class_names[0]}."
+                for run in runs
+                if run.model.conditional
+            ]
     return sentences
 
 
@@ -127,9 +139,11 @@ def _render(content: dict[str, Any], **facts: Any) -> str:
     environment = Environment(
         loader=PackageLoader("gen_models.explorer", "page"),
         undefined=StrictUndefined,
+        autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     script = json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
-    titles = [model["title"] for model in content["models"]]
-    return environment.get_template("page.html.j2").render(content=script, titles=titles, **facts)
+    facts |= {"titles": [model["title"] for model in content["models"]]}
+    facts |= {name: content[name] for name in ("shape", "thing", "classifier")}
+    return environment.get_template("page.html.j2").render(content=script, **facts)

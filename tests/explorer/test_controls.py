@@ -137,9 +137,9 @@ def test_a_drawing_fills_the_box_of_the_data_set_around_its_mass(
 ) -> None:
     """By touch, on a phone, small and in a corner; the page's digits fill the frame, MNIST's 20."""
     text = page_file.read_text()
-    assert '"box":28,' in text
+    assert '"box":[28,28],' in text
     file = tmp_path / "page.html"
-    file.write_text(text.replace('"box":28,', f'"box":{box},'))
+    file.write_text(text.replace('"box":[28,28],', f'"box":{box},'))
     phone = {"width": 390, "height": 844}
     seen = Seen(browser, file, bypass_csp=True, viewport=phone, has_touch=True)
     page = seen.page
@@ -178,11 +178,11 @@ def test_a_conditional_model_makes_the_digit_that_is_asked(
 ) -> None:
     written([runs["toy"]], tmp_path / "toy.html")
     seen = Seen(browser, tmp_path / "toy.html")
-    assert seen.page.locator("#digits button").count() == 11
+    assert seen.page.locator("#classes button").count() == 11
     before = seen.look("#grids")
-    seen.page.click("#digits button:text('7')")
+    seen.page.click("#classes button:text('7')")
     sevens = seen.changes("#grids", before)
-    seen.page.click("#digits button:text('3')")
+    seen.page.click("#classes button:text('3')")
     seen.changes("#grids", sevens)
     seen.page.locator("#recreate").scroll_into_view_if_needed()
     seen.wait("#recreated .status:text('with its encoder')")

@@ -1,4 +1,4 @@
-/* From one digit to another, through the latents of each model. */
+/* From one image to another, through the latents of each model. */
 
 const STATIONS = 11;
 const ends = [null, null]; // images
@@ -9,7 +9,7 @@ const paths = columns($("paths")).map((column, index) => {
   const stations = Array.from({ length: STATIONS }, () => picture("tile", ""));
   strip.append(...stations);
   column.append(strip);
-  const display = viewer(column, `${models[index].title}: between the two digits`);
+  const display = viewer(column, `${models[index].title}: between the two ${thing}s`);
   const status = make("div", { className: "status" });
   column.append(status);
   return { stations, display, status, jobs: [], z: [] };
@@ -63,11 +63,10 @@ function setEnds(left, right) {
 }
 
 async function otherEnds() {
-  const images = await testImages, { labels } = content;
-  const any = () => Math.floor(Math.random() * labels.length);
-  const left = any();
-  let right = any();
-  while (labels[right] === labels[left]) right = any();
+  const images = await testImages, left = anyIndex();
+  const rest = [...images.keys()].filter((index) => index !== left), { labels } = content;
+  const others = labels ? rest.filter((index) => labels[index] !== labels[left]) : rest;
+  const right = others[Math.floor(Math.random() * others.length)] ?? rest[0];
   setEnds(images[left], images[right]);
 }
 

@@ -23,8 +23,8 @@ function prior(model, uniform, n, label = null) {
     for (let k = 0; k < model.latent - model.classes; k++) {
       rows.push(model.prior === "normal" ? gaussian(uniform) : 2 * uniform() - 1);
     }
-    const digit = label ?? Math.floor(uniform() * model.classes);
-    for (let k = 0; k < model.classes; k++) rows.push(Number(k === digit));
+    const own = label ?? Math.floor(uniform() * model.classes);
+    for (let k = 0; k < model.classes; k++) rows.push(Number(k === own));
   }
   return Float32Array.from(rows);
 }

@@ -1,6 +1,10 @@
-/* The map: each test image is drawn as its digit, placed by an encoder or by the classifier. */
+/* The map: each test image is drawn as its class, or small without labels, placed by an encoder or
+   by the classifier. */
 
 const map = $("map"), MARGIN = 14;
+const COLORS = 10; // of the page's style; further classes have the same again
+const LEGEND = 20; // classes that a legend can list
+const colorOf = (label) => `--d${label % COLORS}`;
 let chosen = null; // index of a test image
 
 /* Where the test images are on the canvas, in CSS pixels. */
@@ -25,10 +29,17 @@ function drawMap() {
   Object.assign(context, { textAlign: "center", textBaseline: "middle" });
   context.font = "600 13px system-ui, sans-serif";
   const style = getComputedStyle(document.documentElement), places = mapPlaces();
+  const scale = MARGIN / Math.max(WIDTH, HEIGHT), size = [WIDTH * scale, HEIGHT * scale];
   places.forEach(([x, y], i) => {
-    context.fillStyle = style.getPropertyValue(`--d${content.labels[i]}`);
     context.globalAlpha = i === chosen ? 1 : 0.75;
-    context.fillText(content.labels[i], x, y);
+    const label = content.labels?.[i];
+    if (label === undefined) {
+      const corner = [x - size[0] / 2, y - size[1] / 2];
+      context.drawImage(sheet, ...cornerOf(i), WIDTH, HEIGHT, ...corner, ...size);
+      return;
+    }
+    context.fillStyle = style.getPropertyValue(colorOf(label));
+    context.fillText(markOf(label), x, y);
   });
   if (chosen === null) return;
   context.globalAlpha = 1;
@@ -70,6 +81,14 @@ function watchMap(pickImage) {
   const shares = content.mapShares.map(percent).join(" and ");
   $("map-caption").textContent = `Or click one of ${content.points.length} test images. The map shows `
     + `the two main components of ${content.map} (${shares} of the variance).`;
+  if (!short && names.length <= LEGEND) {
+    $("legend").append(...names.map((name, label) => {
+      const key = make("span", {}, make("b", {}, markOf(label)), ` ${name}`);
+      key.firstChild.style.color = `var(${colorOf(label)})`;
+      return key;
+    }));
+  }
+  testImages.then(drawMap);
   map.onclick = ({ offsetX, offsetY }) => pickImage(nearestTo(offsetX, offsetY));
   map.onkeydown = (event) => {
     if (!(event.key in ARROWS)) return;

@@ -14,12 +14,12 @@ const grids = columns($("grids")).map((column, index) => {
   return { tiles, z: null };
 });
 
-let digit = null; // the one that a conditional model draws
+let wanted = null; // the class that a conditional model draws
 
 const drawAll = latest(async () => {
   const seed = Number($("seed").value) || 0;
   await Promise.all(models.map(async (model, index) => {
-    const z = prior(model, uniforms(seed), COUNT, digit);
+    const z = prior(model, uniforms(seed), COUNT, wanted);
     const images = await decode(model, z, COUNT);
     grids[index].z = z;
     grids[index].tiles.forEach(({ canvas }, i) => {
@@ -30,10 +30,10 @@ const drawAll = latest(async () => {
     grids[index].tiles.forEach(({ button, verdict }, i) => {
       if (!chances) { button.ariaLabel = `Image ${i + 1}`; return; }
       const best = likeliest(chances[i]), share = chances[i][best];
-      verdict.textContent = best;
+      verdict.textContent = names[best];
       verdict.style.color = `color-mix(in srgb, var(--ink) ${percent(share)}, var(--line))`;
-      button.ariaLabel = `Image ${i + 1}: a ${best}, ${percent(share)}`;
-      button.title = `The classifier sees a ${best} (${percent(share)})`;
+      button.ariaLabel = `Image ${i + 1}: ${called(best)}, ${percent(share)}`;
+      button.title = `The classifier sees ${called(best)} (${percent(share)})`;
     });
   }));
 });
@@ -41,19 +41,31 @@ const drawAll = latest(async () => {
 $("draw").onclick = () => { $("seed").value = Number($("seed").value) + 1; drawAll(); };
 $("seed").oninput = drawAll;
 
+function want(label) {
+  wanted = label;
+  drawAll();
+}
+
+const choices = $("classes");
 if (models.some((model) => model.classes)) {
-  const names = ["any", ...Array(10).keys()];
-  names.forEach((name, i) => {
-    const button = make("button", { ariaPressed: String(i === 0) }, String(name));
-    button.onclick = () => {
-      digit = name === "any" ? null : name;
-      for (const each of $("digits").children) each.ariaPressed = String(each === button);
-      drawAll();
-    };
-    $("digits").append(button);
-  });
-  $("digits").prepend("digit ");
-  $("digits").hidden = false;
+  choices.append(thing === "digit" ? "digit " : "class ");
+  if (names.length <= ALL_BARS) {
+    const labels = [null, ...names.keys()];
+    choices.append(...labels.map((label) => {
+      const button = make("button", { ariaPressed: String(label === null) }, names[label] ?? "any");
+      button.onclick = () => {
+        for (const each of choices.children) each.ariaPressed = String(each === button);
+        want(label);
+      };
+      return button;
+    }));
+  } else {
+    const select = make("select", { ariaLabel: "Class to draw" });
+    select.append(...["any", ...names].map((name) => make("option", {}, name)));
+    select.onchange = () => want(select.selectedIndex ? select.selectedIndex - 1 : null);
+    choices.append(select);
+  }
+  choices.hidden = false;
 }
 
 const kinds = models.map((model) => (model.encode === null

@@ -1,8 +1,9 @@
-/* A pad to draw on. The strokes become an image like those of the data set: the digit fits the
-   square that they usually fill, as 20 of 28 pixels in MNIST, and its centre of mass is the centre
-   of the image, as far as the digit stays within the frame. */
+/* A pad to draw on, for grey images. The strokes become an image like those of the data set: the
+   drawing fits the box that they usually fill, as 20 of 28 pixels in MNIST, and its centre of mass
+   is the centre of the image, as far as the drawing stays within the frame. */
 
-const PEN = 0.12 * content.box; // pixels; in MNIST's box about the width of its strokes
+const BOX = [...content.box].reverse(); // pixels, width first
+const PEN = 0.12 * Math.min(...BOX); // in MNIST's box about the width of its strokes
 const FINE = 8; // drawn so many times larger, then averaged, for grey edges
 const strokes = []; // each a list of [x, y] in [0, 1]
 let pen = null; // the id of the pointer that draws
@@ -18,38 +19,43 @@ function drawStrokes(context, place, width) {
   }
 }
 
-/* 28 x 28 pixels, each the mean of what is drawn in it. */
+/* An image of which each pixel is the mean of what is drawn in it. */
 function rasterise(place) {
-  const canvas = make("canvas", { width: 28 * FINE, height: 28 * FINE });
+  const canvas = make("canvas", { width: WIDTH * FINE, height: HEIGHT * FINE });
   const context = canvas.getContext("2d", { willReadFrequently: true });
   drawStrokes(context, (point) => place(point).map((v) => FINE * v), FINE * PEN);
   const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
-  const image = new Float32Array(PIXELS);
+  const image = new Float32Array(AREA);
   for (let i = 0; i < data.length / 4; i++) {
     const row = Math.floor(i / canvas.width / FINE), column = Math.floor(i % canvas.width / FINE);
-    image[28 * row + column] += data[4 * i + 3] / 255 / FINE ** 2; // opacity
+    image[WIDTH * row + column] += data[4 * i + 3] / 255 / FINE ** 2; // opacity
   }
   return image;
 }
 
-function asDigit() {
-  const [xs, ys] = [0, 1].map((axis) => strokes.flat().map((point) => point[axis]));
-  const ends = [xs, ys].map((values) => [Math.min(...values), Math.max(...values)]);
-  const longest = Math.max(...ends.map(([low, high]) => high - low));
-  const scale = longest > 0.02 ? (content.box - PEN) / longest : 28; // a dot stays one
-  const middle = ends.map(([low, high]) => (low + high) / 2);
-  const placed = (shift) => ([x, y]) =>
-    [(x - middle[0]) * scale + 14 + shift[0], (y - middle[1]) * scale + 14 + shift[1]];
+function asImage() {
+  const frame = [WIDTH, HEIGHT], centre = frame.map((side) => side / 2);
+  const ends = frame.map((side, axis) => {
+    const values = strokes.flat().map((point) => side * point[axis]);
+    return [Math.min(...values), Math.max(...values)];
+  });
+  const lengths = ends.map(([low, high]) => high - low);
+  const isDot = Math.max(...lengths) <= 0.02 * Math.max(...frame); // which stays one
+  const scale = isDot ? 1 : Math.min(...lengths.map((length, axis) => (BOX[axis] - PEN) / length));
+  const placed = (shift) => (point) => point.map((value, axis) => {
+    const middle = (ends[axis][0] + ends[axis][1]) / 2;
+    return (frame[axis] * value - middle) * scale + centre[axis] + shift[axis];
+  });
   const first = rasterise(placed([0, 0]));
   let mass = 0, x = 0, y = 0;
   first.forEach((value, i) => {
     mass += value;
-    x += value * (i % 28 + 0.5);
-    y += value * (Math.floor(i / 28) + 0.5);
+    x += value * (i % WIDTH + 0.5);
+    y += value * (Math.floor(i / WIDTH) + 0.5);
   });
   return rasterise(placed([x, y].map((moment, axis) => {
-    const [low, high] = ends[axis], room = 14 - (scale * (high - low) + PEN) / 2;
-    return Math.max(-room, Math.min(room, 14 - moment / mass));
+    const room = centre[axis] - (scale * lengths[axis] + PEN) / 2;
+    return Math.max(-room, Math.min(room, centre[axis] - moment / mass));
   })));
 }
 
@@ -57,7 +63,7 @@ const pad = $("pad"), padContext = pad.getContext("2d");
 
 function redrawPad() {
   padContext.clearRect(0, 0, pad.width, pad.height);
-  drawStrokes(padContext, ([x, y]) => [x * pad.width, y * pad.height], pad.width / 13);
+  drawStrokes(padContext, ([x, y]) => [x * pad.width, y * pad.height], Math.min(pad.width, pad.height) / 13);
 }
 
 function penAt(event) {
@@ -82,7 +88,7 @@ function watchPad(useDrawing) {
   pad.onpointerup = pad.onpointercancel = (event) => {
     if (event.pointerId !== pen) return;
     pen = null;
-    useDrawing(asDigit());
+    useDrawing(asImage());
   };
 }
 

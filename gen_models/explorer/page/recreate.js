@@ -1,7 +1,8 @@
-/* A digit, drawn or from the map, and how each model recreates it. */
+/* An image, drawn or of the test images, and how each model recreates it. */
 
 const CANDIDATES = 400, RESTARTS = 4, STEPS = 200, RATE = 0.05;
-let target = null; // 784 numbers in [0, 1]
+const PICKS = 20; // test images in place of the pad
+let target = null; // numbers in [0, 1]
 let targetNumber = 0; // counts the targets, so that a late answer is dropped
 
 const meanSquare = (a, b) => a.reduce((sum, v, i) => sum + (v - b[i]) ** 2, 0) / a.length;
@@ -13,7 +14,7 @@ function latentOf(model, image, watch) {
   let search = null, stopped = false, finish = () => {};
   const z = (async () => {
     let label = null;
-    if (model.classes) { // a test image's own; for a drawing the classifier's, or 0 without one
+    if (model.classes) { // a test image's own; for a drawing the classifier's, else the first
       label = content.labels[(await testImages).indexOf(image)]
         ?? likeliest((await classify(image))?.[0] ?? [1]);
     }
@@ -35,9 +36,9 @@ function latentOf(model, image, watch) {
   return { z, stop: () => { stopped = true; search?.stop(); } };
 }
 
-const input = make("div", {}, make("h3", {}, "Your digit"));
+const heading = make("h3", {}, `Your ${thing}`), input = make("div", {}, heading);
 $("recreated").append(input);
-const showTarget = viewer(input, "Your digit");
+const showTarget = viewer(input, `Your ${thing}`);
 const recreations = columns($("recreated")).map((column, index) => {
   const model = models[index], display = viewer(column, `${model.title}: recreated`);
   const progress = make("progress", { max: STEPS, value: 0, ariaLabel: "Steps of the search" });
@@ -74,17 +75,33 @@ function setTarget(image) {
   models.forEach((_, index) => recreate(index, targetNumber));
 }
 
+/* The index of a test image, or null for a drawing. */
+function setPicked(index) {
+  mark(index);
+  picks.forEach((button, i) => { button.ariaPressed = String(i === index); });
+  const label = thing === "digit" ? null : content.labels?.[index];
+  heading.textContent = `Your ${thing}${label == null ? "" : `: ${names[label]}`}`;
+}
+
 async function setTestImage(index) {
   const image = (await testImages)[index];
   clearPad();
-  mark(index);
+  setPicked(index);
   setTarget(image);
 }
 
-watchPad((image) => { mark(null); setTarget(image); });
+const picks = CHANNELS === 1 ? [] : Array.from({ length: Math.min(PICKS, content.count) }, (_, i) => {
+  const canvas = picture("tile", "");
+  testImages.then((images) => show(canvas, images[i]));
+  const button = make("button", { ariaLabel: `Test image ${i + 1}`, ariaPressed: "false" }, canvas);
+  button.onclick = () => setTestImage(i);
+  return button;
+});
+$("picks").append(...picks);
+watchPad((image) => { setPicked(null); setTarget(image); });
 watchMap(setTestImage);
 $("clear").onclick = () => { clearPad(); };
-$("random").onclick = () => setTestImage(Math.floor(Math.random() * content.labels.length));
+$("random").onclick = () => setTestImage(anyIndex());
 whenSeen($("recreate"), async () => {
   await testImages;
   if (!target && !strokes.length) setTestImage(0);

@@ -1,8 +1,10 @@
 /* What all parts share: the worker, the models, and how images are shown. */
 
 const content = JSON.parse(document.getElementById("content").textContent);
-const { models } = content;
-const PIXELS = 28 * 28;
+const { models, names, thing } = content; // a thing is a "digit" or an "image"
+const [CHANNELS, HEIGHT, WIDTH] = content.shape;
+const AREA = HEIGHT * WIDTH, PIXELS = CHANNELS * AREA; // numbers of an image, channel by channel
+const ALL_BARS = 10, TOP = 5; // classes of which each has a bar, else the likeliest have
 const $ = (id) => document.getElementById(id);
 
 /* The worker answers by number; `watch` gets what it reports on the way. */
@@ -56,13 +58,14 @@ function showSpeed(model, speed) {
   $("speed").textContent = parts.join(", ");
 }
 
-/* Probabilities of the ten classes for n images, or null without a classifier. */
+/* Probabilities of the classes for n images, or null without a classifier. */
 async function classify(images, n = 1) {
   if (content.classifier === null) return null;
   const { output } = await run(content.classifier, [images], n);
   const rows = [];
   for (let i = 0; i < n; i++) {
-    const logits = output.slice(10 * i, 10 * i + 10), top = Math.max(...logits);
+    const logits = output.slice(names.length * i, names.length * (i + 1));
+    const top = Math.max(...logits);
     const weights = Array.from(logits, (logit) => Math.exp(logit - top));
     const sum = weights.reduce((a, b) => a + b);
     rows.push(weights.map((weight) => weight / sum));
@@ -71,6 +74,11 @@ async function classify(images, n = 1) {
 }
 
 const likeliest = (chances) => chances.indexOf(Math.max(...chances));
+/* A class in a sentence. */
+const called = (label) => (thing === "digit" ? `a ${names[label]}` : `“${names[label]}”`);
+/* What marks a class where there is little room: its name, or its number among the names. */
+const short = names.every((name) => name.length < 3);
+const markOf = (label) => (short ? names[label] : String(label + 1));
 const percent = (share) => `${Math.round(100 * share)} %`;
 
 /* An element with properties, and children. */
@@ -84,14 +92,16 @@ function make(tag, properties = {}, ...children) {
 }
 
 function picture(className, label) {
-  return make("canvas", { className, width: 28, height: 28, role: "img", ariaLabel: label });
+  return make("canvas", { className, width: WIDTH, height: HEIGHT, role: "img", ariaLabel: label });
 }
 
-/* Draw 784 numbers in [0, 1]. */
+/* Draw numbers in [0, 1], those of all channels one after the other. */
 function show(canvas, image) {
-  const pixels = new ImageData(28, 28);
-  for (let i = 0; i < PIXELS; i++) {
-    pixels.data.fill(Math.round(255 * image[i]), 4 * i, 4 * i + 3);
+  const pixels = new ImageData(WIDTH, HEIGHT);
+  for (let i = 0; i < AREA; i++) {
+    for (let color = 0; color < 3; color++) { // all the same where there is one channel
+      pixels.data[4 * i + color] = Math.round(255 * image[color % CHANNELS * AREA + i]);
+    }
     pixels.data[4 * i + 3] = 255;
   }
   canvas.getContext("2d").putImageData(pixels, 0, 0);
@@ -99,20 +109,25 @@ function show(canvas, image) {
 
 /* One large image and what the classifier sees in it; returns how to show another. */
 function viewer(parent, label) {
-  const canvas = picture("large", label), bars = make("div", { className: "bars", ariaHidden: "true" });
-  const seen = make("div", { className: "seen" });
-  for (let digit = 0; digit < 10; digit++) bars.append(make("span", {}, make("i"), String(digit)));
+  const each = short && names.length <= ALL_BARS; // an upright bar for each class
+  const canvas = picture("large", label), seen = make("div", { className: "seen" });
+  const bars = make("div", { className: each ? "bars" : "bars rows", ariaHidden: "true" });
+  const count = each ? names.length : Math.min(TOP, names.length);
+  for (let i = 0; i < count; i++) bars.append(make("span", {}, make("i"), make("b")));
   const side = make("div", {}, seen, bars);
   side.hidden = content.classifier === null;
   parent.append(make("div", { className: "view" }, canvas, side));
   const read = latest(async (image) => {
     const rows = await classify(image);
     if (!rows) return;
-    const [chances] = rows, digit = likeliest(chances);
-    seen.textContent = `The classifier sees a ${digit} (${percent(chances[digit])}).`;
+    const [chances] = rows, best = likeliest(chances), order = [...chances.keys()];
+    if (!each) order.sort((a, b) => chances[b] - chances[a]);
+    seen.textContent = `The classifier sees ${called(best)} (${percent(chances[best])}).`;
     [...bars.children].forEach((bar, i) => {
-      bar.firstChild.style.setProperty("--p", chances[i].toFixed(3));
-      bar.classList.toggle("top", i === digit);
+      const label = order[i];
+      bar.firstChild.style.setProperty("--p", chances[label].toFixed(3));
+      bar.lastChild.textContent = names[label];
+      bar.classList.toggle("top", label === best);
     });
   });
   return (image, reading = true) => {
@@ -151,22 +166,30 @@ function columns(parent) {
   });
 }
 
-/* The test images of the page, 784 numbers each. */
+/* The test images of the page, side by side, and where each begins. */
+const sheet = new Image();
+sheet.src = content.sprite;
+const cornerOf = (index) =>
+  [WIDTH * (index % content.columns), HEIGHT * Math.floor(index / content.columns)];
+
+/* The test images as numbers. */
 async function readTestImages() {
-  const image = new Image();
-  image.src = content.sprite;
-  await image.decode();
-  const canvas = make("canvas", { width: image.width, height: image.height });
+  await sheet.decode();
+  const canvas = make("canvas", { width: sheet.width, height: sheet.height });
   const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.drawImage(image, 0, 0);
-  const { data, width } = context.getImageData(0, 0, image.width, image.height);
-  return content.labels.map((label, index) => {
-    const left = 28 * (index % content.columns), top = 28 * Math.floor(index / content.columns);
-    return Float32Array.from({ length: PIXELS }, (_, i) =>
-      data[4 * ((top + Math.floor(i / 28)) * width + left + i % 28)] / 255);
+  context.drawImage(sheet, 0, 0);
+  const { data, width } = context.getImageData(0, 0, sheet.width, sheet.height);
+  return Array.from({ length: content.count }, (_, index) => {
+    const [left, top] = cornerOf(index), image = new Float32Array(PIXELS);
+    for (let i = 0; i < PIXELS; i++) {
+      const row = top + Math.floor(i % AREA / WIDTH), column = left + i % WIDTH;
+      image[i] = data[4 * (row * width + column) + Math.floor(i / AREA)] / 255;
+    }
+    return image;
   });
 }
 const testImages = readTestImages();
+const anyIndex = () => Math.floor(Math.random() * content.count);
 
 /* Runs once, when an element is about to be seen. */
 function whenSeen(element, action) {

@@ -101,10 +101,13 @@ const pause = () => new Promise((resume) => { setTimeout(resume); });
 
 /* `count` draws of a model's prior and their images. */
 async function candidates(program, model, label, count) {
-  const z = prior(model, uniforms(1), count, label), images = [], step = 20;
+  const z = prior(model, uniforms(1), count, label), step = 20;
+  let images = null;
   for (let start = 0; start < count; start += step) {
     const rows = z.subarray(start * model.latent, (start + step) * model.latent);
-    images.push(...forward(program, [rows], step)[program.output]);
+    const drawn = forward(program, [rows], step)[program.output];
+    images ??= new Float32Array(drawn.length / step * count);
+    images.set(drawn, drawn.length / step * start);
     await pause();
   }
   return { z, images };
@@ -137,7 +140,7 @@ function unpack(base64) {
 /* What the page may ask for; each answer carries the number of its question. */
 function answer() {
   let programs = [];
-  const stopped = new Set(), drawn = new Map();
+  const stopped = new Set(), drawn = new Map(); // of each network, the draws of one label
   const tasks = {
     load(id, { networks, base64 }) {
       const weights = unpack(base64);
@@ -149,9 +152,11 @@ function answer() {
       return { output, milliseconds: performance.now() - start };
     },
     async invert(id, { network, model, label, target, n, count, steps, rate }) {
-      const program = programs[network], key = `${network} ${label}`;
-      if (!drawn.has(key)) drawn.set(key, candidates(program, model, label, count));
-      const starts = nearestDraws(await drawn.get(key), target, n, model.latent);
+      const program = programs[network];
+      if (drawn.get(network)?.label !== label) {
+        drawn.set(network, { label, draws: candidates(program, model, label, count) });
+      }
+      const starts = nearestDraws(await drawn.get(network).draws, target, n, model.latent);
       const search = { program, target, starts, n, steps, rate, reach: model.reach };
       return invert({ ...search, fixed: model.classes }, async (progress) => {
         postMessage({ id, progress });
