@@ -62,6 +62,11 @@ def with_home(words: Iterable[str]) -> list[str]:
     return [re.sub(r"(?<==)~(?=/|$)", lambda _: str(expanded("~")), word) for word in words]
 
 
+def file_name(text: str) -> str:
+    """A text as part of a file's name: at most 40 characters, none of them special."""
+    return re.sub(r"[^\w.-]", "_", text)[:40]
+
+
 def cache_folder() -> Path | None:
     """The user's folder of what can be made anew; None for a user without a home directory."""
     with suppress(UserError):

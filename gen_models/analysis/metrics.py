@@ -29,6 +29,8 @@ HEADLINES: dict[str, set[Place]] = {  # columns of the main table -> where else 
     QUICK + "coverage": {"verdicts", "terminal"},
     "missing_digits": {"verdicts"},
     QUICK + "missing_digits": {"verdicts"},
+    "missing_classes": {"verdicts"},
+    QUICK + "missing_classes": {"verdicts"},
     ENCODER: {"verdicts", "plots", "terminal"},
     QUICK + ENCODER: {"verdicts", "terminal"},
     INVERSION: {"verdicts", "plots", "terminal"},

@@ -2,6 +2,7 @@
 
 import math
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,17 @@ from gen_models.analysis.settings import canonical
 from gen_models.errors import UserError, first_line
 from gen_models.files import other_version, read_json
 from gen_models.runs.directory import RunDirectory
+from gen_models.runs.features import features_of
 from gen_models.runs.identity import identity
 from gen_models.runs.sampler import sampler_measured_with
 
 FINISHED = ("done", "diverged")
 READABLE = ("0.1", "0.2")  # versions of gen-models whose run directories have the same files
-BY_PRIOR = ("val/fid_lenet", "val/coverage", "val/missing_digits")  # whatever the sampler
+BY_PRIOR = (  # whatever the sampler
+    "val/fid_lenet", "val/coverage", "val/missing_digits", "val/missing_classes",
+)  # fmt: skip
 DISTANCES = {FID, QUICK + FID}
-MISSING_CLASSES = 5  # as many or more: the run failed
+MISSING = "missing_digits", "missing_classes"  # half of the classes or more: the run failed
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class Run:
 
     @property
     def failed(self) -> bool:
-        """Whether the run failed: not finite, five classes missing, or no better than a Gaussian.
+        """Whether it failed: not finite, half its classes missing, or no better than a Gaussian.
 
         No better means: neither in `fid_lenet` nor in `coverage`. A strong Gaussian, as on small
         data, is not enough for a failure. A run measured with 2,000 images is judged by those.
@@ -75,8 +79,20 @@ class Run:
         distance = value(FID, 0.0)
         far = distance >= value(f"gaussian/{FID}", math.inf)
         narrow = value("coverage", math.inf) <= value("gaussian/coverage", -math.inf)
-        missing = value("missing_digits", 0.0) >= MISSING_CLASSES
+        classes = value("real/classes", 10)
+        missing = max(value(key, 0.0) for key in MISSING) >= classes / 2
         return self.diverged or not math.isfinite(distance) or missing or (far and narrow)
+
+    @property
+    def digest(self) -> str:
+        """Of its images, where they are the user's own; "" of a published data set."""
+        return str((self.record.get("data") or {}).get("digest", ""))
+
+    @property
+    def features(self) -> dict[str, dict[str, Any]]:
+        """What is recorded of the features of its distances, by their name, random ones last."""
+        records = [self.record[key] for key in ("evaluation", "quick") if key in self.record]
+        return {features_of(record): record for record in records}
 
     @property
     def evaluate_command(self) -> str:
@@ -109,6 +125,14 @@ def read_arrays(file: Path, remedy: str = "") -> dict[str, np.ndarray]:
             return dict(arrays)
     except Exception as error:  # of the file system, NumPy, zipfile or zlib
         raise UserError(f"{file}: cannot be read ({first_line(error)}){remedy}") from error
+
+
+def missing_rule(runs: Iterable[Run]) -> str:
+    """How much must be missing from new images for a failure; "" where that is not measured."""
+    keys = {key.removeprefix(QUICK) for run in runs for key in run.metrics}
+    if "missing_classes" in keys:
+        return "half of the classes or more"
+    return "five or more digits" if "missing_digits" in keys else ""
 
 
 def read_run(path: Path) -> Run:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from gen_models.analysis.groups import Group, bounds, families, group_runs, measured
 from gen_models.analysis.metrics import HEADLINES, metric
+from gen_models.analysis.runs import Run, missing_rule
 from gen_models.comparison import fairness
 from gen_models.comparison.find import find_runs
 from gen_models.comparison.sweep import Sweep, sweeps
 from gen_models.comparison.verdicts import Pair, judge
+from gen_models.runs.features import RANDOM, features_in_words
 
 WITHOUT_MODEL = {
     "pca": "PCA, {} components",
@@ -34,6 +36,17 @@ class Comparison:
     def data(self) -> str:
         """The name of the data set."""
         return str(self.groups[0].settings["data"])
+
+    @property
+    def features(self) -> str:
+        """In which features its distances are measured, the end of a sentence."""
+        records = [r for g in self.groups for run in g.runs for r in run.features.values()]
+        return features_in_words(records[0] if records else {})
+
+    @property
+    def missing_rule(self) -> str:
+        """How much must be missing from a run's new images for a failure."""
+        return missing_rule(run for group in self.groups for run in group.runs)
 
     @property
     def main(self) -> list[Group]:
@@ -85,7 +98,19 @@ def compare(paths: Sequence[str | Path], by: str | None = None) -> Comparison:
         command=shlex.join(["gen-models", "compare", *map(str, paths), *options]),
         groups=groups,
         bounds=limits,
-        notes=[*selection.notes, *disagreements, *diverged, *fairness.notes(runs)],
+        notes=[
+            *selection.notes,
+            *_without_classifier(runs),
+            *disagreements,
+            *diverged,
+            *fairness.notes(runs),
+        ],
         verdicts=judge(groups, keys, limits),
         sweeps=sweeps(groups, by) if by is not None else [],
     )
+
+
+def _without_classifier(runs: Sequence[Run]) -> list[str]:
+    """A line, if distances are not measured in the features of a classifier."""
+    records = [run.features[RANDOM] for run in runs if RANDOM in run.features]
+    return [f"distances are measured in {features_in_words(records[0])}"] if records else []

@@ -85,13 +85,22 @@ def _directories(folder: Path) -> Iterator[Path]:
 
 
 def _check_comparable(runs: Sequence[Run]) -> None:
-    """Refuse runs of several data sets, and two runs with the same settings and seed."""
-    data: dict[str, Run] = {}
+    """Refuse runs of several data sets or features, and two with the same settings and seed."""
+    data: dict[tuple[str, str], Run] = {}
+    features: dict[str, Run] = {}
     for run in runs:
-        data.setdefault(run.settings["data"], run)
+        data.setdefault((run.settings["data"], run.digest), run)
+        for name in run.features:
+            features.setdefault(name, run)
     if len(data) > 1:
-        named = ", ".join(f"{name} ({run.path})" for name, run in data.items())
+        named = ", ".join(f"{name} ({run.path})" for (name, _), run in data.items())
         raise UserError(f"runs on different data sets: {named}: compare each data set apart")
+    if len(features) > 1:
+        named = ", ".join(f"{name} ({run.path})" for name, run in features.items())
+        raise UserError(
+            f"runs whose distances are measured in different features: {named}: gen-models "
+            "evaluate all of them again, or compare them apart"
+        )
     first: dict[tuple[Any, ...], Run] = {}
     for run in runs:
         twin = first.setdefault((run.seed, *run.settings.items()), run)

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import torch
 
+from gen_models.data.dataset import Split
 from gen_models.errors import UserError
 from gen_models.evaluation.measure import measure_generation, prefixed
-from gen_models.evaluation.reference import Reference
-from gen_models.files import cache_folder, read_json, write_json
+from gen_models.evaluation.reference import COMPONENTS, Reference
+from gen_models.files import cache_folder, file_name, read_json, write_json
 from gen_models.metrics import pixels
 from gen_models.metrics.distribution import mean_confidence
 from gen_models.runs.fingerprint import PACKAGE, hash_code
@@ -25,12 +26,13 @@ CODE = (  # on which the bounds depend, besides the images and the classifier's 
     "metrics/classifier.py",
     "metrics/distribution.py",
     "metrics/features.py",
+    "metrics/lenet.py",
     "metrics/pixels.py",
+    "evaluation/classes.py",
     "evaluation/measure.py",
     "evaluation/reference.py",
     "evaluation/bounds.py",
 )
-COMPONENTS = 64  # of the Gaussian ceiling
 
 
 def find_bounds(name: str, real: Reference, say: Callable[[str], None]) -> dict[str, float]:
@@ -38,11 +40,12 @@ def find_bounds(name: str, real: Reference, say: Callable[[str], None]) -> dict[
     count = len(real.test)
     digest = hashlib.sha256(hash_code(PACKAGE / file for file in CODE).encode())
     digest.update(f"{real.classifier.record['sha256']} torch {torch.__version__}".encode())
+    digest.update(str(real.class_names).encode())
     digest.update(str([(name, space.version) for name, space in real.spaces.items()]).encode())
     for images in (real.train, real.validation, real.test):
-        digest.update(images.cpu().numpy().tobytes())
+        digest.update(images.cpu().contiguous().numpy().data)
     cache = cache_folder()
-    file = cache and cache / f"bounds-{name}-{count}-{digest.hexdigest()[:16]}.json"
+    file = cache and cache / f"bounds-{file_name(name)}-{count}-{digest.hexdigest()[:16]}.json"
     if file and (known := _read(file, say)):
         return known
     say(f"measuring floor and ceilings of {name} with {count:,} images, once: {file}" if file else
@@ -77,25 +80,28 @@ def measure_bounds(real: Reference) -> dict[str, float]:
     """Floor and ceilings of the distances.
 
     Keys: "floor/..." for the validation images, on which no classifier was trained, against as many
-    test images ("floor/samples", 5,000 of MNIST: with fewer than a model's 10,000 the floor of a
-    Frechet distance is higher); "noise/..." for independent pixels, "gaussian/..." for a Gaussian
-    on 64 principal components; "real/..." for measures of real images that are neither good nor
-    bad.
+    test images ("floor/samples": as many as a model's, or 5,000 of MNIST, where it has 10,000; with
+    fewer the floor of a Frechet distance is higher); "noise/..." for independent pixels,
+    "gaussian/..." for a Gaussian on 64 principal components; "real/..." for measures of real images
+    that are neither good nor bad, and for the number of classes where some may be missing.
     """
     n = len(real.test)
-    fitted = real.components.leading(COMPONENTS)
+    fitted = real.components(COMPONENTS)
     noise = pixels.independent_pixels(real.train, n, generator=generator("noise"))
     gaussian = pixels.gaussian_images(
         fitted, n, generator=generator("gaussian"), shape=tuple(real.test.shape[1:])
     )
     unseen = real.validation[:n]
-    few = replace(real, test=real.test[: len(unseen)], labels=real.labels[: len(unseen)])
+    test, labels = Split(real.test, real.labels).take(slice(len(unseen)))
+    few = replace(real, test=test, labels=labels)
     floor = measure_generation(unseen, few)[0]
     metrics = prefixed("floor", floor) | {"floor/samples": float(len(unseen))}
     for name, images in (("noise", noise), ("gaussian", gaussian)):
         metrics |= prefixed(name, measure_generation(images, real)[0])
-    return metrics | {
-        **prefixed("real", pixels.sharpness(real.test)),
-        "real/memorisation": floor["memorisation"],
-        "real/confidence": mean_confidence(real.reading.logits),
-    }
+    metrics |= prefixed("real", pixels.sharpness(real.test))
+    metrics["real/memorisation"] = floor["memorisation"]
+    if real.reading.logits is not None:
+        metrics["real/confidence"] = mean_confidence(real.reading.logits)
+        if "missing_classes" in floor:
+            metrics["real/classes"] = float(len(real.class_names))
+    return metrics

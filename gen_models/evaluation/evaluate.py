@@ -30,6 +30,7 @@ from gen_models.models.sampler import WithSampler
 from gen_models.runs.classifier import find_classifier
 from gen_models.runs.data import load_run_data
 from gen_models.runs.directory import RunDirectory
+from gen_models.runs.features import features_record
 from gen_models.runs.sampler import read_record, read_sampler
 from gen_models.runs.weights import load_model
 from gen_models.terminal import say
@@ -109,7 +110,7 @@ def evaluate_run(
         assert isinstance(model, nn.Module)
         model.to(device)
         datamodule, real = _real_images(directory, device, datamodule, data_root, say)
-        add_feature_spaces(real, datamodule.name, datamodule.root)
+        add_feature_spaces(real, datamodule.key, datamodule.root)
         bounds = find_bounds(datamodule.name, real, say)
         try:
             evaluation = measure(model, real, effort=effort, say=say)
@@ -131,13 +132,14 @@ def evaluate_run(
         names = datamodule.class_names
         pictures.write_figures(directory, arrays, names)
         if isinstance(model, Encoder):
-            pictures.write_projector(directory, model, real.test.cpu(), real.labels.cpu(), names)
+            labels = None if real.labels is None else real.labels.cpu()
+            pictures.write_projector(directory, model, real.test.cpu(), labels, names)
         record: dict[str, Any] = {
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(perf_counter() - begin, 3),
             "classifier": real.classifier.record["sha256"],
             "device": device_name(device),
-        }
+        } | features_record(real.classifier)
         _add(directory, evaluation.metrics)
         directory.write_status(evaluation=record | _by_sampler(model) | machine())
         return evaluation
@@ -171,7 +173,8 @@ def evaluate_quickly(
         except ValueError as error:
             raise _unmeasurable(directory, error) from error
         _add(directory, prefixed("quick", metrics))
-        directory.write_status(quick={"device": device_name(device)} | _by_sampler(model))
+        record = {"device": device_name(device)} | features_record(real.classifier)
+        directory.write_status(quick=record | _by_sampler(model))
 
 
 def _real_images(
@@ -186,7 +189,7 @@ def _real_images(
     if datamodule is None or datamodule.train_on_validation:  # those are measured against apart
         datamodule = load_run_data(directory, data_root)
     classifier = find_classifier(datamodule, say)
-    real = reference(datamodule.splits, classifier, device=device, **options)
+    real = reference(datamodule.dataset, classifier, device=device, **options)
     return datamodule, real
 
 

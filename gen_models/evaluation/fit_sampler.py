@@ -31,7 +31,7 @@ from gen_models.runs.directory import RunDirectory
 from gen_models.runs.sampler import write_sampler
 from gen_models.runs.weights import load_model
 from gen_models.seeding import derive_seed, generator
-from gen_models.training.validation import OBJECTIVE
+from gen_models.training.validation import OBJECTIVE, validation_images
 
 COMPONENTS = (1, 2, 5, 10, 20, 50, 100)  # of each mixture; in this order, as long as it helps
 FITTED = 20_000  # training images at most: more take minutes
@@ -104,7 +104,7 @@ def fit_sampler(
         classifier = find_classifier(datamodule, say)
         sampled = WithSampler(model, name, **tensors)
         distances = {
-            drawn: validation_distance(each, held_out.images, classifier)
+            drawn: validation_distance(each, validation_images(held_out), classifier)
             for drawn, each in {"prior": model, name: sampled}.items()
         }
         record = {

@@ -1,7 +1,8 @@
 """All measurements of one model: generation, reconstruction and, if it has one, likelihood.
 
 They are the same for every model. Distances are those of the test images to as many new images;
-metrics of another sample size have other names.
+metrics of another sample size have other names. Without labels, what is said of classes is left
+out, and all else is the same.
 """
 
 import logging
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor
 
 from gen_models.checks import check_number, check_whole
+from gen_models.data.dataset import Split
+from gen_models.evaluation.classes import measure_classes, measure_shown_classes
 from gen_models.evaluation.reference import Reference
 from gen_models.metrics import distribution, likelihood, pixels
 from gen_models.metrics.intervals import mean_interval
@@ -58,7 +61,7 @@ class Effort:
 
     Attributes:
         restarts: Starts of the latent inversion for each image, at most as many as there are
-            candidates of its digit, 1,000; metric "inversion/restarts".
+            candidates of its class, 1,000 of ten; metric "inversion/restarts".
         iterations: Its steps; metric "inversion/iterations".
         importance_samples: K of the importance weighted bound; metric
             "likelihood/importance_samples". 5000 for studies.
@@ -85,16 +88,18 @@ class Effort:
 def measure_generation(
     images: Tensor, real: Reference
 ) -> tuple[dict[str, float], dict[str, Tensor]]:
-    """How far new images are from the test images, which digits they show, how sharp they are.
+    """How far new images are from the test images, which classes they show, how sharp they are.
+
+    Without a classifier, nothing is said of classes.
 
     Args:
-        images: (n, 1, 28, 28) in [0, 1], as many as there are test images.
+        images: (n, c, h, w) in [0, 1], as many as there are test images.
         real: The images to compare with.
     """
     reading = real.classifier.read(images)
     features = real.reading.features, reading.features
-    overlap = distribution.precision_recall_density_coverage(*features)
-    own, share = (distribution.label_histogram(each.labels) for each in (reading, real.reading))
+    overlap = distribution.precision_recall_density_coverage(real.reading.support, reading.support)
+    shown, arrays = measure_shown_classes(reading, real)
     each = min(len(real.train), len(real.test))  # training and test images, for the nearest
     train = torch.randperm(len(real.train), generator=generator("memorisation"))[:each]
     near = pixels.memorisation(images, real.train[train], real.test[:each])
@@ -102,9 +107,7 @@ def measure_generation(
         "fid_lenet": distribution.frechet_distance(*features),
         "kid_lenet": distribution.kernel_distance(*features),
         **overlap._asdict(),
-        "label_kl": distribution.histogram_divergence(own, share, least=0.5 / len(real.test)),
-        "missing_digits": float(distribution.missing_classes(own, share)),
-        "confidence": distribution.mean_confidence(reading.logits),
+        **shown,
         **pixels.sharpness(images),
         **mean_interval("memorisation", near),
     }
@@ -112,36 +115,7 @@ def measure_generation(
         metrics[f"features/{name}"] = distribution.frechet_distance(
             space.read(real.test), space.read(images)
         )
-    return metrics, {"label_histogram": own}
-
-
-def measure_classes(model: GenerativeModel, real: Reference) -> dict[str, float]:
-    """Whether a conditional model draws the wanted digits, which are those of the test images.
-
-    So there are as many new as test images of each digit. The floor of the distance within a class
-    is that of as many training images; the best accuracy is the classifier's own on the test
-    images. A digit with a single image has no distance; other models have none of these metrics.
-    """
-    if not model.conditional:
-        return {}
-    labels, features = real.labels, real.reading.features
-    images = draw(model, len(labels), lambda start: generator("asked", start // CHUNK), labels)
-    reading = real.classifier.read(images)
-    predicted = {"class_accuracy": reading.labels, "real/class_accuracy": real.reading.labels}
-    accuracies = {key: (each == labels).double().mean().item() for key, each in predicted.items()}
-    counts = enumerate(torch.bincount(labels, minlength=model.classes).tolist())
-    rows = [(real.train_labels == digit).nonzero()[:count, 0] for digit, count in counts]
-    digits = [digit for digit, indices in enumerate(rows) if len(indices) > 1]
-    if not digits:
-        return accuracies
-    test, train = torch.isin(labels, torch.tensor(digits)), torch.cat([rows[d] for d in digits])
-    features, labels, train_labels = features[test], labels[test], real.train_labels[train]
-    train_features = real.classifier.read(real.train[train]).features
-    within = distribution.within_class_distance
-    return accuracies | {
-        "fid_lenet/within_class": within(features, reading.features[test], labels, labels),
-        "floor/fid_lenet/within_class": within(features, train_features, labels, train_labels),
-    }
+    return metrics, arrays
 
 
 def measure_reconstruction(
@@ -152,13 +126,13 @@ def measure_reconstruction(
     Returns:
         Metrics, per-image metrics, and the recreated images: the encoder's, if the model has one.
     """
-    images, labels = real.test[:INVERTED], real.labels[:INVERTED]
+    images, labels = Split(real.test, real.labels).take(slice(INVERTED))
     ways: dict[str, Tensor] = {}
     if isinstance(model, Encoder):
         ways["encoder"] = reconstruct(model, images, labels)
     inversion = invert(model, images, labels, restarts=effort.restarts, steps=effort.iterations)
     ways["inversion"] = inversion.images
-    ways["pca"] = real.components.leading(model.noise_dim).project(images)
+    ways["pca"] = real.components(model.noise_dim).project(images)
     ways["nearest"] = real.train[pixels.nearest(images, real.train).indices]
     ways["mean_image"] = real.train.mean(0, keepdim=True).expand_as(images)
     metrics: dict[str, float] = {}
@@ -167,9 +141,9 @@ def measure_reconstruction(
         errors = image_errors(images, recreated)
         metrics |= _error_intervals(way, errors)
         arrays[f"{way}_mse"] = errors["mse"]
-    own = labels[:CONTROLS]
+    own = None if labels is None else labels[:CONTROLS]
     control = inversion_control(
-        model, len(own), own, restarts=effort.restarts, steps=effort.iterations
+        model, min(CONTROLS, len(images)), own, restarts=effort.restarts, steps=effort.iterations
     )
     error = control.mse.mean().item()
     metrics |= {
@@ -203,7 +177,7 @@ def measure_encoder(
     name, count = "grey_density" if model.density else "grey_pixels", len(images)
     if binary:
         name, count = "likelihood", min(count, effort.likelihood_images)
-    images, labels = images[:count], real.labels[:count]
+    images, labels = Split(images, real.labels).take(slice(count))
     elbo = likelihood.negative_elbo(model, images, labels, generator=generator("elbo"))
     metrics |= mean_interval(f"{name}/negative_elbo", elbo.loss)
     metrics |= {f"{name}/recon": elbo.recon.mean().item(), f"{name}/kl": elbo.kl.mean().item()}
@@ -256,10 +230,11 @@ def measure(
         encoded, per_image = measure_encoder(trained, real, effort)
         metrics |= encoded
         arrays |= per_image
-        z = encode_means(trained, real.test[:INVERTED], real.labels[:INVERTED])
+        z = encode_means(trained, *Split(real.test, real.labels).take(slice(INVERTED)))
     say("looking into the latent space")
     arrays |= measure_latent_space(model, real.test, z, labels=real.labels)
-    arrays["test_labels"] = real.labels
+    if real.labels is not None:
+        arrays["test_labels"] = real.labels
     arrays["pictures_test"] = pixels.as_bytes(real.test[:SHOWN])
     arrays["pictures_recreated"] = pixels.as_bytes(recreated[:SHOWN])
     metrics["samples"] = float(len(images))
@@ -272,8 +247,8 @@ def measure_quick(model: GenerativeModel, real: Reference) -> dict[str, float]:
     metrics, _ = measure_generation(_drawn(model, len(real.test)), real)
     metrics |= measure_classes(model, real)
     if isinstance(model, Encoder):
-        images = real.test[:INVERTED]
-        errors = image_errors(images, reconstruct(model, images, real.labels[:INVERTED]))
+        images, labels = Split(real.test, real.labels).take(slice(INVERTED))
+        errors = image_errors(images, reconstruct(model, images, labels))
         metrics |= _error_intervals("encoder", errors)
     metrics["samples"] = float(len(real.test))
     return metrics

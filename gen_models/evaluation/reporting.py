@@ -4,6 +4,7 @@ from rich.table import Table
 
 from gen_models.files import read_json
 from gen_models.runs.directory import RunDirectory
+from gen_models.runs.features import TRAINED, features_in_words, features_of
 from gen_models.runs.sampler import sampler_measured_with
 from gen_models.terminal import say, show
 
@@ -37,6 +38,7 @@ def show_evaluation(directory: RunDirectory, metrics: dict[str, float]) -> None:
         f"  {int(metrics['samples']):,} new images against as many test images; "
         f"the floor: {int(metrics['floor/samples']):,}"
     )
+    say(f"  distances are measured in {features_in_words(directory.read_status()['evaluation'])}")
     if sampler := sampler_measured_with(directory.read_status()):
         say(f"  new images were drawn by its sampler, {sampler}")
     say(f"  {directory.metrics}")
@@ -50,6 +52,8 @@ def show_quick_evaluation(directory: RunDirectory) -> None:
     shown = [f"{name} {metrics[f'quick/{name}']:.4g}" for name in ("fid_lenet", "coverage")]
     if "quick/encoder/mse" in metrics:
         shown.append(f"encoder mse {metrics['quick/encoder/mse']:.4g}")
-    sampler = sampler_measured_with({"quick": directory.read_status()["quick"]})
+    record = directory.read_status()["quick"]
+    sampler = sampler_measured_with({"quick": record})
     by = f" by its sampler, {sampler}" if sampler else ""
+    by += "" if features_of(record) == TRAINED else f", in features of {features_of(record)}"
     say(f"  {int(metrics['quick/samples']):,} new images{by}: {', '.join(shown)}")

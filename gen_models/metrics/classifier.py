@@ -1,8 +1,9 @@
 """The fixed classifier whose penultimate layer gives the features of every distance.
 
-LeNet-5 (LeCun et al. 1998) with batch normalisation, trained once for a data set on its training
-images alone, and then frozen. The package brings the weights for MNIST and digits, so that metrics
-agree between machines. No distance compares with a published one, of Inception features.
+A small network (`lenet.py`), trained once for a data set on its training images alone, and then
+frozen. The package brings the weights for MNIST and digits, so that metrics agree between machines.
+No distance compares with a published one, of Inception features. Without labels to learn from, the
+network keeps fixed random weights, and coverage is measured in principal components.
 """
 
 import copy
@@ -10,7 +11,7 @@ import hashlib
 import os
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from math import ceil
 from pathlib import Path
@@ -22,17 +23,18 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
-from torch import Tensor, nn
+from torch import Tensor
 
 from gen_models.data.dataset import Split
+from gen_models.data.facts import FACTS
 from gen_models.errors import UserError
-from gen_models.files import cache_folder, read_json, replaced, write_json
-from gen_models.metrics.pixels import distorted
+from gen_models.files import cache_folder, file_name, read_json, replaced, write_json
+from gen_models.metrics.lenet import CLASSES, IMAGE_SHAPE, WIDTH, LeNet
+from gen_models.metrics.pixels import PrincipalComponents, as_floats, distorted
 from gen_models.seeding import derive_seed, generator
 
-CLASSES = 10
 WEIGHTS = Path(__file__).parent / "weights"  # those that come with the package
-WIDTH = 84  # features, as in LeNet-5; few, because the bias of a distance grows with them
+MOST_IMAGES = 60_000  # training images that are read, of a larger data set: 3 GB at 64 x 64 x 3
 CHUNK = 250  # images passed through the network at once; 1000 leave a processor's cache
 
 EPOCHS = 10
@@ -44,115 +46,122 @@ WEIGHT_DECAY = 1e-2
 SILENT_BELOW = 0.05  # share of training images on which a feature fires: half of one class
 
 
-class LeNet(nn.Module):
-    """Three convolutions and two linear layers, from (n, 1, 28, 28) in [0, 1] to 10 logits."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.convolutions = nn.Sequential(
-            *_convolution(1, 24, 5),  # (n, 24, 14, 14)
-            *_convolution(24, 48, 3),  # (n, 48, 7, 7)
-            *_convolution(48, 96, 3),  # (n, 96, 3, 3)
-        )
-        self.penultimate = nn.Linear(96 * 3 * 3, WIDTH)
-        self.last = nn.Linear(WIDTH, CLASSES)
-        self.to(memory_format=torch.channels_last)
-
-    def features(self, images: Tensor) -> Tensor:
-        """The penultimate layer after its ReLU, (n, 84), not standardised."""
-        images = images.contiguous(memory_format=torch.channels_last)  # twice as fast on a CPU
-        return F.relu(self.penultimate(self.convolutions(images).flatten(1)))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits of the digits, (n, 10)."""
-        logits: Tensor = self.last(self.features(images))
-        return logits
-
-
 class Reading(NamedTuple):
-    """Features and predictions for some images."""
+    """What a classifier sees in some images."""
 
     features: Tensor  # (n, d) standardised by the training images; d is WIDTH or a little less
-    logits: Tensor  # (n, 10)
+    support: Tensor  # (n, k) in which coverage is measured: the features, or principal components
+    logits: Tensor | None  # (n, classes); None of random weights
 
     @property
-    def labels(self) -> Tensor:
-        """The likeliest digits, (n,) int64."""
-        return self.logits.argmax(1)
+    def labels(self) -> Tensor | None:
+        """The likeliest classes, (n,) int64; None of random weights."""
+        return None if self.logits is None else self.logits.argmax(1)
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """The trained network, frozen and in eval mode, with the record of its training.
+    """The network, frozen and in eval mode, with the record of its training.
 
     Not a module, so that it never becomes part of a trained model.
 
     Attributes:
         network: A `LeNet`.
-        record: data, test_accuracy, seed, versions and sha256, and of the features of the training
-            images mean, std and those that hardly ever fire ("silent").
+        record: image_shape, classes (0 of random weights), data, test_accuracy, seed, versions and
+            sha256, and of the features of the training images mean, std and those that hardly ever
+            fire ("silent").
+        components: Principal components of the training images, in which coverage is measured;
+            None: in the features.
     """
 
     network: LeNet
     record: dict[str, Any]
+    components: PrincipalComponents | None = None
 
     def __post_init__(self) -> None:
         """Freeze the network."""
         self.network.eval().requires_grad_(False)
 
+    @property
+    def classes(self) -> int:
+        """Number of classes that it tells apart; 0 of random weights."""
+        return int(self.record.get("classes", CLASSES))
+
     def to(self, device: torch.device | str) -> "Classifier":
-        """Move the network; returns this classifier."""
+        """The classifier on a device; its network is moved there."""
         self.network.to(device)
-        return self
+        if self.components is None:
+            return self
+        moved = PrincipalComponents(*(tensor.to(device) for tensor in self.components))
+        return replace(self, components=moved)
 
     @torch.no_grad()
     def read(self, images: Tensor) -> Reading:
-        """Features and logits of (n, 1, 28, 28) images, float in [0, 1] or uint8.
+        """Features and logits of (n, c, h, w) images, float in [0, 1] or uint8.
 
         Without cuDNN's TF32, so that a GPU sees what the CPU does.
         """
         columns = [index for index in range(WIDTH) if index not in self.record["silent"]]
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-            chunks = [self.network.features(_pixels(chunk)) for chunk in images.split(CHUNK)]
+            chunks = [self.network.features(as_floats(chunk)) for chunk in images.split(CHUNK)]
         raw = torch.cat(chunks)
         mean, std = (torch.tensor(self.record[key]).to(raw) for key in ("mean", "std"))
-        features = (raw - mean) / std.clamp(min=1e-12)
-        return Reading(features[:, columns], self.network.last(raw))
+        features = ((raw - mean) / std.clamp(min=1e-12))[:, columns]
+        support = features
+        if self.components is not None:
+            parts = images.split(CHUNK)
+            support = torch.cat([self.components.whitened(as_floats(part)) for part in parts])
+        return Reading(features, support, self.network.last(raw) if self.classes else None)
 
     def accuracy(self, split: Split) -> float:
-        """Share of images, [0, 1], whose label is predicted."""
-        labels = self.read(split.images).labels.cpu()
-        return (labels == split.labels).double().mean().item()
+        """Share of images, [0, 1], whose label is predicted; the split has labels."""
+        predicted, labels = self.read(split.images).labels, split.labels
+        assert predicted is not None
+        assert labels is not None
+        return (predicted.cpu() == labels).double().mean().item()
+
+
+def some(split: Split, most: int = MOST_IMAGES) -> Split:
+    """A part of a data set, or if it has more than `most` images, so many in a fixed order."""
+    if len(split.images) <= most:
+        return split
+    return split.take(torch.randperm(len(split.images), generator=generator("some images"))[:most])
 
 
 def train_classifier(
     splits: dict[str, Split],
     *,
     name: str,
+    classes: int = CLASSES,
     seed: int = 0,
     epochs: int | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Classifier:
     """Train on the training images, on the CPU; the global generator is left alone.
 
+    Of more than 60,000 training images, on so many.
+
     Label smoothing, which would raise accuracy, is not used: it draws the features of a class
     together (Mueller et al. 2019), which would make them worse.
 
     Args:
-        splits: "train", and "validation" and "test" for its accuracy.
+        splits: "train", and "validation" and "test" for its accuracy; with labels.
         name: Name of the data set.
+        classes: Number of its classes.
         seed: Seed of the initial weights, the order and the distortions.
         epochs: Passes over the training images; None means 10, or more for a small data set.
         on_step: Called with the steps done and their total, e.g. for a progress bar.
     """
     begin = perf_counter()
-    train = splits["train"]
+    train = some(splits["train"])
+    assert train.labels is not None
+    image_shape = list(train.images.shape[1:])
     epoch_steps = max(1, len(train.images) // BATCH_SIZE)
     if epochs is None:
         epochs = max(EPOCHS, ceil(LEAST_STEPS / epoch_steps))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed("classifier", seed))
-        network = LeNet()
+        network = LeNet(image_shape, classes)
     steps = epochs * epoch_steps
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=LR, weight_decay=WEIGHT_DECAY, fused=True
@@ -165,7 +174,7 @@ def train_classifier(
             own = generator("classifier", name, seed, epoch)
             order = torch.randperm(len(train.images), generator=own)
         rows = order[index * BATCH_SIZE : (index + 1) * BATCH_SIZE]
-        images = distorted(_pixels(train.images[rows]), own)
+        images = distorted(as_floats(train.images[rows]), own)
         loss = F.cross_entropy(network(images), train.labels[rows])
         optimizer.zero_grad()
         loss.backward()
@@ -175,6 +184,8 @@ def train_classifier(
             on_step(step + 1, steps)
     record = {
         "data": name,
+        "image_shape": image_shape,
+        "classes": classes,
         "seed": seed,
         "epochs": epochs,
         "seconds": round(perf_counter() - begin, 1),
@@ -187,19 +198,11 @@ def train_classifier(
     }
     network.half().float()  # rounded as in the file, so that the record describes its weights
     record["sha256"] = hashlib.sha256(_to_bytes(network)).hexdigest()
-    record |= _feature_statistics(network.eval(), train.images)
+    record |= feature_statistics(network.eval(), train.images)
     classifier = Classifier(network, record)
     for part in ("validation", "test"):
         record[f"{part}_accuracy"] = classifier.accuracy(splits[part])
     return classifier
-
-
-def untrained_classifier(images: Tensor) -> Classifier:
-    """A LeNet of fixed random weights, on the device of the images that standardise it."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed("untrained classifier"))
-        network = LeNet().eval().to(images.device)
-    return Classifier(network, _feature_statistics(network, images))
 
 
 def save_classifier(classifier: Classifier, path: Path) -> None:
@@ -239,34 +242,41 @@ def load_classifier(path: Path) -> Classifier:
     lengths = [len(record.get(key) or []) for key in ("mean", "std")]
     if lengths != [WIDTH, WIDTH] or not isinstance(record.get("silent"), list):
         raise UserError(f"{statistics}: is not a classifier's record: {remedy}")
-    network = LeNet()
     try:
+        network = LeNet(record.get("image_shape", IMAGE_SHAPE), record.get("classes", CLASSES))
         network.load_state_dict(from_bytes(content))
-    except (SafetensorError, RuntimeError) as error:
+    except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"{weights}: does not hold a classifier's weights: {remedy}") from error
     return Classifier(network, record)
 
 
-def classifier_path(data_name: str, root: Path, seed: int = 0) -> Path:
+def classifier_path(key: str, root: Path, seed: int = 0) -> Path:
     """Path of a data set's classifier without its ending, whether it exists or not.
 
     Args:
-        data_name: Name of the data set.
+        key: The data module's: name of the data set, with a digest of images of the user's own.
         root: Folder of the data sets. Classifiers that do not come with the package are kept there,
-            or in the user's cache if it cannot be written.
+            or in the user's cache if it cannot be written, or if the images are the user's own.
         seed: Seed of its training; 0 for every distance, others for further feature spaces.
     """
-    name = f"{data_name}_{seed}" if seed else data_name
-    places = [WEIGHTS / name, root / "classifiers" / name, cached_path(data_name, root, seed)]
-    return next((path for path in places if path and is_kept(path)), root / "classifiers" / name)
+    name = f"{key}_{seed}" if seed else key
+    with_data = root / "classifiers" / name
+    places = [cached_path(key, root, seed)]
+    if key in FACTS:
+        places = [WEIGHTS / name, with_data, *places]
+    return next((path for path in places if path and is_kept(path)), with_data)
 
 
-def cached_path(data_name: str, root: Path, seed: int = 0) -> Path | None:
-    """Path of a classifier in the user's cache; None for a user without a cache."""
+def cached_path(key: str, root: Path, seed: int = 0) -> Path | None:
+    """Path of a classifier in the user's cache; None for a user without a cache.
+
+    The digest of one's own images tells them from others; of a published set, its folder does.
+    """
     if (folder := cache_folder()) is None:
         return None
-    place = hashlib.sha256(os.path.realpath(root).encode(errors="surrogateescape")).hexdigest()
-    return folder / "classifiers" / f"{data_name}_{seed}-{place[:8]}"
+    place = os.path.realpath(root) if key in FACTS else key
+    digest = hashlib.sha256(place.encode(errors="surrogateescape")).hexdigest()
+    return folder / "classifiers" / f"{file_name(key)}_{seed}-{digest[:8]}"
 
 
 def is_kept(path: Path) -> bool:
@@ -274,25 +284,12 @@ def is_kept(path: Path) -> bool:
     return os.path.isfile(path.with_suffix(".safetensors"))  # Path's own raises if not ours to read
 
 
-def _convolution(width_in: int, width_out: int, size: int) -> list[nn.Module]:
-    return [
-        nn.Conv2d(width_in, width_out, size, padding=size // 2, bias=False),
-        nn.MaxPool2d(2),  # first, for a quarter of the work below
-        nn.BatchNorm2d(width_out),
-        nn.ReLU(),
-    ]
-
-
 @torch.no_grad()
-def _feature_statistics(network: LeNet, images: Tensor) -> dict[str, list[float] | list[int]]:
+def feature_statistics(network: LeNet, images: Tensor) -> dict[str, list[float] | list[int]]:
     """Mean and standard deviation of each feature, and the features that hardly ever are above 0.
 
     Such a feature, divided by its tiny standard deviation, could outweigh all others in an image.
     """
-    raw = torch.cat([network.features(_pixels(chunk)) for chunk in images.split(CHUNK)]).double()
+    raw = torch.cat([network.features(as_floats(chunk)) for chunk in images.split(CHUNK)]).double()
     silent = ((raw > 0).double().mean(0) < SILENT_BELOW).nonzero().flatten()
     return {"mean": raw.mean(0).tolist(), "std": raw.std(0).tolist(), "silent": silent.tolist()}
-
-
-def _pixels(images: Tensor) -> Tensor:
-    return images.float() / 255 if images.dtype == torch.uint8 else images

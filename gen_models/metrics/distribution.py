@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 CHUNK_BYTES = 16 * 2**20  # of a matrix of distances held at once: within a processor's cache
+DIGITS = tuple("0123456789")  # names of the classes of MNIST and its kin
 NEIGHBOURS = 5  # k of the balls, Naeem et al. 2020
 
 
@@ -61,7 +62,7 @@ def within_class_distance(
 ) -> float:
     """Mean over the real classes of `frechet_distance` between the features of one class alone.
 
-    A class has a tenth of the images, so its distance is biased upward ten times as much. Compare
+    With a tenth of the images a class's distance is biased upward ten times as much. Compare
     it with the same distance between real images, with as many of each class.
 
     Args:
@@ -167,7 +168,7 @@ class Coverage:
         return (nearest < self._radii[exponent]).double().mean().item()
 
 
-def label_histogram(labels: Tensor, *, classes: int = 10) -> Tensor:
+def label_histogram(labels: Tensor, *, classes: int) -> Tensor:
     """Share of each class, (classes,) float64, from (n,) labels in [0, classes)."""
     return torch.bincount(labels, minlength=classes).double() / len(labels)
 
@@ -201,6 +202,11 @@ def missing_classes(fake: Tensor, real: Tensor, *, below: float = 0.1) -> int:
         below: A share of the real share, [0, 1].
     """
     return int((fake < below * real).sum())
+
+
+def missing_key(class_names: tuple[str, ...]) -> str:
+    """Name of the metric `missing_classes`: that of digits has one of its own."""
+    return "missing_digits" if class_names == DIGITS else "missing_classes"
 
 
 def mean_confidence(logits: Tensor) -> float:

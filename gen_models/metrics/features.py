@@ -1,23 +1,30 @@
 """Further feature spaces, in which the distance of the same images is measured once more.
 
 A ranking of models that holds in one classifier's features alone may be due to these features. Each
-space is a function of images; `feature_spaces` lists them.
+space is a function of images; `feature_spaces` lists them. And the classifier's stand-in, where
+there are no labels to train one.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
+from gen_models.data.dataset import Split
 from gen_models.metrics.classifier import (
     Classifier,
     classifier_path,
+    feature_statistics,
     is_kept,
     load_classifier,
-    untrained_classifier,
+    some,
 )
-from gen_models.metrics.pixels import PrincipalComponents
+from gen_models.metrics.lenet import LeNet
+from gen_models.metrics.pixels import PrincipalComponents, as_floats, principal_components
+from gen_models.seeding import derive_seed
 
 SEEDS = (1, 2, 3)  # of further classifiers; that of `fid_lenet` has seed 0
 STANDARDISED_BY = 10_000  # training images, for the moments of a LeNet that was never trained
@@ -27,12 +34,12 @@ COMPONENTS = 50  # principal components of pixels: 82 % of MNIST's variance
 class FeatureSpace(NamedTuple):
     """A function from images to features."""
 
-    read: Callable[[Tensor], Tensor]  # (n, 1, 28, 28) in [0, 1] -> (n, d)
+    read: Callable[[Tensor], Tensor]  # (n, c, h, w) in [0, 1] -> (n, d)
     version: str  # of what `read` depends on, the training images and the code apart
 
 
 def feature_spaces(
-    data_name: str, root: Path, train: Tensor, fitted: PrincipalComponents
+    key: str, root: Path, train: Tensor, fitted: PrincipalComponents
 ) -> dict[str, FeatureSpace]:
     """The spaces of a data set; each coordinate has variance 1 in the training images.
 
@@ -44,14 +51,14 @@ def feature_spaces(
     the same two moments, so here the crude Gaussian is no ceiling: it is at the floor.
 
     Args:
-        data_name: Name of the data set.
+        key: The data module's.
         root: Folder of the data sets.
-        train: (n, 1, 28, 28) in [0, 1], the training images, on the device of all that is read.
+        train: (n, c, h, w) in [0, 1], the training images, on the device of all that is read.
         fitted: Their principal components, COMPONENTS or more.
     """
     spaces = {}
     for seed in SEEDS:
-        path = classifier_path(data_name, root, seed)
+        path = classifier_path(key, root, seed)
         if is_kept(path):
             classifier = load_classifier(path).to(train.device)
             spaces[f"lenet_{seed}"] = FeatureSpace(_reader(classifier), classifier.record["sha256"])
@@ -61,6 +68,35 @@ def feature_spaces(
         _reader(untrained_classifier(train[:STANDARDISED_BY])), ""
     )
     return spaces
+
+
+def untrained_classifier(
+    images: Tensor, components: PrincipalComponents | None = None
+) -> Classifier:
+    """A LeNet of fixed random weights, on the device of the images that standardise it.
+
+    Args:
+        images: (n, c, h, w) training images, float in [0, 1] or uint8.
+        components: Theirs, in which coverage is measured; None: in the features.
+    """
+    image_shape = list(images.shape[1:])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed("untrained classifier"))
+        network = LeNet(image_shape, 0).eval().to(images.device)
+    record = {"image_shape": image_shape, "classes": 0, "sha256": "random weights"}
+    return Classifier(network, record | feature_statistics(network, images), components)
+
+
+def classifier_without_labels(train: Split, reason: str) -> Classifier:
+    """The stand-in: features of random weights, and coverage in principal components of pixels.
+
+    The penultimate layer of random weights mixes all of an image into one number, so it tells
+    neighbours worse than pixels do. `reason`, which is recorded, completes "because ...".
+    """
+    images = as_floats(some(train, STANDARDISED_BY).images)
+    count = min(COMPONENTS, images[0].numel())
+    classifier = untrained_classifier(images, principal_components(images, count))
+    return replace(classifier, record=classifier.record | {"reason": reason})
 
 
 def _reader(classifier: Classifier) -> Callable[[Tensor], Tensor]:

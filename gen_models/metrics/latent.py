@@ -68,7 +68,7 @@ def unit_activity(model: GenerativeModel, images: Tensor, labels: Tensor | None 
 
     Args:
         model: In eval mode.
-        images: (n, 1, 28, 28); read by an encoder only.
+        images: (n, c, h, w); read by an encoder only.
         labels: (n,) int64, their classes, for a conditional model.
     """
     if isinstance(model, Encoder):
@@ -103,14 +103,15 @@ def measure_latent_space(
 
     Args:
         model: In eval mode.
-        images: (n, 1, 28, 28) test images.
+        images: (n, c, h, w) test images.
         z: (2 x PAIRS or more, latent_dim), the latents of the first of them: the encoder's means,
             or the results of inversion. The units of the first one are traversed.
         labels: (n,) int64, the images' classes, for a conditional model.
 
     Returns:
-        "pictures_interpolation" (pairs, steps, 28, 28) uint8, between the images 2 i and 2 i + 1;
-        "pictures_traversal" (units, steps, 28, 28) uint8, with "traversal_units", the most active
+        "pictures_interpolation" (pairs, steps, h, w) uint8, with a last axis of 3 in colour,
+        between the images 2 i and 2 i + 1;
+        "pictures_traversal" (units, steps, h, w) uint8, with "traversal_units", the most active
         first, and "traversal_values", from end to end of the prior's range (+-3 of a normal one);
         with an encoder of two units or more, "latent_map" (n, 2) and "latent_map_shares" (2,).
     """
@@ -137,5 +138,5 @@ def _limit(model: GenerativeModel) -> float:
 
 
 def _pictures(model: GenerativeModel, z: Tensor) -> Tensor:
-    """Decode (rows, columns, d) to (rows, columns, 28, 28) uint8."""
+    """Decode (rows, columns, d) to (rows, columns, h, w) uint8."""
     return as_bytes(model.decode(z.flatten(0, 1))).unflatten(0, z.shape[:2])

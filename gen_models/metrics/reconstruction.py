@@ -22,14 +22,16 @@ HIGHEST_PSNR = 100.0  # dB; of a perfect image it would be infinite and so would
 CANDIDATES = 10_000  # draws of the prior among which an image's starts are
 RESTARTS = 8
 STEPS = 250
+GROUPS = 10  # of the candidates, at most, where a model does not know of classes
 WITHIN = 0.99  # share of a prior's draws within its reach
+SMALL, WINDOW, SMALL_WINDOW = 11, 1.5, 0.9  # pixels; standard deviations of SSIM's window
 
 
 class Inversion(NamedTuple):
     """The best latents found for some images."""
 
     z: Tensor  # (n, latent_dim)
-    images: Tensor  # (n, 1, 28, 28), decoded from z
+    images: Tensor  # (n, c, h, w), decoded from z
     mse: Tensor  # (n,) mean squared error of pixels
     radius: Tensor  # (n,) length over its root mean square under the prior; 1 on the typical set
     curve: Tensor  # (steps + 1, restarts) mean over images of the best of the first r + 1 restarts
@@ -74,11 +76,12 @@ class Reach(NamedTuple):
 def image_errors(images: Tensor, reconstructions: Tensor) -> dict[str, Tensor]:
     """Errors of each image, all with a data range of 1.
 
-    SSIM: Wang et al. 2004, with a Gaussian window of standard deviation 1.5. The mean of PSNRs is
+    SSIM: Wang et al. 2004, with a Gaussian window of standard deviation 1.5 (of 0.9 in images of
+    8 pixels, in which the other has no room). The mean of PSNRs is
     not the PSNR of the mean squared error.
 
     Args:
-        images: (n, 1, 28, 28) in [0, 1].
+        images: (n, c, h, w) in [0, 1].
         reconstructions: The same shape and range.
 
     Returns:
@@ -86,11 +89,14 @@ def image_errors(images: Tensor, reconstructions: Tensor) -> dict[str, Tensor]:
         structural similarity, [-1, 1], 1 for a perfect image. (n,) each.
     """
     errors: dict[str, list[Tensor]] = {"mse": [], "psnr": [], "ssim": []}
+    sigma = WINDOW if min(images.shape[2:]) >= SMALL else SMALL_WINDOW
     for real, ours in zip(images.split(CHUNK), reconstructions.split(CHUNK), strict=True):
         errors["mse"].append((ours - real).square().flatten(1).mean(1))
         psnr = peak_signal_noise_ratio(ours, real, data_range=1.0, reduction="none", dim=(1, 2, 3))
         errors["psnr"].append(psnr.clamp(max=HIGHEST_PSNR))
-        ssim = structural_similarity_index_measure(ours, real, data_range=1.0, reduction="none")
+        ssim = structural_similarity_index_measure(
+            ours, real, sigma=sigma, data_range=1.0, reduction="none"
+        )
         assert isinstance(ssim, Tensor)
         errors["ssim"].append(ssim.view(-1))
     return {name: torch.cat(parts) for name, parts in errors.items()}
@@ -115,8 +121,9 @@ def invert(
 
     Args:
         model: The model, which is not changed.
-        images: (n, 1, 28, 28) in [0, 1], on the model's device.
-        labels: (n,) int64, the images' classes, for a conditional model.
+        images: (n, c, h, w) in [0, 1], on the model's device.
+        labels: (n,) int64, the images' classes. A model that is not conditional draws of any
+            class: there labels only share the candidates out, among ten groups at most.
         seed: Seed of the candidates.
         restarts: Starts for each image.
         steps: Steps of Adam for each start.
@@ -125,6 +132,8 @@ def invert(
     Raises:
         ValueError: `restarts` or `steps` is below 1, or there are not so many candidates.
     """
+    if labels is not None and not model.conditional:
+        labels = labels % GROUPS
     classes = 1 if labels is None else int(labels.max()) + 1
     most = CANDIDATES // classes
     if not (1 <= restarts <= most and steps >= 1):

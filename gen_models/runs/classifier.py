@@ -1,4 +1,8 @@
-"""The classifier of a data set: from the package, from the folder of the data, or trained."""
+"""The classifier of a data set: from the package, from the folder of the data, or trained.
+
+Where there are no labels, or it learns too little from them, features of random weights and
+principal components take its place, and the run's status records that.
+"""
 
 import copy
 import sys
@@ -7,7 +11,8 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from gen_models.data.dataset import Split
+from gen_models.data.dataset import Dataset
+from gen_models.data.facts import FACTS
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
 from gen_models.files import can_be_written
@@ -20,8 +25,10 @@ from gen_models.metrics.classifier import (
     save_classifier,
     train_classifier,
 )
+from gen_models.metrics.features import classifier_without_labels
+from gen_models.runs.features import features_in_words, features_record
 
-POOR = 0.6  # test accuracy below which distances in a classifier's features tell little
+POOR = 0.6  # test accuracy below which a classifier is not used
 
 Say = Callable[[str], None]
 
@@ -31,47 +38,53 @@ _in_memory: dict[Path, Classifier] = {}  # those that this process has read or t
 def find_classifier(datamodule: MNISTDataModule, say: Say) -> Classifier:
     """The classifier of a data set: loaded from wherever it is kept, or trained.
 
-    A new one is kept for later. Where it cannot be kept, this process uses it all the same.
+    A new one is kept for later. Where it cannot be kept, this process uses it all the same. Without
+    labels, or below 60 % of right answers, it is `classifier_without_labels` instead.
 
     Args:
-        datamodule: Of the data set; its images are not read.
+        datamodule: Of the data set; whether a run trains on validation images changes nothing.
         say: Called with a line for each step.
 
     Returns:
         A copy, which its user may move to a device.
     """
-    name, root = datamodule.name, datamodule.root
-    path = classifier_path(name, root)
+    dataset = datamodule.dataset
+    if dataset.classes:
+        classifier = _known(datamodule, say)
+        accuracy = classifier.record["test_accuracy"]
+        if accuracy >= POOR:
+            return copy.deepcopy(classifier)
+        reason = f"its classifier knows only {100 * accuracy:.0f} % of the test images"
+    else:
+        reason = "its images have no labels"
+    place = Path(datamodule.key)
+    if place not in _in_memory:
+        _in_memory[place] = classifier_without_labels(dataset.splits["train"], reason)
+    words = features_in_words(features_record(_in_memory[place]))
+    say(f"{datamodule.name}: distances are measured in {words}")
+    return copy.deepcopy(_in_memory[place])
+
+
+def _known(datamodule: MNISTDataModule, say: Say) -> Classifier:
+    """The classifier of labelled images, however good it is."""
+    key, root = datamodule.key, datamodule.root
+    path = classifier_path(key, root)
     if path not in _in_memory and is_kept(path):
         try:
             _in_memory[path] = load_classifier(path)
         except UserError as error:
-            if path != cached_path(name, root):
+            if path != cached_path(key, root):
                 raise
             say(f"{error}: trained anew")
     if path not in _in_memory:
-        _in_memory[path] = _trained(name, root, say)
-    classifier = copy.deepcopy(_in_memory[path])
-    accuracy = classifier.record["test_accuracy"]
-    if accuracy < POOR:
-        say(
-            f"the classifier of {name} knows only {100 * accuracy:.0f} % of the test images: "
-            "distances in its features, as fid_lenet, tell little"
-        )
-    return classifier
-
-
-def _trained(name: str, root: Path, say: Say) -> Classifier:
-    place = _place(name, root, 0, say)
-    own = MNISTDataModule(name=name, root=root)  # a run's may train on validation images too
-    own.setup()
-    classifier = _train(own.splits, name, 0, place, say)
-    try:
-        if place:
-            save_classifier(classifier, place)
-    except OSError as error:
-        say(f"{place}.safetensors: cannot be written ({error.strerror})")
-    return classifier
+        place = _place(key, root, 0, say)
+        _in_memory[path] = _train(datamodule.dataset, key, 0, place, say)
+        try:
+            if place:
+                save_classifier(_in_memory[path], place)
+        except OSError as error:
+            say(f"{place}.safetensors: cannot be written ({error.strerror})")
+    return _in_memory[path]
 
 
 def make_classifier(
@@ -104,8 +117,7 @@ def make_classifier(
         where = f"{output.parent}: cannot be written" if output else "it can be kept nowhere"
         raise UserError(f"--output: {where}: choose another")
     datamodule.prepare_data()
-    datamodule.setup()
-    classifier = _train(datamodule.splits, name, seed, place, say)
+    classifier = _train(datamodule.dataset, name, seed, place, say)
     try:
         save_classifier(classifier, place)
     except OSError as error:
@@ -113,28 +125,32 @@ def make_classifier(
     return load_classifier(place)
 
 
-def _place(name: str, root: Path, seed: int, say: Say) -> Path | None:
-    """Where a classifier can be kept, without its ending: better known before it is trained."""
+def _place(key: str, root: Path, seed: int, say: Say) -> Path | None:
+    """Where a classifier can be kept, without its ending: better known before it is trained.
+
+    Nothing is written into a folder of the user's own pictures.
+    """
     folder = root / "classifiers"
-    if can_be_written(folder):
-        return folder / (f"{name}_{seed}" if seed else name)
-    say(f"{folder}: cannot be written")
-    cached = cached_path(name, root, seed)
+    if key in FACTS:
+        if can_be_written(folder):
+            return folder / (f"{key}_{seed}" if seed else key)
+        say(f"{folder}: cannot be written")
+    cached = cached_path(key, root, seed)
     return cached if cached and can_be_written(cached.parent) else None
 
 
-def _train(
-    splits: dict[str, Split], name: str, seed: int, place: Path | None, say: Say
-) -> Classifier:
+def _train(dataset: Dataset, key: str, seed: int, place: Path | None, say: Say) -> Classifier:
     where = f"{place}.safetensors" if place else "used once, for it can be kept nowhere"
-    say(f"training a classifier for {name}: {where}")
+    say(f"training a classifier for {key}: {where}")
     with Progress(disable=not sys.stdout.isatty()) as progress:
         task = progress.add_task("training", total=None)
 
         def on_step(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
-        classifier = train_classifier(splits, name=name, seed=seed, on_step=on_step)
+        classifier = train_classifier(
+            dataset.splits, name=key, classes=dataset.classes, seed=seed, on_step=on_step
+        )
     accuracy = 100 * classifier.record["test_accuracy"]
-    say(f"the classifier of {name}: {accuracy:.2f} % of the test images")
+    say(f"the classifier of {key}: {accuracy:.2f} % of the test images")
     return classifier

@@ -9,10 +9,15 @@ from typing import Any, NamedTuple
 from gen_models.errors import UserError
 from gen_models.files import read_json
 from gen_models.runs.directory import RunDirectory
+from gen_models.runs.features import TRAINED, features_of
 from gen_models.runs.identity import model_name
 
 DISTANCES = {"fid_lenet": "test", "quick/fid_lenet": "quick", "val/fid_lenet": "val"}
-RECORDS = {"fid_lenet": "evaluation", "quick/fid_lenet": "quick"}  # of a distance, in the status
+RECORDS = {  # of a distance, in the status
+    "fid_lenet": "evaluation",
+    "quick/fid_lenet": "quick",
+    "val/fid_lenet": "validation",
+}
 
 
 class Listed(NamedTuple):
@@ -27,7 +32,7 @@ class Listed(NamedTuple):
     epochs: int | None = None  # epochs in all
     left: float | None = None  # seconds of training, if it is running or stopped
     distance: float | None = None  # `fid_lenet` on the test images, else on the validation images
-    images: str = ""  # of the distance: test, quick (fewer test images) or val; and the sampler
+    images: str = ""  # of the distance: test, quick (fewer) or val; its sampler; "random weights"
 
 
 def list_runs(folder: Path) -> list[Listed]:
@@ -77,8 +82,10 @@ def _read(run: RunDirectory) -> Listed:
 
 
 def _images(key: str, status: dict[str, Any]) -> str:
-    sampler = status.get(RECORDS.get(key, ""), {}).get("sampler")
-    return f"{DISTANCES[key]}, {sampler}" if sampler else DISTANCES[key]
+    record = status.get(RECORDS[key], {})
+    features = features_of(record)
+    words = (DISTANCES[key], record.get("sampler"), features if features != TRAINED else None)
+    return ", ".join(filter(None, words))
 
 
 def _left(run: RunDirectory, status: dict[str, Any], epochs: int, state: str) -> float | None:

@@ -13,7 +13,7 @@ from typing import Any
 from gen_models.analysis import plots
 from gen_models.analysis.metrics import ENCODER, FID, INVERSION, metric
 from gen_models.analysis.page import Picture, picture, render, write_files
-from gen_models.analysis.runs import Run
+from gen_models.analysis.runs import Run, missing_rule
 from gen_models.analysis.statistics import wilson_interval
 from gen_models.study import words
 from gen_models.study.answer import Answer, answers
@@ -73,6 +73,7 @@ def page(study: Study, table: Table) -> dict[str, Any]:
         "bounds": {name: metric(FID).show(evidence.bounds.get(name + FID)) for name in BOUNDS},
         "metric": metric(FID),
         "agreement": ", ".join(f"{k} {rank:.2f}" for k, rank in agreement(evidence).items()),
+        "missing": missing_rule(table.rows),
         "unplanned": len(of_study(study, table, planned=False).rows),
         "devices": _devices(trainings),
         "environment": [

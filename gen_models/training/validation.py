@@ -16,22 +16,28 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from gen_models.checks import check_whole
+from gen_models.data.dataset import Split
 from gen_models.errors import DivergedError
-from gen_models.metrics.classifier import Classifier, Reading
+from gen_models.metrics.classifier import Classifier, Reading, some
 from gen_models.metrics.distribution import (
+    DIGITS,
     Coverage,
     frechet_distance,
     label_histogram,
     missing_classes,
+    missing_key,
 )
 from gen_models.models.interface import GenerativeModel
 from gen_models.runs.classifier import find_classifier
+from gen_models.runs.directory import RunDirectory
+from gen_models.runs.features import features_record
 from gen_models.seeding import generator
 
 log = logging.getLogger(__name__)
 
 OBJECTIVE = "val/fid_lenet"
-KEYS = (OBJECTIVE, "val/coverage", "val/missing_digits")
+KEYS = (OBJECTIVE, "val/coverage", "val/missing_digits", "val/missing_classes")
+MOST = 10_000  # validation images
 EARLY = 200  # batches after which new images must differ from one another
 ALIKE = 0.2  # of the real images' spread: 0.06 and 0.1 where torch's weights let a GAN fail
 SEPARATED = 0.5  # mean D(x) of real images less that of new ones
@@ -41,14 +47,17 @@ SATURATED = 0.99  # mean D(x) of real images above it, of new ones below 1 - it,
 class ValidationDistance(Callback):
     """Measures `val/fid_lenet`, `val/coverage` and `val/missing_digits`, and warns of a collapse.
 
-    As many new images as there are validation images (5,000 of MNIST): those of the test images
-    are of another size, and have other names. The classifier lives here, never in the model.
+    As many new images as there are validation images (5,000 of MNIST, 10,000 at most): those of the
+    test images are of another size, and have other names. Of other classes than digits it is
+    `val/missing_classes`, and without a classifier there is no such metric. The classifier lives
+    here, never in the model.
     """
 
     def __init__(self, every_n_epochs: int = 5) -> None:
         self.every_n_epochs = check_whole("every_n_epochs", every_n_epochs, 1)
         self._seen: dict[str, int] = {}  # a sign of collapse -> measurements in a row
         self._classifier: Classifier | None = None
+        self._class_names = DIGITS
         self._real: Reading
         self._spread: Tensor  # of the real images: a pixel's standard deviation, the mean of all
         self._coverage: Coverage
@@ -66,10 +75,14 @@ class ValidationDistance(Callback):
         if trainer.is_global_zero:
             datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
             self._classifier = find_classifier(datamodule, log.warning).to(pl_module.device)
-            images = datamodule.splits["validation"].images.to(pl_module.device)
+            self._class_names = datamodule.class_names
+            directory = RunDirectory(trainer.default_root_dir)
+            if directory.status.exists():  # a trainer may have no run
+                directory.write_status(validation=features_record(self._classifier))
+            images = validation_images(datamodule.splits["validation"]).to(pl_module.device)
             self._spread = (images[:500].float() / 255).std(0).mean()
             self._real = self._classifier.read(images)
-            self._coverage = Coverage(self._real.features)
+            self._coverage = Coverage(self._real.support)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure in every nth epoch, in the last one, and outside of training.
@@ -97,16 +110,21 @@ class ValidationDistance(Callback):
     @torch.no_grad()
     def _measure(self, model: GenerativeModel) -> dict[str, float]:
         assert self._classifier is not None
-        images = model.sample(len(self._real.logits), generator("validation distance")).float()
+        images = model.sample(len(self._real.features), generator("validation distance")).float()
         new = self._classifier.read(images)
         try:
             distance = frechet_distance(self._real.features, new.features)
         except ValueError as error:
             raise DivergedError(f"diverged: its images cannot be measured ({error})") from error
-        shares = [label_histogram(reading.labels) for reading in (new, self._real)]
-        coverage = self._coverage(new.features)
-        missing = float(missing_classes(*shares))
-        return dict(zip(KEYS, (distance, coverage, missing), strict=True))
+        metrics = {OBJECTIVE: distance, "val/coverage": self._coverage(new.support)}
+        if new.logits is not None and self._real.logits is not None:
+            shares = (
+                label_histogram(logits.argmax(1), classes=logits.shape[1])
+                for logits in (new.logits, self._real.logits)
+            )
+            key = missing_key(self._class_names)
+            metrics[f"val/{key}"] = float(missing_classes(*shares))
+        return metrics
 
     @torch.no_grad()
     def _warn_early(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
@@ -133,9 +151,11 @@ class ValidationDistance(Callback):
     def _warn(self, trainer: pl.Trainer) -> None:
         """Warn once, when two measurements in a row show a sign: a first one may be too early."""
         metrics: dict[str, Tensor] = trainer.callback_metrics
-        missing = int(metrics["val/missing_digits"])
+        key = missing_key(self._class_names)
+        missing, count = int(metrics.get(f"val/{key}", 0)), len(self._class_names)
+        what = "digits" if key == "missing_digits" else "classes"
         signs = {
-            f"digits missing from the new images: {missing} of 10": missing > 0,
+            f"{what} missing from the new images: {missing} of {count}": missing > 0,
             "the discriminator is sure of every image, so the generator hardly learns": _saturated(
                 *(
                     float(metrics.get(f"val/{key}", math.nan))
@@ -148,6 +168,11 @@ class ValidationDistance(Callback):
             self._seen[name] = before + 1 if shown or before >= 2 else 0
             if self._seen[name] == 2:
                 log.warning("epoch %d: %s", trainer.current_epoch + 1, text)
+
+
+def validation_images(split: Split) -> Tensor:
+    """The validation images whose distance is measured, (n, c, h, w) uint8."""
+    return some(split, MOST).images
 
 
 def _saturated(loss: float, real: float, fake: float) -> bool:

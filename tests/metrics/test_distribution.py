@@ -345,9 +345,9 @@ def test_a_dropped_digit_lowers_recall_and_coverage_but_not_precision(
 
 
 def test_label_histogram_and_its_divergence() -> None:
-    real = label_histogram(torch.arange(10).repeat(5))
+    real = label_histogram(torch.arange(10).repeat(5), classes=10)
     assert real.tolist() == pytest.approx([0.1] * 10)
-    collapsed = label_histogram(torch.full((7,), 4))
+    collapsed = label_histogram(torch.full((7,), 4), classes=10)
     assert histogram_divergence(collapsed, real) == pytest.approx(math.log(10))
     assert histogram_divergence(real, real) == 0
     uneven = label_histogram(torch.tensor([0, 0, 0, 1]), classes=2)
@@ -361,12 +361,12 @@ def test_label_histogram_and_its_divergence() -> None:
 
 
 def test_missing_classes_forgives_a_few_errors_of_the_classifier() -> None:
-    real = label_histogram(torch.arange(10).repeat(100))
+    real = label_histogram(torch.arange(10).repeat(100), classes=10)
     labels = torch.arange(10).repeat(100)
     assert missing_classes(real, real) == 0
     labels[(labels == 3) | (labels == 8)] = 1
     labels[:2] = 3  # two errors
-    assert missing_classes(label_histogram(labels), real) == 2
+    assert missing_classes(label_histogram(labels, classes=10), real) == 2
 
 
 def test_mean_confidence() -> None:

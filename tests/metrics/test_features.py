@@ -14,10 +14,9 @@ from gen_models.metrics.classifier import (
     WEIGHTS,
     load_classifier,
     save_classifier,
-    untrained_classifier,
 )
 from gen_models.metrics.distribution import frechet_distance
-from gen_models.metrics.features import SEEDS, feature_spaces
+from gen_models.metrics.features import SEEDS, feature_spaces, untrained_classifier
 from gen_models.metrics.pixels import PrincipalComponents, principal_components
 
 

@@ -26,7 +26,7 @@ def trainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(classifier, "_in_memory", {})
     shipped, names = load_classifier(WEIGHTS / "digits"), list[str]()
 
-    def train(splits: object, *, name: str, seed: int, on_step: object) -> Classifier:
+    def train(splits: object, *, name: str, classes: int, seed: int, on_step: object) -> Classifier:
         names.append(name)
         return Classifier(shipped.network, shipped.record | {"seed": seed})
 
@@ -140,8 +140,8 @@ def test_one_that_knows_little_is_said(
     monkeypatch.setattr(classifier, "train_classifier", lambda *_, **__: poor)
     for _ in range(2):  # trained, and read
         said: list[str] = []
-        find_classifier(data, said.append)
-        assert "the classifier of digits knows only 31 % of the test images" in said[-1]
+        assert find_classifier(data, said.append).classes == 0  # it is not used
+        assert "its classifier knows only 31 % of the test images" in said[-1]
 
 
 def test_the_classifier_of_a_run_sees_no_validation_image(

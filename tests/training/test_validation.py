@@ -156,7 +156,7 @@ def test_every_n_epochs_is_checked() -> None:
 def test_the_quick_evaluation_has_its_own_keys(trained: Trained) -> None:
     run = trained("model=gan", "evaluate=quick")
     metrics = read_metrics(run)
-    assert metrics["quick/samples"] == 300
+    assert metrics["quick/samples"] == 200
     assert metrics["quick/floor/fid_lenet"] < metrics["quick/fid_lenet"]
     assert "fid_lenet" not in metrics
     assert not any(key.startswith("quick/encoder") for key in metrics)
