@@ -12,14 +12,13 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from PIL import Image
 
-from gen_models import figures
+from gen_models import composition, figures
 from gen_models.composition import compose_job, story
 from gen_models.data.module import MNISTDataModule
 from gen_models.machine import count_cores
+from gen_models.runs import fingerprint
 from gen_models.runs.directory import RunDirectory
 from gen_models.training import reporting, stopped_by_signals
 
@@ -27,7 +26,8 @@ ROOT = Path(__file__).parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 STORY = story()  # train.py
 
-SAVE = figures.save
+COMPOSE = composition.compose_overrides
+DRAWING = {name: getattr(figures, name) for name in ("save", "curves", "picture")}
 
 gc.freeze()  # what is imported stays: no collection need look through it
 # Weights depend on the number of threads: no test leaves it to what else the machine does.
@@ -63,6 +63,8 @@ def _blank_pictures() -> Iterator[None]:
         Image.new("L", (1, 1)).save(path, format="png")
 
     with pytest.MonkeyPatch.context() as patched:
+        for name in DRAWING:
+            patched.setattr(figures, name, lambda *_, **__: None)
         patched.setattr(figures, "save", save)
         yield
 
@@ -70,8 +72,18 @@ def _blank_pictures() -> Iterator[None]:
 @pytest.fixture
 def _real_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures are drawn, if coarsely."""
-    monkeypatch.setattr(figures, "save", SAVE)
+    for name, function in DRAWING.items():
+        monkeypatch.setattr(figures, name, function)
     monkeypatch.setattr(figures, "DPI", 20)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _once() -> Iterator[None]:
+    """Hydra would take a third of the time of a small training, reading its code a tenth."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(composition, "compose_overrides", lambda words: composed(*words))
+        patched.setattr(fingerprint, "essence", functools.cache(fingerprint.essence))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -99,18 +111,16 @@ def digits() -> MNISTDataModule:
 def composed(*overrides: str) -> dict[str, Any]:
     """The resolved configuration of `python train.py OVERRIDES`."""
     folders = [text for text in overrides if text.startswith("output_dir=/")]
-    config = copy.deepcopy(_composed(*(text for text in overrides if text not in folders)))
+    others = tuple(text for text in overrides if text not in folders)
+    config = copy.deepcopy(_composed(others, os.environ.get("HOME")))
     for text in folders:
         config["output_dir"] = text.partition("=")[2]
     return config
 
 
 @functools.cache  # tests differ in their folder alone
-def _composed(*overrides: str) -> dict[str, Any]:
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        config = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
-    assert isinstance(config, dict)
-    return config
+def _composed(overrides: tuple[str, ...], _home: str | None) -> dict[str, Any]:
+    return COMPOSE(overrides)
 
 
 def train(*overrides: str) -> float | None:
