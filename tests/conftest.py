@@ -34,6 +34,23 @@ gc.freeze()  # what is imported stays: no collection need look through it
 torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
 
 
+# What takes longest, of the quick tests and of the slow: such a file goes to one worker, as any
+# does, and comes first, so that no worker is left alone with it at the end.
+LONGEST = [
+    "study/test_train", "training/test_kill", "training/test_resume", "test_launchers",
+    "test_command", "test_at_once", "search/test_search", "test_benchmarks", "training/test_ddp",
+    "runs/test_runs", "evaluation/test_evaluate", "training/test_faults", "test_tour",
+    "explorer/test_controls", "test_config", "training/test_processes", "study/test_study_page",
+    "export/test_export", "runs/test_damaged_files", "third_model/test_third_model",
+]  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    files = {ROOT / "tests" / f"{name}.py": place for place, name in enumerate(LONGEST)}
+    assert all(file.exists() for file in files), LONGEST
+    items.sort(key=lambda item: files.get(item.path, len(LONGEST)))
+
+
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
 def pytest_xdist_auto_num_workers() -> int | None:
     """The workers of `-n auto`: one for each core that this process may use."""
