@@ -12,14 +12,13 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from PIL import Image
 
-from gen_models import figures
+from gen_models import composition, figures
 from gen_models.composition import compose_job, story
 from gen_models.data.module import MNISTDataModule
 from gen_models.machine import count_cores
+from gen_models.runs import fingerprint
 from gen_models.runs.directory import RunDirectory
 from gen_models.training import reporting, stopped_by_signals
 
@@ -27,11 +26,29 @@ ROOT = Path(__file__).parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 STORY = story()  # train.py
 
-SAVE = figures.save
+COMPOSE = composition.compose_overrides
+DRAWING = {name: getattr(figures, name) for name in ("save", "curves", "picture")}
 
 gc.freeze()  # what is imported stays: no collection need look through it
 # Weights depend on the number of threads: no test leaves it to what else the machine does.
 torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
+
+
+# What takes longest, of the quick tests and of the slow: such a file goes to one worker, as any
+# does, and comes first, so that no worker is left alone with it at the end.
+LONGEST = [
+    "study/test_train", "training/test_kill", "training/test_resume", "test_launchers",
+    "test_command", "test_at_once", "search/test_search", "test_benchmarks", "training/test_ddp",
+    "runs/test_runs", "evaluation/test_evaluate", "training/test_faults", "test_tour",
+    "explorer/test_controls", "test_config", "training/test_processes", "study/test_study_page",
+    "export/test_export", "runs/test_damaged_files", "third_model/test_third_model",
+]  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    files = {ROOT / "tests" / f"{name}.py": place for place, name in enumerate(LONGEST)}
+    assert all(file.exists() for file in files), LONGEST
+    items.sort(key=lambda item: files.get(item.path, len(LONGEST)))
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
@@ -63,6 +80,8 @@ def _blank_pictures() -> Iterator[None]:
         Image.new("L", (1, 1)).save(path, format="png")
 
     with pytest.MonkeyPatch.context() as patched:
+        for name in DRAWING:
+            patched.setattr(figures, name, lambda *_, **__: None)
         patched.setattr(figures, "save", save)
         yield
 
@@ -70,8 +89,18 @@ def _blank_pictures() -> Iterator[None]:
 @pytest.fixture
 def _real_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures are drawn, if coarsely."""
-    monkeypatch.setattr(figures, "save", SAVE)
+    for name, function in DRAWING.items():
+        monkeypatch.setattr(figures, name, function)
     monkeypatch.setattr(figures, "DPI", 20)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _once() -> Iterator[None]:
+    """Hydra would take a third of the time of a small training, reading its code a tenth."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(composition, "compose_overrides", lambda words: composed(*words))
+        patched.setattr(fingerprint, "essence", functools.cache(fingerprint.essence))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -99,18 +128,16 @@ def digits() -> MNISTDataModule:
 def composed(*overrides: str) -> dict[str, Any]:
     """The resolved configuration of `python train.py OVERRIDES`."""
     folders = [text for text in overrides if text.startswith("output_dir=/")]
-    config = copy.deepcopy(_composed(*(text for text in overrides if text not in folders)))
+    others = tuple(text for text in overrides if text not in folders)
+    config = copy.deepcopy(_composed(others, os.environ.get("HOME")))
     for text in folders:
         config["output_dir"] = text.partition("=")[2]
     return config
 
 
 @functools.cache  # tests differ in their folder alone
-def _composed(*overrides: str) -> dict[str, Any]:
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        config = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
-    assert isinstance(config, dict)
-    return config
+def _composed(overrides: tuple[str, ...], _home: str | None) -> dict[str, Any]:
+    return COMPOSE(overrides)
 
 
 def train(*overrides: str) -> float | None:

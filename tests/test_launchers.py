@@ -13,7 +13,7 @@ from conftest import ROOT, directory_of, small, train
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from safetensors.torch import load_file
-from test_command import call, start, wait_for
+from test_command import FREE, call, start, wait_for
 from test_front_door import call_train
 
 
@@ -28,14 +28,16 @@ def assert_equal_to_those_alone(overrides: list[list[str]]) -> None:
 
 
 @pytest.mark.slow
-def test_jobs_side_by_side_train_the_same_and_end_alike(tmp_path: Path) -> None:
+def test_jobs_side_by_side_train_the_same_with_a_thread_each_and_end_alike(tmp_path: Path) -> None:
     arguments = small(tmp_path / "out", "model=vae", epochs=1)
     result = call("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *arguments,
-                  "lr=5e-4,-1,1e-4", cwd=tmp_path)  # fmt: skip
+                  "lr=5e-4,-1,1e-4", cwd=tmp_path, env=FREE)  # fmt: skip
     assert result.returncode == 1
     said = "lr must be a number in (0, 1], got -1"
     assert said in result.stderr
     assert "\r" not in result.stdout
+    reason = r"^  1 thread: (?:other runs train beside it|there is one core)"
+    assert len(re.findall(reason, result.stdout, re.MULTILINE)) == 2
     failed, following, compare = result.stdout.splitlines()[-3:]
     assert "Failed: 1 of 3 jobs\n" in result.stdout
     assert "lr=-1" in failed

@@ -15,7 +15,7 @@ from conftest import ROOT, composed, directory_of, small, train
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from safetensors.torch import load_file
-from test_command import ENVIRONMENT
+from test_command import FREE
 
 from gen_models import machine, threads
 from gen_models.composition import trains_beside_others
@@ -288,17 +288,12 @@ def test_threads_are_no_part_of_what_a_run_is() -> None:
     assert directory_of(["threads=1"]).path == directory_of(["threads=auto"]).path
 
 
-def free() -> dict[str, str]:
-    """The environment of a process whose threads are left to it."""
-    return {name: value for name, value in ENVIRONMENT.items() if name != "OMP_NUM_THREADS"}
-
-
 @pytest.mark.slow
 def test_the_command_says_its_threads_at_the_start_and_sets_them(tmp_path: Path) -> None:
     script = [sys.executable, str(ROOT / "train.py"), *small(tmp_path, "model=vae", epochs=1)]
 
     def lines(*options: str) -> list[str]:
-        return subprocess.check_output([*script, *options], text=True, env=free()).splitlines()
+        return subprocess.check_output([*script, *options], text=True, env=FREE).splitlines()
 
     assert lines("threads=1")[2] == "  1 thread: threads=1 is set"
     (status,) = tmp_path.rglob("status.json")
@@ -325,17 +320,3 @@ def test_jobs_that_train_beside_others_are_known(options: list[str], beside: boo
         config = compose("config", options, return_hydra_config=True)
     HydraConfig.instance().set_config(config)
     assert trains_beside_others(composed(*options)) == beside
-
-
-@pytest.mark.slow
-def test_jobs_side_by_side_have_a_thread_each(tmp_path: Path) -> None:
-    arguments = small(tmp_path / "out", "model=vae", "seed=0,1", epochs=1)
-    sweep = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *arguments]
-    said = subprocess.check_output(
-        [sys.executable, str(ROOT / "train.py"), *sweep],
-        text=True, cwd=tmp_path, env=free(),
-    )  # fmt: skip
-    reasons = re.findall(
-        r"^  1 thread: (?:other runs train beside it|there is one core)", said, re.M
-    )
-    assert len(reasons) == 2
