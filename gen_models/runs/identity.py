@@ -26,7 +26,11 @@ class Job(NamedTuple):
         The name says what differs from the defaults.
         """
         settings, usual = identity(self.config), identity(self.defaults)
-        changed = [k for k in settings if k != "seed" and settings[k] != usual.get(k)]
+        changed = [
+            key
+            for key in settings
+            if key not in ("seed", "data") and settings[key] != usual.get(key)
+        ]
         parts = [f"seed{settings['seed']}", *(_label(key, settings[key]) for key in changed)]
         name = "-".join(parts)
         if len(name) > LONGEST_NAME:
