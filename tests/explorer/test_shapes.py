@@ -142,7 +142,7 @@ def test_tall_grey_images_without_labels(browser: Any, tmp_path: Path) -> None:
     tests = torch.from_numpy(images[9::10])
     assert any((image == given).all() for image in tests)
     check(recreated.unsqueeze(0), reconstruct(model, given[None, :1] / 255))
-    assert "from my images & more (source not recorded)" in page.locator("#about").inner_text()
+    assert "from my_images_more (source not recorded)" in page.locator("#about").inner_text()
     box = page.locator("#pad").bounding_box()
     assert box["width"] / box["height"] == pytest.approx(24 / 40, abs=0.01)
     page.mouse.move(box["x"] + 20, box["y"] + 20)
