@@ -47,15 +47,16 @@ def main() -> None:
     """Print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--data", default="mnist", help="that is on disk already")
-    data = parser.parse_args().data
+    parser.add_argument("--evaluate", default="full", help="or quick")
+    chosen = parser.parse_args()
     for name, command in (("python train.py", [TRAIN]), ("gen-models", CLI)):
         seconds = min(call(*command, "--help").seconds for _ in range(3))
         print(f"{name} --help: {seconds:.2f} s", flush=True)
     imports = call("-c", "import gen_models.training, gen_models.evaluation").peak
     print(f"imports alone: {imports:.0f} MiB", flush=True)
     with TemporaryDirectory() as folder:
-        options = [f"data={data}", "model=gan", "phase=final", "trainer=smoke"]
-        for what, evaluate in (("training", "none"), ("training and evaluating", "full")):
+        options = [f"data={chosen.data}", "model=gan", "phase=final", "trainer=smoke"]
+        for what, evaluate in (("training", "none"), ("training and evaluating", chosen.evaluate)):
             words = [f"evaluate={evaluate}", "overwrite=true", f"output_dir='{folder}'"]
             peak = call(TRAIN, *options, *words).peak
             print(f"{what} the final GAN: {peak:.0f} MiB", flush=True)

@@ -18,7 +18,7 @@ from conftest import ROOT
             [r"(gan|vae) (baseline|final) +epoch +\d+\.\d+ s +bare +\d+\.\d+ s"] * 4,
         ),
         (
-            "start_and_memory.py --data digits",
+            "start_and_memory.py --data digits --evaluate quick",
             [r"train.py --help: [\d.]+ s", r"gen-models --help: [\d.]+ s",
              r"imports alone: \d+ MiB", r"training the final GAN: \d+ MiB"],
         ),

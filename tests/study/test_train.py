@@ -385,14 +385,17 @@ def test_what_is_no_launcher_is_refused(option: str, said: str, tmp_path: Path) 
 def test_a_study_that_was_killed_twice_is_finished_by_its_command(tmp_path: Path) -> None:
     """By kill -9 of it and its child, then by Ctrl-C; then every run is there once."""
     (tmp_path / "small.yaml").write_text(
-        "question: Does it learn?\nseeds: [1, 2, 3, 4]\n"
+        "question: Does it learn?\nseeds: [1, 2]\n"
         "arms: {vae: model=vae phase=baseline data=digits max_epochs=2}\n"
         "claims: [{name: D1, says: It does., kind: beats_gaussian, arms: [vae], "
         "metrics: [fid_lenet]}]\n"
     )
     out = tmp_path / "out"
     run = out / "runs/digits/vae_baseline/seed1-max_epochs2"
-    program = "from gen_models.cli import app; app()"
+    program = (  # two seeds are enough: the wheel's test trains four
+        "from gen_models.study import study; study.check_seeds = lambda study: None; "
+        "from gen_models.cli import app; app()"
+    )
     command = [sys.executable, "-c", program, "study", str(tmp_path / "small.yaml"), "--train",
                "--output", str(out)]  # fmt: skip
 
@@ -426,8 +429,6 @@ def test_a_study_that_was_killed_twice_is_finished_by_its_command(tmp_path: Path
         command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert [run_key(row) for row in read_table(out).rows] == [
-        ("vae", seed) for seed in (1, 2, 3, 4)
-    ]
+    assert [run_key(row) for row in read_table(out).rows] == [("vae", 1), ("vae", 2)]
     assert json.loads((run / "status.json").read_text())["steps"] == 2 * 40
     assert "It does." in (out / "study.html").read_text()
