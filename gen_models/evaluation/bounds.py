@@ -37,6 +37,7 @@ CODE = (  # on which the bounds depend, besides the images and the classifier's 
 
 def find_bounds(name: str, real: Reference, say: Callable[[str], None]) -> dict[str, float]:
     """The bounds for the sample size of `real`, from the cache if nothing has changed."""
+    real = real.equal
     count = len(real.test)
     digest = hashlib.sha256(hash_code(PACKAGE / file for file in CODE).encode())
     digest.update(f"{real.classifier.record['sha256']} torch {torch.__version__}".encode())
@@ -85,6 +86,7 @@ def measure_bounds(real: Reference) -> dict[str, float]:
     "gaussian/..." for a Gaussian on 64 principal components; "real/..." for measures of real images
     that are neither good nor bad, and for the number of classes where some may be missing.
     """
+    real = real.equal
     n = len(real.test)
     fitted = real.components(COMPONENTS)
     noise = pixels.independent_pixels(real.train, n, generator=generator("noise"))

@@ -215,10 +215,10 @@ def measure(
         say: Called with a line before each part.
     """
     effort = effort or Effort()
-    say(f"drawing {len(real.test):,} images and measuring their distance to the test images")
-    images = _drawn(model, len(real.test))
-    metrics, arrays = measure_generation(images, real)
-    metrics |= measure_classes(model, real)
+    say(f"drawing {len(real.equal.test):,} images and measuring their distance to the test images")
+    images = _drawn(model, len(real.equal.test))
+    metrics, arrays = measure_generation(images, real.equal)
+    metrics |= measure_classes(model, real.equal)
     say(f"recreating {min(INVERTED, len(real.test))} test images")
     errors, per_image, recreated = measure_reconstruction(model, real, effort)
     metrics |= errors
@@ -244,13 +244,14 @@ def measure(
 @torch.no_grad()
 def measure_quick(model: GenerativeModel, real: Reference) -> dict[str, float]:
     """Distances of as many new images as `real` has, and the encoder's reconstruction."""
-    metrics, _ = measure_generation(_drawn(model, len(real.test)), real)
-    metrics |= measure_classes(model, real)
+    count = len(real.equal.test)
+    metrics, _ = measure_generation(_drawn(model, count), real.equal)
+    metrics |= measure_classes(model, real.equal)
     if isinstance(model, Encoder):
         images, labels = Split(real.test, real.labels).take(slice(INVERTED))
         errors = image_errors(images, reconstruct(model, images, labels))
         metrics |= _error_intervals("encoder", errors)
-    metrics["samples"] = float(len(real.test))
+    metrics["samples"] = float(count)
     return metrics
 
 

@@ -1,13 +1,13 @@
 """The real images that every model is measured against."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from gen_models.data.dataset import Dataset
+from gen_models.data.dataset import Dataset, Split
 from gen_models.metrics import pixels
 from gen_models.metrics.classifier import Classifier, Reading, some
 from gen_models.metrics.features import FeatureSpace, feature_spaces
@@ -51,6 +51,21 @@ class Reference:
         """The classifier's features and predictions for `test`."""
         return self.classifier.read(self.test)
 
+    @cached_property
+    def equal(self) -> "Reference":
+        """What distances are measured against: as many test images as their floor has.
+
+        The floor is the distance of the validation images. Where those are fewer than the test
+        images, so many test and new images are measured, for a distance of fewer images is higher.
+        Only from 5,000 on, as of MNIST, they need not be: 10,000 new images are measured against
+        10,000, and the floor of 5,000, which is known to be somewhat too high, is shown as such.
+        """
+        count = len(self.validation)
+        if count >= min(len(self.test), FLOOR_SAMPLES):
+            return self
+        test, labels = Split(self.test, self.labels).take(slice(count))
+        return replace(self, test=test, labels=labels)
+
     def components(self, count: int) -> pixels.PrincipalComponents:
         """The leading principal components of `train`, or all if it has fewer pixels."""
         every = self.train[0].numel()
@@ -73,15 +88,8 @@ def reference(
 
     The test images are in a fixed random order. MNIST's own is by source: the writers of its first
     half are other people than those of its second half.
-
-    A distance has its floor, that of the validation images, from as many images: where those are
-    fewer than the test images, so many test and new images are measured. Only from 5,000 on, as of
-    MNIST, they need not be: 10,000 new images against 10,000, and a floor of 5,000, which is
-    somewhat too high, because a distance of fewer images is.
     """
     splits = dataset.splits
-    held_out = len(splits["validation"].images)
-    count = min(count, held_out if held_out < FLOOR_SAMPLES else count)
     chosen = torch.randperm(len(splits["test"].images), generator=generator("test order"))[:count]
     parts = some(splits["train"]), some(splits["validation"], SAMPLES), splits["test"].take(chosen)
     train, validation, test = (part.images.float().div_(255).to(device) for part in parts)

@@ -141,7 +141,8 @@ def test_a_distance_and_its_floor_are_of_as_many_images(
     splits = {name: Split(torch.zeros(n, 1, 8, 8).byte(), None) for name, n in sizes.items()}
     classifier = classifiers.classifier_without_labels(Split(squares(20, (1, 8, 8))[0], None), "")
     real = reference(Dataset(splits, ()), classifier, count=count)
-    assert len(real.test) == (measured or count)
+    assert len(real.test) == min(test, count)
+    assert len(real.equal.test) == (measured or count)
 
 
 def test_few_images_and_many_classes(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_a_gan_whose_first_images_are_all_alike_is_warned_of_once(
     metrics = {"val/d_real": torch.tensor(d_real), "val/d_fake": torch.tensor(d_fake)}
     trainer: Any = SimpleNamespace(
         callback_metrics=metrics, current_epoch=0, max_epochs=9, should_stop=False,
-        global_step=steps, is_global_zero=True, datamodule=digits,
+        global_step=steps, is_global_zero=True, datamodule=digits, default_root_dir="none",
         state=SimpleNamespace(fn=TrainerFn.FITTING),
     )  # fmt: skip
     callback, model = ValidationDistance(), Alike()
