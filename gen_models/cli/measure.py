@@ -75,7 +75,7 @@ def compare(
 @command()
 def train_classifier(
     data: Annotated[
-        str, typer.Option(help="mnist, fashion_mnist, kmnist or digits.", show_default=False)
+        str, typer.Option(help="A published data set, such as mnist or svhn.", show_default=False)
     ],
     data_root: Annotated[
         Path | None,

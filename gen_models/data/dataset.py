@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from itertools import islice
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -35,7 +34,7 @@ class Dataset(NamedTuple):
     splits: dict[str, Split]
     class_names: tuple[str, ...] = tuple("0123456789")  # () without labels
     digest: str = ""  # of the images; "" for a published set, whose name says which they are
-    pictures: Mapping[str, str] = MappingProxyType({})  # a digest of each file, where recorded
+    pictures: dict[str, str] | None = None  # a digest of each file, by its name; None: unknown
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -59,7 +58,7 @@ class Dataset(NamedTuple):
             "image_shape": list(self.image_shape),
             "images": sum(len(split.images) for split in self.splits.values()),
             "classes": dict(zip(self.class_names, counts.tolist(), strict=True)),
-            "pictures": dict(self.pictures),
+            "pictures": self.pictures or {},
         }
 
 

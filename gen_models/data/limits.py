@@ -83,7 +83,7 @@ def check_sides(place: str, height: int, width: int) -> None:
         )
         raise UserError(
             f"{place}: {height}x{width}, but height and width must be multiples of 4 from 8 to "
-            f"64: set data.size, with {nearest}"
+            f"64: choose a data.size with {nearest}"
         )
 
 

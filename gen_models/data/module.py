@@ -70,7 +70,8 @@ class MNISTDataModule(pl.LightningDataModule):
             if name in DATA_SETS:
                 raise ValueError(f"name must not be that of a published data set, got {name}")
             if root is None:
-                raise ValueError(f"root must name the {source} with the images, got null")
+                place = "FOLDER" if source == "folder" else "FILE.npz"
+                raise ValueError(f"root must name your images: data.root={place}")
             self.name, self.root = name, expanded(root)
         self.size = size
         self.channels = channels

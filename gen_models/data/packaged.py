@@ -17,7 +17,7 @@ SIDE = 28  # pixels
 DIGITS_SIZES = {"train": 1297, "validation": 200, "test": 300}
 MNIST5K_SIZES = {"train": 400, "validation": 50, "test": 50}  # of each digit
 SATURATION = 0.8  # of the colours: 0 is white
-CHUNK = 10_000  # images that are coloured at once
+CHUNK = 500  # images that are coloured at once
 
 
 def load_digits() -> Dataset:

@@ -33,7 +33,7 @@ SHOWN_NUMBERS = 1_200_000  # and of their pixels, one byte each before compressi
 COLUMNS = 25  # in the picture that holds them
 DIGITS = tuple("0123456789")  # names of classes by which images are digits
 COMPARED = 1000  # new images on which rounding the weights is measured
-INK = 25  # of 255: a pixel above it belongs to what an image shows
+INK = 25  # of 255: a pixel that differs more from the ground belongs to what an image shows
 
 
 class Run(NamedTuple):
@@ -97,7 +97,8 @@ def page_content(
     content |= _map(runs, classifier, images, labels, shown)
     content |= {"labels": None if labels is None else labels[:shown].tolist()}
     content |= {"count": len(pixels[:shown]), "columns": COLUMNS, "networks": networks}
-    content |= {"box": image_box(data.splits["train"].images)}
+    train = data.splits["train"].images
+    content |= {"light": is_light(train), "box": image_box(train)}
     content |= {"sprite": _sprite(pixels[:shown]), "weights": _base64(weights.to_bytes())}
     return content, max(differences)
 
@@ -105,6 +106,12 @@ def page_content(
 def shown_images(image_shape: tuple[int, int, int]) -> int:
     """Number of test images that a page holds: fewer where they are large, to bound its size."""
     return min(SHOWN, SHOWN_NUMBERS // prod(image_shape))
+
+
+def is_light(images: Tensor) -> bool:
+    """Whether (n, c, h, w) uint8 images show something dark on a light ground: by their edges."""
+    edges = images[..., :: images.shape[2] - 1, :], images[..., :: images.shape[3] - 1]
+    return bool(sum(edge.float().mean() for edge in edges) > 255)
 
 
 def image_box(images: Tensor) -> tuple[int, int]:
@@ -116,7 +123,8 @@ def image_box(images: Tensor) -> tuple[int, int]:
     Args:
         images: (n, c, h, w) uint8.
     """
-    ink = (images > INK).any(1)  # (n, h, w)
+    ink = images < 255 - INK if is_light(images) else images > INK
+    ink = ink.any(1)  # (n, h, w)
     shares = []
     for axis in (2, 1):
         occupied = ink.any(axis).byte()  # (n, h), then (n, w)

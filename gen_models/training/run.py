@@ -72,9 +72,12 @@ def open_run(
         if trainer.is_global_zero:
             stack.enter_context(directory.lock(training=True))
             stack.callback(lambda: trainer.logger.close())  # type: ignore[union-attr]
+        judge = trainer.is_global_zero and not job.config["overwrite"]
+        if judge:
+            check_same_data(directory, data)
         run = find_run(job, type(model), judge=trainer.is_global_zero)
-        if trainer.is_global_zero and not job.config["overwrite"]:
-            check_same_data(run.extends or directory, data)
+        if run.extends and judge:
+            check_same_data(run.extends, data)
         if trainer.is_global_zero and not run.finished:
             threads = _begin(run, job.config, model, data, trainer)
             stack.enter_context(_ending_recorded(directory))

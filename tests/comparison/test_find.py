@@ -12,10 +12,10 @@ from synthetic import edit, make_run, make_study
 from test_cli import call
 
 from gen_models.analysis.groups import group_runs
-from gen_models.analysis.runs import READABLE
+from gen_models.analysis.runs import READABLE, Run
 from gen_models.comparison.compare import compare
 from gen_models.comparison.find import find_runs
-from gen_models.comparison.report import to_csv
+from gen_models.comparison.report import to_csv, write_report
 from gen_models.errors import UserError
 from gen_models.runs.directory import RunDirectory
 
@@ -219,3 +219,49 @@ def test_metrics_json_of_a_run_is_left_alone(tmp_path: Path) -> None:
     before = json.loads(run.metrics.read_text())
     compare([tmp_path])
     assert json.loads(run.metrics.read_text()) == before
+
+
+def test_what_was_not_measured_alike_is_not_compared(tmp_path: Path) -> None:
+    """Other images of one name; the same, in features of a classifier and of random weights."""
+    named = {"A": {"data": {"digest": "1"}}, "B": {"data": {"digest": "2"}}, "C": {}}
+    named["C"] = {"data": {"digest": "1"}, "evaluation": {"features": "random weights"}}
+    named["A"]["evaluation"] = named["B"]["evaluation"] = {"features": "classifier"}
+    runs = {
+        name: make_run(tmp_path / name, "model=vae", f"seed={seed}", **fields).path
+        for seed, (name, fields) in enumerate(named.items())
+    }
+    for others, word in ((("A", "B"), "data sets"), (("A", "C"), "features")):
+        with pytest.raises(UserError, match=f"different {word}: ") as error:
+            compare([runs[name] for name in others])
+        assert all(str(runs[name]) in str(error.value) for name in others)
+
+
+def test_without_a_classifier_the_page_says_why(tmp_path: Path) -> None:
+    record = {"features": "random weights", "reason": "its images have no labels"}
+    run = make_run(tmp_path, "model=vae", evaluation=record)
+    edit(run.metrics, missing_digits=None)
+    write_report(compare([tmp_path]), tmp_path / "out")
+    for name in ("report.md", "report.html"):
+        text = (tmp_path / "out" / name).read_text()
+        assert text.count("random weights, because its images have no labels") == 2
+        assert "are missing" not in text
+    edit(run.status, evaluation={"features": "classifier", "classifier_accuracy": 0.987})
+    write_report(compare([tmp_path]), tmp_path / "out")
+    assert "which knows 98.7 % of the test images" in (tmp_path / "out/report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("missing", "failed"),
+    [
+        ({"missing_digits": 4.0}, False),
+        ({"missing_digits": 5.0}, True),
+        ({"missing_classes": 5.0, "real/classes": 12.0}, False),
+        ({"missing_classes": 6.0, "real/classes": 12.0}, True),
+        ({"missing_classes": 1.0, "real/classes": 2.0}, True),
+    ],
+)
+def test_a_run_fails_if_half_of_its_classes_are_missing(
+    missing: dict[str, float], failed: bool
+) -> None:
+    record = {"status": "done", "model": "vae", "seed": 0}
+    assert Run(record, {"fid_lenet": 1.0} | missing).failed == failed

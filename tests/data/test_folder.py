@@ -139,8 +139,8 @@ def one(root: Path, image: Image.Image, name: str = "x.png", **options: Any) -> 
     image.save(root / name, **keep)
     options = {"size": 8} | options
     images = read_folder(root, say=quiet, **options)
-    digests = list(images.pictures)
-    assert name in digests
+    assert images.pictures is not None
+    assert name in images.pictures
     every = torch.cat([split.images for split in images.splits.values()])
     plain = (every.flatten(2) == every.flatten(2)[..., :1]).all(2).all(1)
     assert (~plain).sum() == 1

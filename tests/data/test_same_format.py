@@ -11,8 +11,7 @@ from gen_models.data.module import MNISTDataModule
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["fashion_mnist", "kmnist"])
-@pytest.mark.parametrize("model", ["gan", "vae"])
+@pytest.mark.parametrize(("model", "name"), [("gan", "fashion_mnist"), ("vae", "kmnist")])
 def test_the_best_models_train_on_it(
     model: str,
     name: str,

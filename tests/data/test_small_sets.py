@@ -46,9 +46,9 @@ def test_nothing_that_was_trained_is_refused_afterwards(
     evaluate_run(run.path, effort=Effort(1, 2, 2, 2), say=said.append)
     metrics = read_metrics(run)
     assert metrics["samples"] == metrics["quick/samples"] == 6
-    assert np.isfinite(metrics["label_kl"])
-    assert metrics["fid_lenet/within_class"] > 0
-    assert any("of kmnist knows only" in line for line in said)  # the test images, by chance
+    assert all(np.isfinite(value) for value in metrics.values())
+    assert "label_kl" not in metrics
+    assert any("its classifier knows only" in line for line in said)
     fit_sampler(run.path, kind="gmm", say=said.append)
     evaluate_run(run.path, effort=Effort(1, 2, 2, 2), say=said.append)
     assert json.loads(run.status.read_text(encoding="utf-8"))["evaluation"]["sampler"] == "gmm-1"

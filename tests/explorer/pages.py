@@ -43,11 +43,11 @@ def make_runs(folder: Path) -> dict[str, Path]:
     }
 
 
-def written(paths: list[Path], file: Path) -> list[str]:
+def written(paths: list[Path], file: Path, *, rounds: bool = True) -> list[str]:
     """Write a page; returns its sentences about what is left out."""
     page = explore(paths, file, say=lambda line: None)
     assert page.size == file.stat().st_size
-    assert page.difference > 0
+    assert (page.difference > 0) == rounds  # unless 16 bits hold the weights
     return page.left_out
 
 

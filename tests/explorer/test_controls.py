@@ -139,7 +139,7 @@ def test_a_drawing_fills_the_box_of_the_data_set_around_its_mass(
     text = page_file.read_text()
     assert '"box":[28,28],' in text
     file = tmp_path / "page.html"
-    file.write_text(text.replace('"box":[28,28],', f'"box":{box},'))
+    file.write_text(text.replace('"box":[28,28],', f'"box":[{box},{box}],'))
     phone = {"width": 390, "height": 844}
     seen = Seen(browser, file, bypass_csp=True, viewport=phone, has_touch=True)
     page = seen.page

@@ -18,7 +18,6 @@ from PIL import Image
 from synthetic import make_run
 from torch import Tensor, nn
 
-from gen_models.data.facts import FACTS
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
 from gen_models.explorer.content import _networks, image_box, rounding_difference
@@ -222,17 +221,6 @@ def test_the_page_says_what_is_left_out(
     assert written([runs["vae"]], tmp_path / "vae.html") == said[2:]
     (*_, last) = written([runs["toy"]], tmp_path / "toy.html")
     assert last.endswith("takes every drawing for a 0.")
-
-
-def test_a_data_set_of_the_users_own_is_named(
-    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delitem(FACTS, "digits")
-    written([runs["gan"]], tmp_path / "page.html")
-    assert (
-        "The test images are from digits (source not recorded)"
-        in (tmp_path / "page.html").read_text()
-    )
 
 
 def test_the_box_of_a_drawing_is_that_of_the_training_images(digits: MNISTDataModule) -> None:

@@ -11,6 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 from gen_models.data.module import MNISTDataModule
 from gen_models.metrics.intervals import mean_interval
 from gen_models.metrics.pixels import (
+    distorted,
     gaussian_images,
     independent_pixels,
     memorisation,
@@ -128,3 +129,44 @@ def test_gaussian_images_have_the_fitted_moments(digits: MNISTDataModule) -> Non
         shape=(1, 28, 28),
     )
     assert 0 == few.min() < few.max() == 1
+
+
+def test_many_pixels_have_nearly_the_same_principal_components(
+    digits: MNISTDataModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = digits.splits["train"].images.float() / 255
+    exact = principal_components(train, 20)
+    monkeypatch.setattr("gen_models.metrics.pixels.EXACT", 100)
+    state = torch.random.get_rng_state()
+    found = principal_components(train, 20)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    torch.testing.assert_close(found.variances, exact.variances, rtol=0.01, atol=0)
+    overlap = (found.components @ exact.components.T).square().sum() / 20
+    assert overlap > 0.99
+
+
+def test_components_without_variance_are_left_out(digits: MNISTDataModule) -> None:
+    few = digits.splits["train"].images[:9].float() / 255
+    whitened = principal_components(few, 50).whitened(few)
+    assert whitened.shape == (9, 8)
+    torch.testing.assert_close(whitened.var(0, correction=0), torch.ones(8), rtol=0.01, atol=0)
+
+
+def test_in_colour_sharpness_is_the_mean_of_the_channels() -> None:
+    images = torch.rand(4, 3, 8, 12)
+    channels = [sharpness(images[:, [index]]) for index in range(3)]
+    for key, value in sharpness(images).items():
+        assert value == pytest.approx(sum(each[key] for each in channels) / 3)
+
+
+def test_an_oblong_image_is_turned_not_sheared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bar that is turned is as long as before."""
+    for name, value in {"ROTATION": torch.pi / 2, "SCALE": 0.0, "SHIFT": 0.0}.items():
+        monkeypatch.setattr(f"gen_models.metrics.pixels.{name}", value)
+    images = torch.zeros(8, 1, 60, 32)
+    images[:, :, 23:37, 14:18] = 1
+    y, x = torch.meshgrid(torch.arange(60.0) - 29.5, torch.arange(32.0) - 15.5, indexing="ij")
+    turned = distorted(images, generator("turn"))
+    spread = ((x**2 + y**2) * turned).sum((1, 2, 3)) / turned.sum((1, 2, 3))
+    expected = ((x**2 + y**2) * images).sum((1, 2, 3)) / images.sum((1, 2, 3))
+    torch.testing.assert_close(spread, expected, rtol=0.05, atol=0)

@@ -257,3 +257,12 @@ def test_baselines_on_mnist_are_the_known_ones(mnist_root: str) -> None:
     assert (train.mean(0) - test).square().mean().item() == pytest.approx(0.0675, rel=0.002)
     neighbours = train[nearest(test[:500], train).indices]
     assert (neighbours - test[:500]).square().mean().item() == pytest.approx(0.0245, rel=0.02)
+
+
+def test_small_and_colour_images_have_errors() -> None:
+    for shape in ((1, 8, 8), (3, 8, 64), (3, 12, 12)):
+        images = torch.rand(3, *shape)
+        same, other = (image_errors(images, each) for each in (images, images.flip(2)))
+        assert same["ssim"].tolist() == pytest.approx([1, 1, 1])
+        assert (other["ssim"] < 0.5).all()
+        assert other["mse"].shape == other["psnr"].shape == (3,)

@@ -55,6 +55,9 @@ def test_the_table_says_what_the_runs_say(
     make_run(tmp_path, "model=vae", "phase=baseline", "seed=9", fid=None,
              metrics={"quick/fid_lenet": 30.0, "val/fid_lenet": 31.0},
              quick={"sampler": "gmm-5"})  # fmt: skip
+    make_run(tmp_path, "model=vae", "phase=baseline", "seed=11", fid=None,
+             metrics={"val/fid_lenet": 31.0},
+             validation={"features": "random weights"})  # fmt: skip
     make_run(tmp_path, "model=gan", "phase=baseline", status="running")  # nobody holds its lock
     make_run(tmp_path, "model=gan", "phase=baseline", "seed=1", status="interrupted",
              epoch=10, epochs=50, seconds=20.0)  # fmt: skip
@@ -75,6 +78,19 @@ def test_the_table_says_what_the_runs_say(
         ["mnist", "gan", "final", "seed0", "running", "25/100", "0:02:00", "12.34", "val"],
         ["mnist", "vae", "baseline", "seed9", "done", "30/30", "-", "30.00", "quick,", "gmm-5"],
         ["mnist", "vae", "baseline", "seed10", "done", "30/30", "-", "28.50", "test"],
+        [
+            "mnist",
+            "vae",
+            "baseline",
+            "seed11",
+            "done",
+            "30/30",
+            "-",
+            "31.00",
+            "val,",
+            "random",
+            "weights",
+        ],
     ]
     assert "2 stopped" in text
     assert "1 running" in text

@@ -176,3 +176,20 @@ def test_evaluate_is_checked(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="evaluate must be one of full, quick, none, got 'much'"):
         train("data=digits", "evaluate=much", f"output_dir={tmp_path}")
     assert not list(tmp_path.iterdir())
+
+
+def test_classes_that_are_no_digits_are_warned_of_by_their_number(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    callback = ValidationDistance()
+    callback._class_names = tuple("abcdefghijkl")
+    metrics = {"val/missing_classes": torch.tensor(3.0)}
+    trainer: Any = SimpleNamespace(callback_metrics=metrics, current_epoch=9)
+    for _ in range(2):
+        callback._warn(trainer)
+    assert caplog.messages == ["epoch 10: classes missing from the new images: 3 of 12"]
+    caplog.clear()
+    unlabelled: Any = SimpleNamespace(callback_metrics={}, current_epoch=9)
+    for _ in range(3):
+        callback._warn(unlabelled)
+    assert not caplog.messages

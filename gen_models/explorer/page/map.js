@@ -4,6 +4,7 @@
 const map = $("map"), MARGIN = 14;
 const COLORS = 10; // of the page's style; further classes have the same again
 const LEGEND = 20; // classes that a legend can list
+const SMALL = 20; // the longer side of an image on the map, in CSS pixels
 const colorOf = (label) => `--d${label % COLORS}`;
 let chosen = null; // index of a test image
 
@@ -29,7 +30,7 @@ function drawMap() {
   Object.assign(context, { textAlign: "center", textBaseline: "middle" });
   context.font = "600 13px system-ui, sans-serif";
   const style = getComputedStyle(document.documentElement), places = mapPlaces();
-  const scale = MARGIN / Math.max(WIDTH, HEIGHT), size = [WIDTH * scale, HEIGHT * scale];
+  const scale = SMALL / Math.max(WIDTH, HEIGHT), size = [WIDTH * scale, HEIGHT * scale];
   places.forEach(([x, y], i) => {
     context.globalAlpha = i === chosen ? 1 : 0.75;
     const label = content.labels?.[i];
@@ -81,7 +82,7 @@ function watchMap(pickImage) {
   const shares = content.mapShares.map(percent).join(" and ");
   $("map-caption").textContent = `Or click one of ${content.points.length} test images. The map shows `
     + `the two main components of ${content.map} (${shares} of the variance).`;
-  if (!short && names.length <= LEGEND) {
+  if (!namesAreMarks && names.length <= LEGEND) {
     $("legend").append(...names.map((name, label) => {
       const key = make("span", {}, make("b", {}, markOf(label)), ` ${name}`);
       key.firstChild.style.color = `var(${colorOf(label)})`;

@@ -2,10 +2,11 @@
 
 const COUNT = 20;
 const grids = columns($("grids")).map((column, index) => {
-  const grid = make("div", { className: "grid" });
+  const grid = make("div", { className: namesAreMarks ? "grid" : "grid named" });
   column.append(grid);
   const tiles = Array.from({ length: COUNT }, (_, i) => {
     const canvas = picture("tile", ""), verdict = make("span");
+    verdict.hidden = content.classifier === null;
     const button = make("button", { ariaPressed: "false" }, canvas, verdict);
     button.onclick = () => pick(index, i);
     grid.append(button);

@@ -6,11 +6,12 @@ const BOX = [...content.box].reverse(); // pixels, width first
 const PEN = 0.12 * Math.min(...BOX); // in MNIST's box about the width of its strokes
 const FINE = 8; // drawn so many times larger, then averaged, for grey edges
 const strokes = []; // each a list of [x, y] in [0, 1]
+const INK = content.light ? "#000" : "#fff", PAPER = content.light ? "#fff" : "#000";
 let pen = null; // the id of the pointer that draws
 
 function drawStrokes(context, place, width) {
   Object.assign(context, { lineWidth: width, lineCap: "round", lineJoin: "round" });
-  context.strokeStyle = "#fff";
+  context.strokeStyle = INK;
   for (const stroke of strokes) {
     context.beginPath();
     stroke.forEach((point, i) => context[i ? "lineTo" : "moveTo"](...place(point)));
@@ -19,7 +20,7 @@ function drawStrokes(context, place, width) {
   }
 }
 
-/* An image of which each pixel is the mean of what is drawn in it. */
+/* How much of each pixel is drawn on, in [0, 1]. */
 function rasterise(place) {
   const canvas = make("canvas", { width: WIDTH * FINE, height: HEIGHT * FINE });
   const context = canvas.getContext("2d", { willReadFrequently: true });
@@ -53,13 +54,15 @@ function asImage() {
     x += value * (i % WIDTH + 0.5);
     y += value * (Math.floor(i / WIDTH) + 0.5);
   });
-  return rasterise(placed([x, y].map((moment, axis) => {
+  const drawn = rasterise(placed([x, y].map((moment, axis) => {
     const room = centre[axis] - (scale * lengths[axis] + PEN) / 2;
     return Math.max(-room, Math.min(room, centre[axis] - moment / mass));
   })));
+  return content.light ? drawn.map((value) => 1 - value) : drawn;
 }
 
 const pad = $("pad"), padContext = pad.getContext("2d");
+pad.style.background = PAPER;
 
 function redrawPad() {
   padContext.clearRect(0, 0, pad.width, pad.height);

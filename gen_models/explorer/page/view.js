@@ -77,8 +77,9 @@ const likeliest = (chances) => chances.indexOf(Math.max(...chances));
 /* A class in a sentence. */
 const called = (label) => (thing === "digit" ? `a ${names[label]}` : `“${names[label]}”`);
 /* What marks a class where there is little room: its name, or its number among the names. */
-const short = names.every((name) => name.length < 3);
-const markOf = (label) => (short ? names[label] : String(label + 1));
+const longest = Math.max(0, ...names.map((name) => name.length));
+const namesAreMarks = longest < 4;
+const markOf = (label) => (namesAreMarks ? names[label] : String(label + 1));
 const percent = (share) => `${Math.round(100 * share)} %`;
 
 /* An element with properties, and children. */
@@ -109,7 +110,7 @@ function show(canvas, image) {
 
 /* One large image and what the classifier sees in it; returns how to show another. */
 function viewer(parent, label) {
-  const each = short && names.length <= ALL_BARS; // an upright bar for each class
+  const each = longest < 3 && names.length <= ALL_BARS; // an upright bar for each class
   const canvas = picture("large", label), seen = make("div", { className: "seen" });
   const bars = make("div", { className: each ? "bars" : "bars rows", ariaHidden: "true" });
   const count = each ? names.length : Math.min(TOP, names.length);
