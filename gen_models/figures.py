@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 DPI = 300
 HEADING = 0.25  # inches
 MARGIN = 0.45  # inches
+GAP = 32  # screen pixels between a row and its label
 SIDE = 28  # pixels, of MNIST: images of other sides are enlarged to about the same size
 PANELS = 4  # curves in a row
 LEGEND = 24  # letters of a class's name in a legend
@@ -102,16 +103,17 @@ def picture(
     from matplotlib.figure import Figure
 
     pixels = tile(images, columns) if below is None else tile_pairs(images, below, columns)
-    inches_a_pixel = zoom_for(images, 4) / DPI
+    zoom = zoom_for(images, 4)
     margin = MARGIN if row_labels else 0
-    inches = inches_a_pixel * pixels.shape[1] + margin, inches_a_pixel * pixels.shape[0] + HEADING
+    height, width = (zoom * pixels.shape[axis] / DPI for axis in (0, 1))
+    inches = width + margin, height + HEADING
     figure = Figure(figsize=inches)
     axes = figure.add_axes((margin / inches[0], 0, 1 - margin / inches[0], 1 - HEADING / inches[1]))
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_axis_off()
     for row, label in enumerate(row_labels):
         y = (row + 0.5) * pixels.shape[0] / len(row_labels)
-        axes.text(-8, y, label, fontsize=6, ha="right", va="center")
+        axes.text(-GAP / zoom, y, label, fontsize=6, ha="right", va="center")
     figure.suptitle(title, fontsize=7, y=1 - 0.5 * HEADING / inches[1], va="center")
     return figure
 
@@ -188,7 +190,7 @@ def scatter(
         short = all(len(name) <= 2 and name.isascii() and name.isalnum() for name in names.values())
         handles = []
         for label, name in names.items():
-            marker, own = f"${name}$" if short else ".", labels == label
+            marker, own = f"${name}$" if short else "o", labels == label
             color = LABEL_COLORS[label]
             handles.append(axes.scatter(x[own], y[own], color=color, marker=marker, s=14, lw=0))
         if not short:

@@ -117,11 +117,12 @@ def write_projector(
         own = labels[:PROJECTED]
         names = [class_names[label] if class_names else label for label in own.tolist()]
     height, width = shown.shape[2:]
+    ink = shown.shape[1] == 1 and not shown.median()  # on black: it is shown dark on the white page
     square = F.pad(shown, (0, max(0, height - width), 0, max(0, width - height)))
     with figures.drawing(folder), SummaryWriter(str(folder)) as writer:
         writer.add_embedding(
             latent_means(model, shown, own),
             metadata=names,
-            label_img=1 - square if images.shape[1] == 1 else square,  # ink is dark on the page
+            label_img=1 - square if ink else square,
             tag="means",
         )

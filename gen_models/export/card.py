@@ -11,6 +11,7 @@ import jinja2
 import yaml
 
 from gen_models.analysis.metrics import BOUNDS, ENCODER, FID, INVERSION, QUICK, metric
+from gen_models.analysis.runs import MISSING
 from gen_models.data.facts import FACTS, facts_of
 from gen_models.evaluation.cost import trained_parameters
 from gen_models.evaluation.measure import INVERTED
@@ -18,10 +19,11 @@ from gen_models.export.programs import Exported
 from gen_models.files import read_json
 from gen_models.models.interface import GenerativeModel
 from gen_models.runs.directory import RunDirectory
+from gen_models.runs.features import features_in_words
 from gen_models.runs.identity import identity, model_name, run_title
 
 TASK = "unconditional-image-generation"
-SHOWN = (FID, "coverage", "missing_digits", ENCODER, INVERSION, "test/loss")
+SHOWN = (FID, "coverage", *MISSING, ENCODER, INVERSION, "test/loss")
 
 
 class Row(NamedTuple):
@@ -44,7 +46,7 @@ def write_card(
     path: Path,
 ) -> None:
     """Write the card of an exported run; all figures are those that the run has recorded."""
-    config, metrics = run.read_config(), read_json(run.metrics)
+    config, metrics, status = run.read_config(), read_json(run.metrics), run.read_status()
     name = config["data"]["name"]
     data = facts_of(name)
     title = f"{run_title(config)}, {data.title}"
@@ -62,20 +64,27 @@ def write_card(
         architecture=run.architecture.read_text(encoding="utf-8").strip(),
         settings={k: v for k, v in identity(config).items() if v not in (None, -1)},  # those set
         data=data,
-        class_names=FACTS[name].class_names if name in FACTS else (),
+        class_names=_class_names(name, status),
         rows=rows,
         fid=any(row.key.endswith(FID) for row in rows),
-        missing=metrics.get("missing_digits", metrics.get(f"{QUICK}missing_digits", 0.0)),
+        features=features_in_words(status.get("evaluation") or status.get("quick") or {}),
+        missing=next((row.value for row in rows if row.key.endswith(MISSING)), 0.0),
         cost={
             known.meaning: f"{known.show(metrics[key])} {known.unit}".rstrip()
             for key in metrics
             if key.startswith("cost/") and (known := metric(key)).meaning
         },
         parameters=trained_parameters(model),
-        status=run.read_status(),
+        status=status,
         run=run.path,
     )
     path.write_text(card + "\n", encoding="utf-8")
+
+
+def _class_names(name: str, status: dict[str, Any]) -> tuple[str, ...]:
+    """As the run has recorded them, or those of a published data set; else none is known."""
+    recorded = tuple(status.get("data", {}).get("classes", ()))
+    return recorded or (FACTS[name].class_names if name in FACTS else ())
 
 
 def _rows(metrics: dict[str, float]) -> list[Row]:

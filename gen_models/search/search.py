@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import optuna
 from optuna.trial import Trial, TrialState
 
+from gen_models.analysis.runs import MISSING
 from gen_models.errors import BusyError, DivergedError, StoppedEarly, UserError
 from gen_models.files import read_json
 from gen_models.places import COMMAND
@@ -121,9 +122,10 @@ def _train(search: Search, trial: Trial, count: int) -> None:
         with redirect_stdout(io.StringIO()):  # a run's own words; train.log has them
             run = _trained(search, job, Reporter(prune_or_continue))
         value, ending = float(run.read_status()["objective"]), None
-        missing = int(read_json(run.metrics)["val/missing_digits"])
-        if missing:
-            ending = f"{missing} digits missing"
+        metrics = read_json(run.metrics)
+        for key in MISSING:
+            if missing := int(metrics.get(f"val/{key}", 0)):
+                ending = f"{missing} {key.removeprefix('missing_')} missing"
         _tell(trial, ending, value=value)
         result = f"{OBJECTIVE} {value:.4g}" + (f" ({ending})" if ending else "")
     except StorageError:

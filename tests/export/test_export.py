@@ -30,7 +30,7 @@ CARD = (  # kind, model, its words in the card
         "torch",
         VAE(latent_dim=4, network="conv", width=4, encoder_dims=None, conditional=True,
             image_shape=(3, 16, 24), classes=4),
-        ["16x24 RGB pixels (height x width)", "(64, 3, 16, 24) in [0, 1]", "Classes: 4, numbered"],
+        ["16x24 RGB pixels (height x width)", "(64, 3, 16, 24) in [0, 1]", "from 0: a, b, c, d."],
     ),
     (
         "onnx",
@@ -127,7 +127,11 @@ def test_images_of_the_users_own(
     """The card names their shape and classes, and its own lines draw them."""
     name = type(model).__name__.lower()
     monkeypatch.setitem(MODELS, name, model)
-    run = saved(tmp_path / "runs", name, data={"digest": "0123456789", "images": {}})
+    run = saved(
+        tmp_path / "runs",
+        name,
+        data={"digest": "0123456789", "classes": dict.fromkeys("abcd"[: model.classes], 9)},
+    )
     config = run.read_config()
     config["data"] |= {"name": "shapes", "source": "npz", "root": str(tmp_path / "shapes.npz")}
     run.write_config(config)
