@@ -20,7 +20,13 @@ from torch import Tensor, nn
 
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
-from gen_models.explorer.content import _networks, image_box, rounding_difference
+from gen_models.explorer.content import (
+    _networks,
+    image_box,
+    is_light,
+    rounding_difference,
+    shown_images,
+)
 from gen_models.explorer.directions import principal_directions
 from gen_models.explorer.explore import explore
 from gen_models.explorer.graph import Weights, lower
@@ -44,11 +50,15 @@ def test_what_cannot_be_shown_is_refused_in_one_line(
     save_model(other, Unknown())
     odd = make_run(tmp_path / "odd", "model=gan", "data=digits", "seed=1")
     save_model(odd, OddPrior())
+    own = {"digest": "of other images", "images": {"train": 9}}
+    changed = make_run(tmp_path / "changed", "model=vae", "data=digits", data=own)
+    save_model(changed, VAE())
     gan, vae = runs["gan"], runs["vae"]
     for paths, names in {
         (gan, vae, gan): "one run or two",
         (gan, gan): "one run or two",
         (vae, mnist.path): "on digits and .* on mnist",
+        (gan, changed.path): "trained on other images",
         (tmp_path,): "not a finished run",
         (other.path,): r"Unknown: aten\.cumsum",
         (odd.path,): "prior",
@@ -238,6 +248,14 @@ def test_the_box_of_a_drawing_is_that_of_the_training_images(digits: MNISTDataMo
     tall = torch.zeros(3, 1, 40, 24, dtype=torch.uint8)
     tall[:, 0, 10:12, 3:21] = 255  # 2 of 40 x 18 of 24
     assert image_box(tall) == (30, 18)
+    assert not is_light(tall)
+    assert is_light(255 - tall)
+    assert image_box(255 - tall) == (30, 18)
+
+
+def test_a_page_holds_fewer_of_large_images() -> None:
+    assert shown_images((1, 28, 28)) == 500
+    assert shown_images((3, 64, 64)) * 3 * 64 * 64 <= 1_200_000
 
 
 @pytest.mark.mnist

@@ -6,7 +6,7 @@ const BOX = [...content.box].reverse(); // pixels, width first
 const PEN = 0.12 * Math.min(...BOX); // in MNIST's box about the width of its strokes
 const FINE = 8; // drawn so many times larger, then averaged, for grey edges
 const strokes = []; // each a list of [x, y] in [0, 1]
-const INK = content.light ? "#000" : "#fff", PAPER = content.light ? "#fff" : "#000";
+const INK = content.light ? "#000" : "#fff";
 let pen = null; // the id of the pointer that draws
 
 function drawStrokes(context, place, width) {
@@ -62,7 +62,7 @@ function asImage() {
 }
 
 const pad = $("pad"), padContext = pad.getContext("2d");
-pad.style.background = PAPER;
+pad.classList.toggle("light", content.light);
 
 function redrawPad() {
   padContext.clearRect(0, 0, pad.width, pad.height);
