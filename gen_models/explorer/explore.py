@@ -15,6 +15,7 @@ from gen_models.explorer.content import DIGITS, Run, page_content
 from gen_models.files import replaced, writing
 from gen_models.metrics.classifier import Classifier, classifier_path, is_kept, load_classifier
 from gen_models.models.interface import Encoder
+from gen_models.runs.classifier import POOR
 from gen_models.runs.data import check_same_data, load_run_data
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import run_title
@@ -58,10 +59,9 @@ def explore(
     data = load_run_data(RunDirectory(paths[0]), data_root)
     for path in paths[1:]:
         check_same_data(RunDirectory(path), data)
-    classifier_file = classifier_path(data.name, data.root)
-    classifier = load_classifier(classifier_file) if is_kept(classifier_file) else None
+    classifier, why_none = _classifier(data, paths[0])
     content, difference = page_content(runs, data, classifier, say)
-    left_out = _left_out(runs, classifier, data)
+    left_out = _left_out(runs, classifier, why_none, data)
     facts = {"difference": difference, "left_out": left_out, "source": facts_of(data.name)}
     text = _render(content, **facts)
     with writing(f"--output {output}"), replaced(output) as temporary:
@@ -97,8 +97,30 @@ def _read_runs(paths: Sequence[Path]) -> list[Run]:
     return runs
 
 
+def _classifier(data: MNISTDataModule, run: Path) -> tuple[Classifier | None, str]:
+    """The classifier of the data, if there is a good one; else why the page has none."""
+    if not data.class_names:
+        return None, "The images have no labels, so no classifier says what one shows."
+    unnamed = f"so the page does not say which {_kind(data)} an image shows"
+    path = classifier_path(data.key, data.root)
+    if not is_kept(path):
+        command = f"evaluate {run}" if data.source else f"train-classifier --data {data.name}"
+        remedy = f"(gen-models {command} trains one)"
+        return None, f"There is no classifier of this data set, {unnamed} {remedy}."
+    classifier = load_classifier(path)
+    accuracy = classifier.record["test_accuracy"]
+    if accuracy < POOR:
+        share = f"only {100 * accuracy:.0f} % of the test images"
+        return None, f"The classifier of this data set knows {share}, {unnamed}."
+    return classifier, ""
+
+
+def _kind(data: MNISTDataModule) -> str:
+    return "digit" if data.class_names == DIGITS else "class"
+
+
 def _left_out(
-    runs: Sequence[Run], classifier: Classifier | None, data: MNISTDataModule
+    runs: Sequence[Run], classifier: Classifier | None, why_none: str, data: MNISTDataModule
 ) -> list[str]:
     """What the page cannot show of these runs, a sentence each."""
     sentences = []
@@ -116,18 +138,11 @@ def _left_out(
             if classifier
             else "There is no map: it needs an encoder or a classifier of this data set."
         )
-    if not data.class_names:
-        return [*sentences, "The images have no labels, so no classifier says what one shows."]
     if classifier is None:
-        kind = "digit" if data.class_names == DIGITS else "class"
-        remedy = f" (gen-models train-classifier --data {data.name} trains one)"
-        sentences.append(
-            f"There is no classifier of this data set, so the page does not say which {kind} an "
-            f"image shows{'' if data.source else remedy}."
-        )
+        sentences.append(why_none)
         if data.image_shape[0] == 1:  # there is a pad to draw on
             sentences += [
-                f"{run.title} needs the {kind} of each image, and takes every drawing for a "
+                f"{run.title} needs the {_kind(data)} of each image, and takes every drawing for a "
                 f"{data.class_names[0]}."
                 for run in runs
                 if run.model.conditional

@@ -231,6 +231,10 @@ def test_the_page_says_what_is_left_out(
     assert written([runs["vae"]], tmp_path / "vae.html") == said[2:]
     (*_, last) = written([runs["toy"]], tmp_path / "toy.html")
     assert last.endswith("takes every drawing for a 0.")
+    monkeypatch.undo()
+    monkeypatch.setattr("gen_models.explorer.explore.POOR", 1.01)
+    (poor,) = written([runs["vae"]], tmp_path / "poor.html")
+    assert "% of the test images" in poor
 
 
 def test_the_box_of_a_drawing_is_that_of_the_training_images(digits: MNISTDataModule) -> None:

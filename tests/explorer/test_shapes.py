@@ -82,7 +82,9 @@ def test_colour_with_many_classes(
     network = nn.Sequential(nn.Flatten(), nn.Linear(3072, CLASSES))
     explore = "gen_models.explorer.explore."
     monkeypatch.setattr(explore + "is_kept", lambda path: True)
-    monkeypatch.setattr(explore + "load_classifier", lambda path: Classifier(network, {}))  # type: ignore[arg-type]
+    monkeypatch.setattr(
+        explore + "load_classifier", lambda path: Classifier(network, {"test_accuracy": 0.9})
+    )  # type: ignore[arg-type]
     images = np.random.default_rng(0).integers(0, 256, (120, 32, 32, 3), dtype=np.uint8)
     labels = np.array([f"kind <{i % CLASSES}>" for i in range(120)])
     seen = open_page(
