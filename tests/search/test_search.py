@@ -64,13 +64,14 @@ def searching(tmp_path: Path) -> Searching:
         train: Callable[[dict[str, Any], Callable[[int, float], None]], float],
         *,
         count: int = 8,
+        missing: str = "missing_digits",
     ) -> optuna.Study:
         def trained(job: Job, watchers: Any) -> Any:
             directory = RunDirectory(job.path)
             value = train(job.config, watchers[0].report)
             directory.path.mkdir(parents=True, exist_ok=True)
             write_json(directory.status, {"status": "done", "fingerprint": "", "objective": value})
-            write_json(directory.metrics, {"val/missing_digits": 3.0 if value > 100 else 0.0})
+            write_json(directory.metrics, {f"val/{missing}": 3.0 if value > 100 else 0.0})
             return directory
 
         space = read_space(written(tmp_path, SPACE))
@@ -135,6 +136,13 @@ def test_a_trial_is_told_as_what_it_is(
     assert endings[7] == "pruned after epoch 1, val/fid_lenet 1000"
     assert study.best_trial.number == 0
     assert "val/fid_lenet 200 (3 digits missing); best so far 0, trial 1" in capsys.readouterr().out
+
+
+def test_of_images_that_are_no_digits_classes_are_missing(
+    searching: Searching, capsys: pytest.CaptureFixture[str]
+) -> None:
+    searching("own", lambda config, tell: 200.0, count=1, missing="missing_classes")
+    assert "val/fid_lenet 200 (3 classes missing)" in capsys.readouterr().out
 
 
 def test_a_run_that_another_process_trains_is_waited_for(
