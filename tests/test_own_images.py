@@ -82,7 +82,8 @@ def test_own_images_go_through_every_command(
     labelled, shape = name != "unlabelled", SHAPES[name]
     phase = ["phase=best"] if network == "conv" else ["hidden_dims=[32]"]
     options = ["data=npz", f"data.root={own(place, name)}", f"model={model}", "sampler=null"]
-    options += [*phase, "data.batch_size=32", f"model.conditional={str(labelled).lower()}"]
+    conditional = labelled and case[1:] != ("vae", "conv")  # which the explorer refuses
+    options += [*phase, "data.batch_size=32", f"model.conditional={str(conditional).lower()}"]
     run = train_killed(*small(place, *options))
     whole = small(place / "whole", *options)
     train(*whole)
@@ -92,7 +93,8 @@ def test_own_images_go_through_every_command(
     gen_models("evaluate", run.path, "--restarts", 1, "--iterations", 2)
     metrics = read_metrics(run)
     assert 0 < metrics["floor/fid_lenet"] < metrics["fid_lenet"]
-    assert ("class_accuracy" in metrics) == labelled
+    assert ("class_accuracy" in metrics) == conditional
+    assert ("real/confidence" in metrics) == labelled
 
     gen_models("sample", run.path, "--count", 5, "--output", place / "new.npy")
     new = np.load(place / "new.npy")
@@ -100,7 +102,7 @@ def test_own_images_go_through_every_command(
     if model == "vae":
         gen_models("reconstruct", run.path, "--count", 3, "--output", place / "pairs.png")
         with Image.open(place / "pairs.png") as pairs:
-            assert len(set(pairs.convert("RGB").getdata())) > 10
+            assert np.unique(np.asarray(pairs)).size > 10
 
     gen_models("export", run.path, "--output", place / "-".join(case))
     assert f"{name}" in (place / "-".join(case) / "README.md").read_text()
