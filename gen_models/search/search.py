@@ -121,10 +121,9 @@ def _train(search: Search, trial: Trial, count: int) -> None:
         with redirect_stdout(io.StringIO()):  # a run's own words; train.log has them
             run = _trained(search, job, Reporter(prune_or_continue))
         value, ending = float(run.read_status()["objective"]), None
-        metrics = read_json(run.metrics)
-        for what in ("digits", "classes"):
-            if missing := int(metrics.get(f"val/missing_{what}", 0)):
-                ending = f"{missing} {what} missing"
+        missing = int(read_json(run.metrics)["val/missing_digits"])
+        if missing:
+            ending = f"{missing} digits missing"
         _tell(trial, ending, value=value)
         result = f"{OBJECTIVE} {value:.4g}" + (f" ({ending})" if ending else "")
     except StorageError:
