@@ -98,7 +98,7 @@ def measure_generation(
     """
     reading = real.classifier.read(images)
     features = real.reading.features, reading.features
-    overlap = distribution.precision_recall_density_coverage(real.reading.support, reading.support)
+    overlap = distribution.precision_recall_density_coverage(*features)
     shown, arrays = measure_shown_classes(reading, real)
     each = min(len(real.train), len(real.test))  # training and test images, for the nearest
     train = torch.randperm(len(real.train), generator=generator("memorisation"))[:each]

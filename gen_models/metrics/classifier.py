@@ -3,7 +3,7 @@
 A small network (`lenet.py`), trained once for a data set on its training images alone, and then
 frozen. The package brings the weights for MNIST and digits, so that metrics agree between machines.
 No distance compares with a published one, of Inception features. Without labels to learn from, the
-network keeps fixed random weights, and coverage is measured in principal components.
+network keeps fixed random weights (`features.py`).
 """
 
 import copy
@@ -11,7 +11,7 @@ import hashlib
 import os
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from math import ceil
 from pathlib import Path
@@ -30,7 +30,7 @@ from gen_models.data.facts import FACTS
 from gen_models.errors import UserError
 from gen_models.files import cache_folder, file_name, read_json, replaced, write_json
 from gen_models.metrics.lenet import CLASSES, IMAGE_SHAPE, WIDTH, LeNet
-from gen_models.metrics.pixels import PrincipalComponents, as_floats, distorted
+from gen_models.metrics.pixels import as_floats, distorted
 from gen_models.seeding import derive_seed, generator
 
 WEIGHTS = Path(__file__).parent / "weights"  # those that come with the package
@@ -50,7 +50,6 @@ class Reading(NamedTuple):
     """What a classifier sees in some images."""
 
     features: Tensor  # (n, d) standardised by the training images; d is WIDTH or a little less
-    support: Tensor  # (n, k) in which coverage is measured: the features, or principal components
     logits: Tensor | None  # (n, classes); None of random weights
 
     @property
@@ -70,13 +69,10 @@ class Classifier:
         record: image_shape, classes (0 of random weights), data, test_accuracy, seed, versions and
             sha256, and of the features of the training images mean, std and those that hardly ever
             fire ("silent").
-        components: Principal components of the training images, in which coverage is measured;
-            None: in the features.
     """
 
     network: LeNet
     record: dict[str, Any]
-    components: PrincipalComponents | None = None
 
     def __post_init__(self) -> None:
         """Freeze the network."""
@@ -88,12 +84,9 @@ class Classifier:
         return int(self.record.get("classes", CLASSES))
 
     def to(self, device: torch.device | str) -> "Classifier":
-        """The classifier on a device; its network is moved there."""
+        """Move the network; returns this classifier."""
         self.network.to(device)
-        if self.components is None:
-            return self
-        moved = PrincipalComponents(*(tensor.to(device) for tensor in self.components))
-        return replace(self, components=moved)
+        return self
 
     @torch.no_grad()
     def read(self, images: Tensor) -> Reading:
@@ -106,12 +99,8 @@ class Classifier:
             chunks = [self.network.features(as_floats(chunk)) for chunk in images.split(CHUNK)]
         raw = torch.cat(chunks)
         mean, std = (torch.tensor(self.record[key]).to(raw) for key in ("mean", "std"))
-        features = ((raw - mean) / std.clamp(min=1e-12))[:, columns]
-        support = features
-        if self.components is not None:
-            parts = images.split(CHUNK)
-            support = torch.cat([self.components.whitened(as_floats(part)) for part in parts])
-        return Reading(features, support, self.network.last(raw) if self.classes else None)
+        features = (raw - mean) / std.clamp(min=1e-12)
+        return Reading(features[:, columns], self.network.last(raw) if self.classes else None)
 
     def accuracy(self, split: Split) -> float:
         """Share of images, [0, 1], whose label is predicted; the split has labels."""

@@ -6,24 +6,21 @@ there are no labels to train one.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from gen_models.data.dataset import Split
 from gen_models.metrics.classifier import (
     Classifier,
     classifier_path,
     feature_statistics,
     is_kept,
     load_classifier,
-    some,
 )
 from gen_models.metrics.lenet import LeNet
-from gen_models.metrics.pixels import PrincipalComponents, as_floats, principal_components
+from gen_models.metrics.pixels import PrincipalComponents
 from gen_models.seeding import derive_seed
 
 SEEDS = (1, 2, 3)  # of further classifiers; that of `fid_lenet` has seed 0
@@ -70,33 +67,25 @@ def feature_spaces(
     return spaces
 
 
-def untrained_classifier(
-    images: Tensor, components: PrincipalComponents | None = None
-) -> Classifier:
+def untrained_classifier(images: Tensor, reason: str = "") -> Classifier:
     """A LeNet of fixed random weights, on the device of the images that standardise it.
+
+    It takes the classifier's place where there are no labels, for coverage too: of 1,000 images of
+    MNIST, its features give others 0.96, pixel noise 0.05 and blurred ones 0.00. In 50 principal
+    components, whitened, these have 0.96, 0.75 and 0.70, and copies of the mean image 0.46: it is
+    near every image there.
 
     Args:
         images: (n, c, h, w) training images, float in [0, 1] or uint8.
-        components: Theirs, in which coverage is measured; None: in the features.
+        reason: Why there is no other, which is recorded: it completes "because ...".
     """
     image_shape = list(images.shape[1:])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed("untrained classifier"))
         network = LeNet(image_shape, 0).eval().to(images.device)
     record = {"image_shape": image_shape, "classes": 0, "sha256": "random weights"}
-    return Classifier(network, record | feature_statistics(network, images), components)
-
-
-def classifier_without_labels(train: Split, reason: str) -> Classifier:
-    """The stand-in: features of random weights, and coverage in principal components of pixels.
-
-    The penultimate layer of random weights mixes all of an image into one number, so it tells
-    neighbours worse than pixels do. `reason`, which is recorded, completes "because ...".
-    """
-    images = as_floats(some(train, STANDARDISED_BY).images)
-    count = min(COMPONENTS, images[0].numel())
-    classifier = untrained_classifier(images, principal_components(images, count))
-    return replace(classifier, record=classifier.record | {"reason": reason})
+    record |= {"reason": reason} if reason else {}
+    return Classifier(network, record | feature_statistics(network, images))
 
 
 def _reader(classifier: Classifier) -> Callable[[Tensor], Tensor]:

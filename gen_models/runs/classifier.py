@@ -1,7 +1,7 @@
 """The classifier of a data set: from the package, from the folder of the data, or trained.
 
-Where there are no labels, or it learns too little from them, features of random weights and
-principal components take its place, and the run's status records that.
+Where there are no labels, or it learns too little from them, a network of random weights takes its
+place, and the run's status records that.
 """
 
 import copy
@@ -23,9 +23,10 @@ from gen_models.metrics.classifier import (
     is_kept,
     load_classifier,
     save_classifier,
+    some,
     train_classifier,
 )
-from gen_models.metrics.features import classifier_without_labels
+from gen_models.metrics.features import STANDARDISED_BY, untrained_classifier
 from gen_models.runs.features import features_in_words, features_record
 
 POOR = 0.6  # test accuracy below which a classifier is not used
@@ -39,7 +40,7 @@ def find_classifier(datamodule: MNISTDataModule, say: Say) -> Classifier:
     """The classifier of a data set: loaded from wherever it is kept, or trained.
 
     A new one is kept for later. Where it cannot be kept, this process uses it all the same. Without
-    labels, or below 60 % of right answers, it is `classifier_without_labels` instead.
+    labels, or below 60 % of right answers, it is one of random weights instead.
 
     Args:
         datamodule: Of the data set; whether a run trains on validation images changes nothing.
@@ -59,7 +60,8 @@ def find_classifier(datamodule: MNISTDataModule, say: Say) -> Classifier:
         reason = "its images have no labels"
     place = Path(datamodule.key)
     if place not in _in_memory:
-        _in_memory[place] = classifier_without_labels(dataset.splits["train"], reason)
+        few = some(dataset.splits["train"], STANDARDISED_BY)
+        _in_memory[place] = untrained_classifier(few.images, reason)
     words = features_in_words(features_record(_in_memory[place]))
     say(f"{datamodule.name}: distances are measured in {words}")
     return copy.deepcopy(_in_memory[place])

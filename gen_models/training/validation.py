@@ -82,7 +82,7 @@ class ValidationDistance(Callback):
             images = validation_images(datamodule.splits["validation"]).to(pl_module.device)
             self._spread = (images[:500].float() / 255).std(0).mean()
             self._real = self._classifier.read(images)
-            self._coverage = Coverage(self._real.support)
+            self._coverage = Coverage(self._real.features)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure in every nth epoch, in the last one, and outside of training.
@@ -116,7 +116,7 @@ class ValidationDistance(Callback):
             distance = frechet_distance(self._real.features, new.features)
         except ValueError as error:
             raise DivergedError(f"diverged: its images cannot be measured ({error})") from error
-        metrics = {OBJECTIVE: distance, "val/coverage": self._coverage(new.support)}
+        metrics = {OBJECTIVE: distance, "val/coverage": self._coverage(new.features)}
         if new.logits is not None and self._real.logits is not None:
             shares = (
                 label_histogram(logits.argmax(1), classes=logits.shape[1])

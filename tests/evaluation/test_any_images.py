@@ -12,6 +12,7 @@ from gen_models.data.module import MNISTDataModule
 from gen_models.evaluation.bounds import measure_bounds
 from gen_models.evaluation.measure import Effort, Evaluation, measure
 from gen_models.evaluation.reference import FLOOR_SAMPLES, add_feature_spaces, reference
+from gen_models.metrics.features import untrained_classifier
 from gen_models.models.vae import VAE
 from gen_models.runs import classifier as classifiers
 from gen_models.runs.classifier import find_classifier
@@ -139,7 +140,7 @@ def test_a_distance_and_its_floor_are_of_as_many_images(
     """Only a floor of 5,000 or more images may be of fewer than a model's, as MNIST's is."""
     sizes = {"train": 20, "validation": validation, "test": test}
     splits = {name: Split(torch.zeros(n, 1, 8, 8).byte(), None) for name, n in sizes.items()}
-    classifier = classifiers.classifier_without_labels(Split(squares(20, (1, 8, 8))[0], None), "")
+    classifier = untrained_classifier(squares(20, (1, 8, 8))[0])
     real = reference(Dataset(splits, ()), classifier, count=count)
     assert len(real.test) == min(test, count)
     assert len(real.equal.test) == (measured or count)
