@@ -151,9 +151,9 @@ def _checked_labels(
         raise UserError(
             f"{place}: its labels are {_shape(labels)} for {count:,} images: save one for each"
         )
-    if not np.issubdtype(labels.dtype, np.integer):
+    if not any(np.issubdtype(labels.dtype, kind) for kind in (np.integer, np.str_)):
         raise UserError(
-            f"{place}: its labels are {labels.dtype}, expected integers: save "
+            f"{place}: its labels are {labels.dtype}, expected integers or text: save "
             "labels.astype(np.int64)"
         )
     values, numbers = np.unique(labels, return_inverse=True)

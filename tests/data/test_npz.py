@@ -206,7 +206,7 @@ def test_a_size_that_is_none(tmp_path: Path) -> None:
         (np.arange(149), "its labels are (149) for 150 images"),
         (np.zeros((150, 10), dtype=int), "its labels are (150, 10) for 150 images"),
         (np.zeros(150), "its labels are float64, expected integers"),
-        (np.array(["cat"] * 150), "expected integers"),
+        (np.array([b"cat"] * 150), "expected integers"),
     ],
 )
 def test_other_labels_are_named(labels: np.ndarray, said: str, tmp_path: Path) -> None:

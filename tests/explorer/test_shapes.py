@@ -14,6 +14,7 @@ from pages import Seen, bold, written
 from synthetic import make_run
 from torch import Tensor, nn
 
+from gen_models.data.module import MNISTDataModule
 from gen_models.metrics.classifier import Classifier
 from gen_models.models.gan import GAN
 from gen_models.models.interface import GenerativeModel, reconstruct
@@ -49,6 +50,13 @@ def open_page(
         paths.append(run.path)
     written(paths, folder / "page.html", rounds=False)
     return Seen(browser, folder / "page.html", viewport={"width": 390, "height": 844})
+
+
+def own_data(folder: Path) -> MNISTDataModule:
+    """What `open_page` has written."""
+    data = MNISTDataModule(name="own", source="npz", root=folder / "my images & more.npz")
+    data.setup()
+    return data
 
 
 def pictures(seen: Seen, canvases: str) -> Tensor:
@@ -108,9 +116,10 @@ def test_colour_with_many_classes(
     seen.wait("#recreated .status:text('with a search of 200 steps')")
     parts = "() => [...document.querySelectorAll('#recreated .large')]"
     own, searched, encoded = pictures(seen, parts)
-    tests = torch.from_numpy(images[9::10]).permute(0, 3, 1, 2)
+    data = own_data(tmp_path)
+    tests, numbers = data.splits["test"]
     (index,) = (i for i, image in enumerate(tests) if (image == own).all())
-    title = f"Your image: {labels[9::10][index]}"
+    title = f"Your image: {data.class_names[numbers[index]]}"
     assert page.locator("#recreated h3").first.text_content() == title
     check(encoded.unsqueeze(0), reconstruct(vae, tests[index : index + 1] / 255))
     mse = ((searched - own) / 255).square().mean().item()
@@ -141,7 +150,7 @@ def test_tall_grey_images_without_labels(browser: Any, tmp_path: Path) -> None:
     page.locator("#map").click(position={"x": 150, "y": 150})
     seen.wait("#recreated .status:text('with its encoder')")
     given, recreated = pictures(seen, parts)
-    tests = torch.from_numpy(images[9::10])
+    tests = own_data(tmp_path).splits["test"].images
     assert any((image == given).all() for image in tests)
     check(recreated.unsqueeze(0), reconstruct(model, given[None, :1] / 255))
     assert "from my_images_more (source not recorded)" in page.locator("#about").inner_text()
