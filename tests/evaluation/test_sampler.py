@@ -14,6 +14,7 @@ from test_cli import call
 from toy import Toy
 
 from gen_models.comparison.compare import compare
+from gen_models.data.module import load_data
 from gen_models.errors import UserError
 from gen_models.evaluation import fit_sampler as fitting
 from gen_models.evaluation.evaluate import evaluate_quickly, evaluate_run
@@ -142,7 +143,7 @@ def test_a_run_then_draws_by_it_until_it_is_removed(tmp_path: Path, kind: str) -
     record = read_record(run)
     assert f"{record['val/fid_lenet'][model.name]:.2f} by {model.name}" in text
     if kind == "normal":  # exactly the moments of the codes
-        dataset = fitting.load_data("digits", None)
+        dataset = load_data({"name": "digits"})
         means = encode_means(plain, dataset.splits["train"].images.float() / 255).double()
         assert model.means[0, 0].numpy() == pytest.approx(means.mean(0).numpy(), abs=1e-4)
         covariance = model.factors[0, 0] @ model.factors[0, 0].T
