@@ -18,6 +18,7 @@ from PIL import Image
 from synthetic import make_run
 from torch import Tensor, nn
 
+from gen_models.data.datasets import load
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
 from gen_models.explorer.content import (
@@ -50,7 +51,7 @@ def test_what_cannot_be_shown_is_refused_in_one_line(
     save_model(other, Unknown())
     odd = make_run(tmp_path / "odd", "model=gan", "data=digits", "seed=1")
     save_model(odd, OddPrior())
-    own = {"digest": "of other images", "images": {"train": 9}}
+    own = load("digits", tmp_path).record() | {"digest": "of other images"}
     changed = make_run(tmp_path / "changed", "model=vae", "data=digits", data=own)
     save_model(changed, VAE())
     gan, vae = runs["gan"], runs["vae"]
