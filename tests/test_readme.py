@@ -55,7 +55,7 @@ def test_the_set_up_commands_are_read_by_ci() -> None:
     script = [sys.executable, str(ROOT / ".ci" / "readme_commands.py")]
     printed = subprocess.run(script, capture_output=True, text=True, check=True).stdout
     first, second = printed.splitlines()
-    assert first == "pip install -e . && python train.py model=gan phase=best data=digits"
+    assert first == "pip install -e . && python train.py model=gan phase=best data=mnist5k"
     assert second == 'pip install -e ".[dev]" && pytest'
 
 
