@@ -70,7 +70,7 @@ def explore(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
     data_root: DataRoot = None,
 ) -> None:
-    """Write an HTML page to play with one model or two: new images, sliders, your own digits."""
+    """Write an HTML page to play with one model or two: new images, sliders, your own drawings."""
     from gen_models.explorer.explore import explore as write_page
 
     page = write_page(runs, output, data_root=data_root, overwrite=overwrite, say=typer.echo)
