@@ -117,6 +117,9 @@ def _plain(config: DictConfig, evaluate: str = "full") -> dict[str, Any]:
     for key in PATHS:
         if isinstance(plain.get(key), str) and plain[key]:
             plain[key] = str(expanded(plain[key]))
+    data = plain.get("data")
+    if isinstance(data, dict) and data.get("source") and isinstance(data.get("root"), str):
+        data["root"] = str(expanded(data["root"]).absolute())  # a run is used from any folder
     return plain | ({"evaluate": evaluate} if plain.get("evaluate") is None else {})
 
 

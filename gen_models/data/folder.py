@@ -115,7 +115,7 @@ def _list(root: Path) -> tuple[dict[str, str], list[str]]:
                     (links if entry.is_symlink() else folders).append((f"{name}/", entry.path))
                 elif name.lower().endswith(ENDINGS) and (entry.is_file() or entry.is_symlink()):
                     status = entry.stat()
-                    files[name] = f"{status.st_size} {status.st_mtime_ns}"
+                    files[name] = f"{status.st_size} {status.st_mtime_ns} {status.st_mode}"
             except OSError:  # a link that leads nowhere
                 closed.append(name)
     return files, closed
@@ -159,8 +159,8 @@ def _described(
     _, counts = by_hash([name.encode(errors=ERRORS) for name in readable])
     check_counts(stack.place, counts)
     classes = Counter(map(_class, readable)) if labelled else Counter[str]()
-    class_names = sorted(classes)
-    number = {name: i for i, name in enumerate(class_names)}
+    number = {name: i for i, name in enumerate(sorted(classes))}
+    class_names = [name.encode(errors=ERRORS).decode(errors="replace") for name in number]
     labels = torch.tensor([number[_class(name)] for name in readable]) if labelled else None
     shape = [len(readable), stack.channels, *stack.sides]
     pixels = {name: digest.hex() for name, digest in sorted(readable.items())}
@@ -172,7 +172,10 @@ def _described(
             f"{listed(unreadable)}"
         )
     if not labelled and "/" in next(iter(readable)):
-        lines.append("all pictures are in one folder, so they have no labels")
+        lines.append(
+            "all pictures are in one folder, so they have no labels (if it has class folders, name "
+            "it in data.root)"
+        )
     lines += [*_said_of_channels(stack), *small_classes(classes)]
     return {
         "shape": shape,

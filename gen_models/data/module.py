@@ -68,7 +68,10 @@ class MNISTDataModule(pl.LightningDataModule):
             self.root = expanded(root or os.environ.get("GEN_MODELS_DATA") or "data")
         else:
             if name in DATA_SETS:
-                raise ValueError(f"name must not be that of a published data set, got {name}")
+                raise ValueError(
+                    f"name {name} is that of a published data set: choose another, as "
+                    f"data.name=my_{name}"
+                )
             if root is None:
                 place = "FOLDER" if source == "folder" else "FILE.npz"
                 raise ValueError(f"root must name your images: data.root={place}")

@@ -48,8 +48,8 @@ def draw_images(model: GenerativeModel, count: int, seed: int, label: int | None
     if model.conditional:
         if label is not None and not 0 <= label < model.classes:
             raise UserError(
-                f"--class {label}: this model draws the classes 0 to {model.classes - 1}: name one "
-                "of them"
+                f"--class {label}: this model draws the classes 0 to {model.classes - 1}, in "
+                "the order of their names: name one of them"
             )
         labels = (
             torch.arange(count) % model.classes if label is None else torch.full((count,), label)

@@ -62,7 +62,7 @@ class GenerativeModel(pl.LightningModule, ABC):
         self.image_shape = check_shape("image_shape", image_shape)
         self.classes = check_whole("classes", classes, 0)
         if conditional and not classes:
-            raise ValueError("conditional must be false where the images have no labels")
+            raise ValueError("conditional must be false: the images have no labels (class folders)")
         self.noise_dim = noise_dim
         self.conditional = conditional
         self.prior_kind = check_choice("prior_kind", prior_kind, PRIOR_KINDS)

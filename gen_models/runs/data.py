@@ -29,5 +29,5 @@ def check_same_data(run: RunDirectory, data: MNISTDataModule) -> None:
     if before and (changed := changes(before, data.dataset.record())):
         raise UserError(
             f"{run.path}: was trained on other images than those in {data.root} ({changed}): "
-            "put back what was there, or train it again with overwrite=true"
+            "put back what was there, or train anew with another data.name or overwrite=true"
         )

@@ -44,6 +44,9 @@ def check_options(job: Job) -> None:
         _check_values(config)
     except ValueError as error:
         raise UserError(str(error)) from error
+    name = data["name"]
+    if not isinstance(name, str) or name in ("", ".", "..") or set("/\\") & set(name):
+        raise UserError(f"data.name={name}: must be a text without '/', such as data.name=flowers")
     if data.get("seed", config["seed"]) != config["seed"]:
         raise UserError("data.seed: is that of the run: set seed")
     if config["max_epochs"] not in (defaults["max_epochs"], trainer["max_epochs"]):
