@@ -36,6 +36,13 @@ def show(table: Table) -> None:
     Console(file=sys.stdout, highlight=False).print(table)
 
 
+class LogFile(logging.FileHandler):
+    """A log that ends no training, and fills no terminal, where it cannot be written."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Leave the line out: whatever needs a disk that is full will fail with a message."""
+
+
 class LogLines(logging.StreamHandler[TextIO]):
     """Log lines on standard output, above a progress bar while there is one.
 

@@ -30,7 +30,7 @@ from gen_models.runs.directory import RunDirectory
 from gen_models.runs.fingerprint import commit, fingerprint
 from gen_models.runs.identity import Job, identity
 from gen_models.runs.weights import save_model
-from gen_models.terminal import say
+from gen_models.terminal import LogFile, say
 from gen_models.threads import use
 from gen_models.training import reporting
 from gen_models.training.callbacks import RunLog
@@ -213,8 +213,7 @@ def _begin(
     devices = {"device": device_name(trainer.strategy.root_device), "devices": trainer.world_size}
     begun: dict[str, Any] = {"status": "running", "fingerprint": fingerprint(type(model))}
     begun["started"] = status.get("started") or _now()
-    if not data.fixed:
-        begun["data"] = data.dataset.record()
+    begun |= {} if data.fixed else {"data": data.dataset.record()}
     write_json(directory.status, begun | machine() | devices | {"commit": commit()})
     return threads
 
@@ -271,7 +270,7 @@ def save_run(
 @contextmanager
 def _ending_recorded(directory: RunDirectory) -> Iterator[None]:
     """Keep train.log, and in the status how a run ended that did not come to its end."""
-    package, handler = logging.getLogger("gen_models"), _LogFile(directory.log, encoding="utf-8")
+    package, handler = logging.getLogger("gen_models"), LogFile(directory.log, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     package.addHandler(handler)
     package.setLevel(logging.INFO)
@@ -295,13 +294,6 @@ def _ending_recorded(directory: RunDirectory) -> Iterator[None]:
     finally:
         package.removeHandler(handler)
         handler.close()
-
-
-class _LogFile(logging.FileHandler):
-    """A log that ends no training, and fills no terminal, where it cannot be written."""
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        """Leave the line out: whatever needs a disk that is full will fail with a message."""
 
 
 def _now() -> str:
