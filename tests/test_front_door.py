@@ -114,7 +114,7 @@ COMMANDS = [
     ("model.latent_dim=100000000000", "out of memory building model"),
     ("data.batch_size=9999999999", "data.batch_size=9999999999 is larger"),
     ("data.batch_size=null", "batch_size must be"),
-    ("data.name=../digits", "name must be"),
+    ("data.name=../digits", "data.name=../digits"),
     ("model._target_=os.system", "os.system"),
     ("model._target_=gen_models.nothing.GAN", "gen_models.nothing"),
     ("model=null data=null", "model=null"),
