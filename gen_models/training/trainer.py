@@ -48,7 +48,7 @@ def build_model(config: dict[str, Any], data: MNISTDataModule, build: Build) -> 
     """
     facts = {"image_shape": list(data.image_shape), "classes": len(data.class_names)}
     torch.manual_seed(derive_seed(config["seed"], "weights"))
-    model = check_model(build(config["model"] | facts, "model"), "model")
+    model = check_model(build({"_convert_": "all"} | config["model"] | facts, "model"), "model")
     model.cuda_graphs = config["cuda_graphs"]
     if config["sampler"] and not isinstance(model, Encoder):
         raise UserError(
