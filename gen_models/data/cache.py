@@ -31,7 +31,7 @@ from gen_models.files import (
 
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
 LABEL_BYTES = 8
-WORTH_SAYING = 1e9  # bytes of images that the user is told of before they are read
+WORTH_SAYING = 1e9  # bytes; so large a data set is announced before it is read
 
 Description = dict[str, Any]  # JSON, with the images' "shape" and whether they are "labelled"
 Kept = tuple[Description, Tensor, Tensor | None]  # with the images and their labels
@@ -50,7 +50,7 @@ def cache_place(*parts: object) -> Path | None:
     """Where images are kept, without the ending; None where nothing can be kept.
 
     Args:
-        parts: What tells one data set from another: its folder and options.
+        parts: What identifies a data set: its folder and options.
     """
     folder = cache_folder()
     if folder is None or not can_be_written(folder / "images"):

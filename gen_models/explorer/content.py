@@ -31,7 +31,7 @@ from gen_models.seeding import generator
 SHOWN = 500  # test images that the page holds at most
 SHOWN_NUMBERS = 1_200_000  # and of their pixels, one byte each before compression
 COLUMNS = 25  # in the picture that holds them
-DIGITS = tuple("0123456789")  # names of classes by which images are digits
+DIGITS = tuple("0123456789")  # class names of a data set of digits
 COMPARED = 1000  # new images on which rounding the weights is measured
 INK = 25  # of 255: a pixel that differs more from the ground belongs to what an image shows
 

@@ -80,7 +80,7 @@ class Classifier:
 
     @property
     def classes(self) -> int:
-        """Number of classes that it tells apart; 0 of random weights."""
+        """Number of classes that it predicts; 0 with random weights."""
         return int(self.record.get("classes", CLASSES))
 
     def to(self, device: torch.device | str) -> "Classifier":
