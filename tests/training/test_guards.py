@@ -14,10 +14,13 @@ from gen_models.training.callbacks import RunLog
 
 
 def _held() -> int:
-    """Returns the bytes of all tensors that anything in this process still holds."""
+    """Returns the bytes of all tensors that anything in this process still holds.
+
+    An export leaves fake tensors behind, which are of other types and have no bytes.
+    """
     gc.collect()
-    tensors = [kept for kept in gc.get_objects() if issubclass(type(kept), torch.Tensor)]
-    storages = [tensor.untyped_storage() for tensor in tensors]
+    kinds = (torch.Tensor, torch.nn.Parameter)
+    storages = [kept.untyped_storage() for kept in gc.get_objects() if type(kept) in kinds]
     return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 
