@@ -1,4 +1,4 @@
-"""The interface of all models, three base classes, and functions that work with any model.
+"""The interface of all models, four base classes, and functions that work with any model.
 
 A third model is one more file here and one YAML: nothing else asks for a model's class or name.
 Labels are the classes of the images, (n,) int64: a model that is not conditional ignores them.
@@ -44,10 +44,14 @@ class GenerativeModel(pl.LightningModule, ABC):
         period: Number of training steps after which their pattern repeats; more than 1 for a GAN
             that does not update G in every step, for example.
         cuda_graphs: Whether a model may launch its steps on one GPU as CUDA graphs, if it can.
+        invertible: Whether `encode` finds the z of any image, so that `decode` makes it again.
+        steps: Steps in which `decode` makes an image; None: one pass, or as many as it takes.
     """
 
     period = 1
     cuda_graphs = True
+    invertible = False
+    steps: int | None = None
 
     def __init__(
         self,
@@ -149,6 +153,34 @@ class Likelihood(Encoder):
             logvar: As `encode` gives it.
             z: (..., n, latent_dim), samples of q(z | x).
         """
+
+
+class Density(Encoder):
+    """A model of the density of images, whose z is as large as an image."""
+
+    def __init__(
+        self, *, conditional: bool, image_shape: Sequence[int] = (1, 28, 28), classes: int = 10
+    ) -> None:
+        super().__init__(
+            noise_dim=prod(check_shape("image_shape", image_shape)),
+            conditional=conditional,
+            prior_kind="normal",
+            image_shape=image_shape,
+            classes=classes,
+        )
+
+    @abstractmethod
+    def log_density(
+        self, images: Tensor, labels: Tensor | None = None, *, generator: torch.Generator
+    ) -> Tensor:
+        """Log p(x) in nats, (n,), of (n, c, h, w) images whose pixels lie in [0, 256].
+
+        They are dequantised: a pixel of value k / 255 is drawn uniformly from [k, k + 1].
+        """
+
+    @abstractmethod
+    def set_solver(self, solver: str, steps: int | None) -> None:
+        """Choose in how many steps `decode` makes an image; ValueError names what is wrong."""
 
 
 def check_model(model: object, key: str) -> GenerativeModel:

@@ -2,9 +2,11 @@
 
 GAN: Goodfellow et al. 2014, "Generative Adversarial Nets", equation 1 and, for the generator, the
 non-saturating form of section 3; the other losses name their papers. VAE: Kingma & Welling 2014,
-"Auto-Encoding Variational Bayes", equation 3 and appendix B; what goes further names its paper.
+"Auto-Encoding Variational Bayes", equation 3 and appendix B; what goes further, and flow matching,
+name their papers.
 """
 
+from collections.abc import Callable
 from math import log, pi
 
 import torch
@@ -196,6 +198,29 @@ def free_bits_penalty(kl: Tensor, global_kl: Tensor, free: float) -> Tensor:
         free: Nats per latent.
     """
     return torch.where(global_kl > free, kl, free).sum()
+
+
+def flow_matching_loss(
+    velocity: Callable[[Tensor, Tensor, Tensor], Tensor],
+    x: Tensor,
+    z: Tensor,
+    t: Tensor,
+    columns: Tensor,
+) -> Tensor:
+    """Mean squared error of a velocity on straight paths from noise to images, a pixel's.
+
+    Lipman et al. 2023, "Flow Matching for Generative Modeling", equation 23 with sigma_min = 0.
+
+    Args:
+        velocity: Network of (x_t, t, columns), whose target is x - z.
+        x: Images, (n, d).
+        z: Noise, (n, d).
+        t: Times in [0, 1], (n,).
+        columns: The columns of the images' labels, (n, k).
+    """
+    share = t[:, None]
+    x_t = (1 - share) * z + share * x
+    return F.mse_loss(velocity(x_t, t, columns).float(), x - z)
 
 
 def importance_weighted_loss(log_weights: Tensor) -> Tensor:
