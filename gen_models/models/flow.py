@@ -14,14 +14,22 @@ from typing import Any
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import Adam, Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torchdiffeq import odeint
 
-from gen_models.checks import check_betas, check_bool, check_choice, check_number, check_whole
+from gen_models.checks import (
+    check_betas,
+    check_bool,
+    check_choice,
+    check_dims,
+    check_number,
+    check_whole,
+)
 from gen_models.data.loader import Batch
 from gen_models.models import losses, networks
 from gen_models.models.interface import Density
+from gen_models.models.velocity import LinearVelocity, UNet
 from gen_models.seeding import generator as own_generator
 
 COUPLINGS = ("independent", "ot")
@@ -36,7 +44,7 @@ class Flow(Density):
     """A velocity network, its training by flow matching, and the way from noise to images.
 
     Args:
-        network: "unet", or "mlp" (`networks.py`).
+        network: "unet", or "mlp" (`velocity.py`).
         width: For "unet": channels at half the size of the images.
         dense: For "unet": units of a linear layer over all positions at the lowest size; 0 is none.
         attention: For "unet": self-attention at the lowest size.
@@ -58,9 +66,8 @@ class Flow(Density):
         solver: "euler", of order 1; "midpoint" or "heun", of order 2 with two evaluations of the
             network a step; "dopri5", which picks its steps itself.
         steps: Number of steps; None for "dopri5".
-        lr: AdamW's learning rate.
-        betas: AdamW's decay rates.
-        weight_decay: AdamW's.
+        lr: Adam's learning rate.
+        betas: Adam's decay rates.
         ema_decay: Images come from an exponential moving average of the weights with this decay per
             update; 0 turns it off.
 
@@ -91,7 +98,6 @@ class Flow(Density):
         steps: int | None = 8,
         lr: float = 2e-3,
         betas: Sequence[float] = (0.9, 0.99),
-        weight_decay: float = 0.0,
         ema_decay: float = 0.999,
     ) -> None:
         super().__init__(
@@ -112,15 +118,14 @@ class Flow(Density):
         self.set_solver(solver, steps)
         self.lr = check_number("lr", lr, 0.0, 1.0, open_low=True)
         self.betas = check_betas(betas)
-        self.weight_decay = check_number("weight_decay", weight_decay, 0.0, 10.0)
         self.ema_decay = check_number("ema_decay", ema_decay, 0.0, 0.99999)
 
         columns = self.label_dim
-        self.velocity: networks.UNet | networks.LinearVelocity
+        self.velocity: UNet | LinearVelocity
         if network == "unet":
             if hidden_dims is not None:
                 raise ValueError("hidden_dims must be null with network=unet, whose size is width")
-            self.velocity = networks.UNet(
+            self.velocity = UNet(
                 self.image_shape,
                 width=width,
                 activation=activation,
@@ -129,8 +134,8 @@ class Flow(Density):
                 attention=check_bool("attention", attention),
             )
         else:
-            dims = networks.check_dims("hidden_dims", hidden_dims)  # type: ignore[arg-type]
-            self.velocity = networks.LinearVelocity(self.pixels, dims, activation, columns, init)
+            dims = check_dims("hidden_dims", hidden_dims)  # type: ignore[arg-type]
+            self.velocity = LinearVelocity(self.pixels, dims, activation, columns, init)
         self.velocity_ema = (
             copy.deepcopy(self.velocity).requires_grad_(False) if self.ema_decay > 0 else None
         )
@@ -251,14 +256,8 @@ class Flow(Density):
     test_step = validation_step
 
     def configure_optimizers(self) -> Optimizer:
-        """AdamW over all weights."""
-        return AdamW(
-            self.velocity.parameters(),
-            lr=self.lr,
-            betas=self.betas,
-            weight_decay=self.weight_decay,
-            fused=True,
-        )
+        """Adam over all weights."""
+        return Adam(self.velocity.parameters(), lr=self.lr, betas=self.betas, fused=True)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Update the weights, and their moving average."""
