@@ -91,10 +91,6 @@ COMMANDS = [
     ("model=flow network=conv", "network must be one of mlp, unet"),
     ("model=flow network=unet hidden_dims=[64]", "flow takes no hidden_dims"),
     ("model=flow sampler=gmm", "sampler=gmm: the model flow has a z as large as an image"),
-    (
-        "model=flow data=npz data.root=NPZ model.conditional=true",
-        "model: conditional must be false",
-    ),
     ("model=flow experiment=burda", "model: Flow takes no 'latent_dim': leave out the option"),
     ("model=flow model.solver=dopri5", "model: steps must be null with solver=dopri5"),
     ("~seed", "seed"),
