@@ -42,7 +42,7 @@ FACTORS: dict[str, tuple[str, ...]] = {
     "stop": ("exception", "SIGTERM", "SIGINT", "SIGKILL"),
     "place": ("first", "middle", "last", "validation", "write", "rename"),
     "epoch": ("1", "3"),
-    "model": ("gan", "gan+ema", "vae", "vae+vamp"),
+    "model": ("gan+ema", "vae", "vae+vamp", "flow"),
     "length": ("epochs", "steps"),
 }
 OPTIONS = {
@@ -54,6 +54,7 @@ OPTIONS = {
         "model.vamp_components=5",
         "model.iwae_samples=2",
     ],
+    "flow": ["model.conditional=true", "model.coupling=ot"],
 }
 EXIT_CODES = {"exception": 1, "SIGTERM": 143, "SIGINT": 130, "SIGKILL": -signal.SIGKILL}
 

@@ -8,6 +8,7 @@ import argparse
 import difflib
 import importlib.util
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -47,6 +48,10 @@ LAUNCHERS = {"hydra/launcher/joblib": "parallel", "hydra/launcher/submitit_slurm
 
 # Groups of the configuration that have no key in it until one of their options is picked.
 WITHOUT_KEY = ("experiment", "learning_rate", "network", "sweep")
+
+# What Python says of an argument that a constructor does not take, and what a user reads.
+UNKNOWN_ARGUMENT = re.compile(r"^(\w+)\.__init__\(\) got an unexpected keyword argument ('\w+').*")
+UNKNOWN_OPTION = r"\1 takes no \2: leave out the option that sets it"
 
 EXPECTED = (UserError, HydraException, OmegaConfBaseException)
 
@@ -143,7 +148,8 @@ def build(node: dict[str, Any], key: str) -> Any:
             raise cause from error
         raise_if_out_of_memory(cause, f"building {key}: try smaller hidden_dims or latent_dim")
         if isinstance(cause, ValueError | TypeError):
-            raise UserError(f"{key}: {first_line(cause)}") from error
+            reason = UNKNOWN_ARGUMENT.sub(UNKNOWN_OPTION, first_line(cause))
+            raise UserError(f"{key}: {reason}") from error
         raise
 
 

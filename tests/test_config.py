@@ -35,13 +35,20 @@ CHOICES = [
     for option in options(group)
 ]
 
+OF_SOME_MODELS = {  # the others refuse it
+    "network=conv": ["gan", "vae"],
+    "network=unet": ["flow"],
+    "sweep=dropout": ["gan"],
+    "sweep=loss": ["gan"],
+}
+
 
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_option_composes_and_builds(choice: str) -> None:
-    for model in options("model"):
-        if model == "vae" and choice in ("sweep=dropout", "sweep=loss"):
+    picks_the_model = choice.startswith(("model=", "experiment="))
+    for model in ["its own"] if picks_the_model else options("model"):
+        if model not in OF_SOME_MODELS.get(choice, options("model")):
             continue
-        picks_the_model = choice.startswith(("model=", "experiment="))
         others = [] if picks_the_model else [f"model={model}"]
         if choice in ("data=folder", "data=npz"):
             others.append("data.root=PLACE")
@@ -95,6 +102,14 @@ def test_the_best_phase_is_of_convolutions_and_can_be_had_without(model: str) ->
     assert digits["max_epochs"] > best["max_epochs"]  # its epochs are short
 
 
+def test_a_flows_phase_can_be_had_with_the_other_network() -> None:
+    for phase, network in (("baseline", "unet"), ("final", "mlp")):
+        config = composed("model=flow", f"phase={phase}", f"network={network}")
+        model, dims = config["model"], config["hidden_dims"] if network == "mlp" else None
+        assert (model["network"], model["hidden_dims"]) == (network, dims)
+        instantiate(model)
+
+
 def test_learning_rates_by_name_are_the_reports_and_lr_wins() -> None:
     rates = {name: composed(f"learning_rate={name}")["lr"] for name in options("learning_rate")}
     assert rates == {"r2e-3": 2e-3, "r5e-4": 5e-4, "r2e-4": 2e-4, "r1e-4": 1e-4, "r5e-5": 5e-5}
@@ -144,19 +159,25 @@ def test_every_grid_is_known() -> None:
     assert options("sweep") == sorted(GRIDS)
 
 
-@pytest.mark.parametrize(("grid", "runs"), GRIDS.items())
-def test_grids_are_products_whose_runs_compose(grid: str, runs: int) -> None:
+@pytest.mark.parametrize(
+    ("model", "grid", "runs"),
+    [*(("gan", *item) for item in GRIDS.items()), ("flow", "network", 2)],
+)
+def test_grids_are_products_whose_runs_compose(model: str, grid: str, runs: int) -> None:
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", [f"sweep={grid}"], return_hydra_config=True)
+        config = compose("config", [f"model={model}", f"sweep={grid}"], return_hydra_config=True)
         assert config.hydra.mode.name == "MULTIRUN"
         texts = [f"{key}={value}" for key, value in config.hydra.sweeper.params.items()]
         parsed = OverridesParser.create().parse_overrides(texts)
         jobs = BasicSweeper.split_arguments(parsed, None)[0]
     assert len(jobs) == runs
-    assert len({str(composed(*job)) for job in jobs}) == runs
+    assert len({str(composed(f"model={model}", *job)) for job in jobs}) == runs
+    if grid == "network":
+        for job in jobs:
+            instantiate(composed(f"model={model}", *job)["model"])
 
 
 @pytest.mark.parametrize(
@@ -228,6 +249,7 @@ def test_an_unknown_option_is_refused_with_the_known(group: str) -> None:
         ("trainer.devices=2", "needs trainer=ddp"),
         ("max_steps=23", "max_epochs=2 has only 8 batches: set max_epochs=6 too"),
         ("data.seed=5", "set seed"),
+        ("network=unet", "network must be one of mlp, conv"),
     ],
 )  # fmt: skip
 def test_a_bad_value_is_one_line_that_names_its_key(

@@ -46,7 +46,7 @@ class Metric(NamedTuple):
     better: Better
     unit: str
     meaning: str
-    format: str  # of `format`, or "si": three digits and a thousands' letter
+    format: str  # of `format`, "si": three digits and a thousands' letter, or "loss"
 
     def show(self, value: float | None) -> str:
         """The value for a person, without its unit; "-" for none, "diverged" for NaN."""
@@ -54,7 +54,11 @@ class Metric(NamedTuple):
             return "-"
         if not math.isfinite(value):
             return DIVERGED
-        return _si(value) if self.format == "si" else format(value, self.format)
+        if self.format == "si":
+            return _si(value)
+        if self.format == "loss":  # nats of an image are many, errors of a pixel below 2
+            return format(value, ".2f" if abs(value) >= 2 else ".4f")
+        return format(value, self.format)
 
     def rank(self, value: float, real: float | None = None) -> float:
         """A number that is smaller for a better value; 0 for all if nothing says which is better.

@@ -24,7 +24,7 @@ from gen_models.evaluation.device import at_rest
 from gen_models.metrics.classifier import Classifier
 from gen_models.metrics.distribution import frechet_distance
 from gen_models.models.interface import Encoder, GenerativeModel, eval_mode, latent_means
-from gen_models.models.sampler import WithSampler
+from gen_models.models.sampler import WithSampler, no_sampler
 from gen_models.runs.classifier import find_classifier
 from gen_models.runs.data import load_run_data
 from gen_models.runs.directory import RunDirectory
@@ -74,15 +74,16 @@ def fit_sampler(
         say: Called with a line for each step.
 
     Raises:
-        UserError: Not a finished run, or its model has no encoder.
+        UserError: Not a finished run, or no sampler can be fitted to its model.
     """
     directory = RunDirectory(run)
     model = at_rest(model) if model is not None else load_model(run, sampler=False)
-    if not isinstance(model, Encoder):
+    if reason := no_sampler(model):
         raise UserError(
-            f"{directory.path}: a {type(model).__name__} has no encoder, so no sampler can be "
-            "fitted: name a VAE's run"
+            f"{directory.path}: a {type(model).__name__} {reason}, so no sampler can be fitted: "
+            "name a VAE's run"
         )
+    assert isinstance(model, Encoder)
     with directory.lock():
         if datamodule is None or datamodule.train_on_validation:  # the choice is made on those
             datamodule = load_run_data(directory, data_root)

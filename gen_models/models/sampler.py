@@ -85,6 +85,15 @@ class WithSampler(Encoder):
         return self.model.encode(images, labels)
 
 
+def no_sampler(model: GenerativeModel) -> str | None:
+    """Why no sampler can be fitted to a model, as the end of a sentence; None: one can be."""
+    if not isinstance(model, Encoder):
+        return "has no encoder"
+    if model.invertible:
+        return "has a z as large as an image"
+    return None
+
+
 def without_sampler(model: GenerativeModel) -> GenerativeModel:
     """The trained model itself, which draws from the prior that it was trained with."""
     return model.model if isinstance(model, WithSampler) else model

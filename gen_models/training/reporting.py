@@ -28,7 +28,7 @@ from gen_models.terminal import say, show
 from gen_models.training.callbacks import SampleGrid
 
 MEANING = {
-    "loss": "nats per image; recon + beta x kl, or a bound",
+    "loss": "nats per image (VAE), or squared error per pixel (flow)",
     "recon": "one posterior sample, nats per image",
     "kl": "posterior to prior, nats per image",
     "d_loss": "of real and new images",

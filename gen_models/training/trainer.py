@@ -24,7 +24,8 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from gen_models.data.loader import Batch
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError, first_line
-from gen_models.models.interface import Encoder, GenerativeModel, check_model
+from gen_models.models.interface import GenerativeModel, check_model
+from gen_models.models.sampler import no_sampler
 from gen_models.runs.checkpoints import BEST, LATEST, AtomicCheckpointIO
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import model_name
@@ -44,16 +45,16 @@ def build_model(config: dict[str, Any], data: MNISTDataModule, build: Build) -> 
     """The model of a run, for the images of its data; the run's seed decides its first weights.
 
     Raises:
-        UserError: It cannot be built, or has no encoder for the sampler that it shall have.
+        UserError: It cannot be built, or the sampler that it shall have cannot be fitted to it.
     """
     facts = {"image_shape": list(data.image_shape), "classes": len(data.class_names)}
     torch.manual_seed(derive_seed(config["seed"], "weights"))
     model = check_model(build({"_convert_": "all"} | config["model"] | facts, "model"), "model")
     model.cuda_graphs = config["cuda_graphs"]
-    if config["sampler"] and not isinstance(model, Encoder):
+    if config["sampler"] and (reason := no_sampler(model)):
         raise UserError(
-            f"sampler={config['sampler']}: the model {model_name(config)} has no encoder, so no "
-            "sampler can be fitted: leave it out"
+            f"sampler={config['sampler']}: the model {model_name(config)} {reason}, so no sampler "
+            "can be fitted: leave it out"
         )
     return model
 

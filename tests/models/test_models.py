@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from gen_models.data.module import MNISTDataModule
+from gen_models.models.flow import Flow
 from gen_models.models.gan import GAN
 from gen_models.models.layers import ACTIVATIONS
 from gen_models.models.vae import VAE
@@ -84,10 +85,9 @@ def test_parameters_counted_by_hand(overrides: list[str], parameters: dict[str, 
         assert sum(parameter.numel() for parameter in network.parameters()) == expected
 
 
-@pytest.mark.parametrize("model_name", ["gan", "vae"])
-def test_yaml_lists_every_argument(model_name: str) -> None:
-    config = composed(f"model={model_name}")["model"]
-    model_class = {"gan": GAN, "vae": VAE}[model_name]
+@pytest.mark.parametrize("model_class", [*MODELS, Flow])
+def test_yaml_lists_every_argument(model_class: type) -> None:
+    config = composed(f"model={model_class.__name__.lower()}")["model"]
     arguments = set(inspect.signature(model_class).parameters)
     facts = {"image_shape", "classes"}  # of the data
     assert {key for key in config if not key.startswith("_")} == arguments - facts

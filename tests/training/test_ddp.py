@@ -16,10 +16,11 @@ from test_command import call, start, wait_for
 @pytest.mark.parametrize(
     ("options", "killed"),
     [
-        (["model=vae", "model.conditional=true", "model.free_bits=0.02"], False),
+        (["model=vae", "network=conv", "model.width=8", "model.conditional=true",
+          "model.free_bits=0.02"], False),
         (["model=gan", "network=conv", "model.width=8", "model.spectral_norm=true", "model.r1=1"],
          True),
-        (["model=vae", "network=conv", "model.width=8", "model.prior=vamp"], False),
+        (["model=flow", "hidden_dims=[32]", "model.conditional=true"], False),
     ],
 )  # fmt: skip
 def test_two_processes_train_as_one_and_go_on_after_a_kill(

@@ -63,8 +63,9 @@ def test_steps_behind_their_logging_read_nothing_from_the_device(
 
     monkeypatch.setattr(RunLog, "on_train_start", on_start)
     monkeypatch.setattr(RunLog, "on_train_batch_end", on_end)
-    for model in (["model=gan", "model.ema_decay=0.9", "model.d_steps=2"], ["model=vae"],
-                  ["model=vae", "model.binarize=true"]):  # fmt: skip
+    for model in (["model=gan", "model.ema_decay=0.9", "model.d_steps=2"],
+                  ["model=vae", "model.binarize=true"],
+                  ["model=flow", "hidden_dims=[32]"]):  # fmt: skip
         now.clear()
         counted.clear()
         every = "trainer.log_every_n_steps=4"
@@ -74,10 +75,10 @@ def test_steps_behind_their_logging_read_nothing_from_the_device(
         assert {step for step in counted if step < 8} <= {4}, counted
 
 
-@pytest.mark.parametrize("model", ["gan", "vae"])
+@pytest.mark.parametrize("model", ["gan", "vae", "flow"])
 def test_losses_and_images_are_float32_under_bf16(model: str, tmp_path: Path) -> None:
     overrides = small(
-        tmp_path, f"model={model}", "precision=bf16-mixed",
+        tmp_path, f"model={model}", "hidden_dims=[32]", "precision=bf16-mixed",
         "+callbacks.kinds._target_=test_guards.Kinds",
     )  # fmt: skip
     Kinds.found.clear()

@@ -48,8 +48,8 @@ class StopAt(pl.Callback):
 MODELS = {
     "gan": ["model=gan"],
     "gan with ema": ["model=gan", "model.ema_decay=0.9", "model.d_steps=3"],
-    "vae": ["model=vae"],
-    "vae binarized": ["model=vae", "model.binarize=true", "model.kl_warmup_epochs=2"],
+    "vae": ["model=vae", "model.binarize=true", "model.kl_warmup_epochs=2"],
+    "flow": ["model=flow", "hidden_dims=[32]", "model.conditional=true"],
 }
 STOPS = [  # 3 epochs of 4 batches: 0 is the first, 5 in the middle, 3 and 7 the last of an epoch
     ("step", 0, "exception"),
