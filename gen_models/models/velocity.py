@@ -16,6 +16,7 @@ from gen_models.models.networks import GROUPS, Shape
 
 FREQUENCIES = 32  # of a time's columns, a sine and a cosine each
 HIGHEST = 1000  # of them
+LATEST = 0.05  # 1 - t
 
 
 def time_columns(t: Tensor) -> Tensor:
@@ -26,7 +27,12 @@ def time_columns(t: Tensor) -> Tensor:
 
 
 class LinearVelocity(nn.Module):
-    """A perceptron that is given the pixels, the time and the label: (n, c h w) from all three."""
+    """A perceptron that is given the pixels, the time and the label, and predicts the image.
+
+    The velocity follows from the image, (image - x) / (1 - t) (Li & He 2025, "Back to Basics: Let
+    Denoising Generative Models Denoise"): hidden layers cannot carry all of the noise along, which
+    a predicted velocity would need. 1 - t is at least 0.05 there.
+    """
 
     def __init__(
         self,
@@ -42,8 +48,8 @@ class LinearVelocity(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, columns: Tensor) -> Tensor:
         """Velocities at x, (n, c h w), and the times t, (n,), with a label's columns, (n, k)."""
-        velocity: Tensor = self.layers(torch.cat([x, time_columns(t), columns], 1))
-        return velocity
+        image: Tensor = self.layers(torch.cat([x, time_columns(t), columns], 1))
+        return (image - x) / (1 - t).clamp(min=LATEST)[:, None]
 
 
 class ResidualBlock(nn.Module):

@@ -16,7 +16,7 @@ from gen_models.data.module import MNISTDataModule
 from gen_models.models import losses
 from gen_models.models.flow import Flow
 from gen_models.models.interface import eval_mode
-from gen_models.models.networks import UNet
+from gen_models.models.velocity import UNet
 from gen_models.seeding import generator
 from gen_models.training.trainer import StepSeed
 
@@ -24,6 +24,9 @@ from gen_models.training.trainer import StepSeed
 def tiny(**options: Any) -> Flow:
     torch.manual_seed(0)
     return Flow(**{"network": "mlp", "hidden_dims": [16]} | options)
+
+
+UNET: dict[str, Any] = {"network": "unet", "width": 4, "dense": 8, "hidden_dims": None}
 
 
 def time_columns(t: Tensor) -> Tensor:
@@ -34,7 +37,7 @@ def time_columns(t: Tensor) -> Tensor:
 
 def test_a_step_is_the_papers_step(digits: MNISTDataModule) -> None:
     """One batch of ours against the algorithm written out with torch alone; then the average."""
-    lr, options = 1e-2, {"betas": (0.8, 0.9), "weight_decay": 10.0}
+    lr, options = 1e-2, {"betas": (0.8, 0.9)}
     ours = tiny(conditional=True, label_dropout=0.5, lr=lr, ema_decay=0.75, **options)
     network = nn.Sequential(nn.Linear(784 + 64 + 10, 16), nn.SiLU(), nn.Linear(16, 784))
     for to, from_ in zip(network.parameters(), ours.velocity.parameters(), strict=True):
@@ -51,9 +54,10 @@ def test_a_step_is_the_papers_step(digits: MNISTDataModule) -> None:
     labels = F.one_hot(batch.labels, 10) * (torch.rand(n, 1) >= 0.5)
     assert 0 < labels.sum() < n
     x_t = t[:, None] * x + (1 - t[:, None]) * z
-    velocity = network(torch.cat([x_t, time_columns(t), labels], 1))
+    image = network(torch.cat([x_t, time_columns(t), labels], 1))
+    velocity = (image - x_t) / (1 - t).clamp(min=0.05)[:, None]
     ((velocity - (x - z)) ** 2).mean().backward()
-    torch.optim.AdamW(network.parameters(), lr=lr, **options).step()
+    torch.optim.Adam(network.parameters(), lr=lr, **options).step()
     assert isinstance(ours.velocity_ema, nn.Module)
     averages = ours.velocity_ema.parameters()
     for before, after, found, average in zip(
@@ -167,11 +171,9 @@ def test_one_step_of_euler_by_hand_with_guidance() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(
-    ("network", "n"), [({}, 300), ({"network": "unet", "width": 4, "hidden_dims": None}, 20)]
-)
-def test_an_image_is_found_again_from_its_noise(network: dict[str, Any], n: int) -> None:
-    model = tiny(image_shape=(1, 8, 12), conditional=True, dense=8, **network).eval()
+def test_an_image_is_found_again_from_its_noise() -> None:
+    n = 300  # more than are on their way at once
+    model = tiny(image_shape=(1, 8, 12), conditional=True, **UNET).eval()
     for weight in model.velocity_ema.parameters():  # type: ignore[union-attr]
         weight.copy_(0.1 * torch.randn(weight.shape, generator=generator(weight.numel())))
     images, labels = torch.rand(n, 1, 8, 12), torch.arange(n) % 10
@@ -187,7 +189,7 @@ def test_an_image_is_found_again_from_its_noise(network: dict[str, Any], n: int)
 def test_the_validation_loss_is_one_number_of_the_averaged_weights(
     digits: MNISTDataModule,
 ) -> None:
-    model = tiny()
+    model = tiny(**UNET)
 
     def measured(seed: int) -> float:
         torch.manual_seed(seed)
@@ -202,7 +204,7 @@ def test_the_validation_loss_is_one_number_of_the_averaged_weights(
     loss = measured(1)
     assert loss == measured(2)
     with torch.no_grad():
-        model.velocity.layers[0].weight.add_(1)  # type: ignore[union-attr, operator]
+        model.velocity.first.weight.add_(1)  # type: ignore[union-attr, operator]
     assert loss == measured(1)
     images = digits.splits["validation"].images.double()
     nothing = ((images + 0.5) / 128 - 1).square().mean() + 1  # E |x - z|^2 of one pixel
@@ -211,7 +213,7 @@ def test_the_validation_loss_is_one_number_of_the_averaged_weights(
 
 def test_it_learns(digits: MNISTDataModule) -> None:
     """It predicts better than the mean image does, and new images resemble it."""
-    model = tiny(hidden_dims=[128], lr=3e-3, ema_decay=0.9)
+    model = tiny(**UNET | {"dense": 64}, lr=1e-2, ema_decay=0.9)
     trainer = fit(model, digits, max_epochs=4)
     mean = digits.splits["train"].images.double().mean(0)
     images = digits.splits["validation"].images.double()
@@ -306,7 +308,6 @@ def test_parameters_of_a_unet_counted_by_hand() -> None:
         ({"solver": "dopri5"}, "steps must be null with solver=dopri5"),
         ({"lr": 0.0}, "lr must be"),
         ({"betas": [0.9]}, "betas must be"),
-        ({"weight_decay": -1.0}, "weight_decay must be"),
         ({"ema_decay": 1.0}, "ema_decay must be"),
     ],
 )
