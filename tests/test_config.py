@@ -46,10 +46,9 @@ OF_SOME_MODELS = {  # the others refuse it
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_option_composes_and_builds(choice: str) -> None:
     picks_the_model = choice.startswith(("model=", "experiment="))
-    for model in ["its own"] if picks_the_model else options("model"):
-        if model not in OF_SOME_MODELS.get(choice, options("model")):
-            continue
-        others = [] if picks_the_model else [f"model={model}"]
+    models = OF_SOME_MODELS.get(choice, options("model"))
+    every: list[list[str]] = [[]] if picks_the_model else [[f"model={model}"] for model in models]
+    for others in every:
         if choice in ("data=folder", "data=npz"):
             others.append("data.root=PLACE")
         config = composed(choice, *others)

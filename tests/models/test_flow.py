@@ -23,7 +23,8 @@ from gen_models.training.trainer import StepSeed
 
 def tiny(**options: Any) -> Flow:
     torch.manual_seed(0)
-    return Flow(**{"network": "mlp", "hidden_dims": [16]} | options)
+    defaults: dict[str, Any] = {"network": "mlp", "hidden_dims": [16]}
+    return Flow(**defaults | options)
 
 
 UNET: dict[str, Any] = {"network": "unet", "width": 4, "dense": 8, "hidden_dims": None}
@@ -37,7 +38,8 @@ def time_columns(t: Tensor) -> Tensor:
 
 def test_a_step_is_the_papers_step(digits: MNISTDataModule) -> None:
     """One batch of ours against the algorithm written out with torch alone; then the average."""
-    lr, options = 1e-2, {"betas": (0.8, 0.9)}
+    lr = 1e-2
+    options: dict[str, Any] = {"betas": (0.8, 0.9)}
     ours = tiny(conditional=True, label_dropout=0.5, lr=lr, ema_decay=0.75, **options)
     network = nn.Sequential(nn.Linear(784 + 64 + 10, 16), nn.SiLU(), nn.Linear(16, 784))
     for to, from_ in zip(network.parameters(), ours.velocity.parameters(), strict=True):
@@ -47,6 +49,7 @@ def test_a_step_is_the_papers_step(digits: MNISTDataModule) -> None:
     fit(ours, digits, steps=1, limit_val_batches=0)
 
     n = len(batch.images)
+    assert batch.labels is not None
     StepSeed(0).on_train_batch_start(_AtStep(0), ours, batch, 0)  # type: ignore[arg-type]
     levels = (255 * batch.images.flatten(1)).round() + torch.rand(n, 784)  # in [0, 256]
     x = levels / 128 - 1
@@ -204,7 +207,7 @@ def test_the_validation_loss_is_one_number_of_the_averaged_weights(
     loss = measured(1)
     assert loss == measured(2)
     with torch.no_grad():
-        model.velocity.first.weight.add_(1)  # type: ignore[union-attr, operator]
+        next(iter(model.velocity.parameters())).add_(1)
     assert loss == measured(1)
     images = digits.splits["validation"].images.double()
     nothing = ((images + 0.5) / 128 - 1).square().mean() + 1  # E |x - z|^2 of one pixel
@@ -312,6 +315,7 @@ def test_parameters_of_a_unet_counted_by_hand() -> None:
     ],
 )
 def test_arguments_out_of_range_are_named(arguments: dict[str, Any], named: str) -> None:
+    little: dict[str, Any] = {"width": 4, "dense": 0}
     with pytest.raises(ValueError, match=f"^{named}") as refused:
-        Flow(**{"width": 4, "dense": 0} | arguments)
+        Flow(**little | arguments)
     assert "\n" not in str(refused.value)
