@@ -63,6 +63,11 @@ def in_sweep() -> bool:
     return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
 
 
+def typed_options() -> list[str]:
+    """The options of the command line, as the user typed them."""
+    return list(HydraConfig.get().overrides.task)
+
+
 def trains_beside_others(config: dict[str, Any]) -> bool:
     """Whether this job trains while others do: of another launcher than Hydra's, or its ranks."""
     own = HydraConfig.get().launcher._target_.endswith("BasicLauncher")  # one after the other
