@@ -60,16 +60,15 @@ def unknown_option(name: str, known: Iterable[str]) -> str:
         known: All options, with their groups: "lr", "model.lr".
     """
     known = sorted(known)
-    parent, _, own = name.rpartition(".")
+    parent, _, typed = name.rpartition(".")
+    parts = [(*key.rpartition("."), key) for key in reversed(known)]
     if parent in known:
-        last, similar = (
-            own,
-            {key.rpartition(".")[2]: key for key in known if _parent(key) == parent},
-        )
+        similar = {last: key for group, _, last, key in parts if group == parent}
     else:  # the group may be wrong, or left out
-        leaves = {} if parent else {key.rpartition(".")[2]: key for key in reversed(known)}
-        last, similar = name, leaves | {key: key for key in known}
-    if near := difflib.get_close_matches(last, similar, 1):
+        typed = name
+        similar = {} if parent else {last: key for _, _, last, key in parts}
+        similar |= {key: key for key in known}
+    if near := difflib.get_close_matches(typed, similar, 1):
         return f"unknown option {name!r}. Did you mean {similar[near[0]]}?"
     if parent in known:
         has = f"has {', '.join(sorted(similar))}" if similar else "has no options of its own"
