@@ -169,6 +169,8 @@ def curves(series: dict[str, tuple[list[int], list[float]]], *, title: str) -> "
         if name in FIRST:
             axis.set_xlim(left=0)
             axis.set_ylim(bottom=0)
+        if name.startswith("missing"):
+            axis.set_ylim(-0.2, max(1, *series[panels[name][0]][1]) + 0.2)
         axis.tick_params(labelsize=6)
         axis.grid(alpha=0.25)
         axis.legend(fontsize=6)
