@@ -44,7 +44,7 @@ def train(job: Job, watchers: Sequence[Any] = ()) -> RunDirectory | None:
         if not run.finished:
             trainer.fit(model, data, ckpt_path=run.checkpoint)
             metrics = training.measure_losses(trainer, model, data)
-            training.save_run(run, config, model, data, trainer, metrics)
+            training.save_run(run, job, model, data, trainer, metrics)
     if not trainer.is_global_zero:
         return None
     if config["evaluate"] != "none" or config["sampler"]:
@@ -70,8 +70,12 @@ def main(config: DictConfig) -> float | None:
             run = train(job)
         if run is not None:
             objective = run.read_status().get("objective")
-            if not in_sweep():
-                training.suggest(run)
+            from gen_models import evaluation
+
+            if in_sweep():
+                evaluation.show_line(run)
+            else:
+                evaluation.show_run(run, composition.typed_options())
     return objective
 
 

@@ -18,13 +18,13 @@ from typing import Any, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gen_models.errors import UserError, first_line, raise_if_out_of_memory
+from gen_models.errors import UserError, first_line, raise_if_out_of_memory, unknown_option
 from gen_models.files import expanded, name_of, with_home
 from gen_models.places import CONF, TRAIN, how_to_install
 from gen_models.runs.identity import Job, group_overrides
@@ -66,6 +66,11 @@ class Reported(Exception):
 def in_sweep() -> bool:
     """Whether this job is one of several."""
     return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
+
+
+def typed_options() -> list[str]:
+    """The options of the command line, as the user typed them."""
+    return list(HydraConfig.get().overrides.task)
 
 
 def trains_beside_others(config: dict[str, Any]) -> bool:
@@ -234,27 +239,38 @@ def one_line(error: Exception) -> str:
         message = f"{override}: {reason} (special characters need quotes: \"key='value'\")"
     if message.startswith("Config group override must be"):  # Hydra does not say which
         message = f"{message}, in: {' '.join(sys.argv[1:])}"
+    if isinstance(error, MissingConfigException):
+        message = _unknown_choice(error) or message
     if message.startswith("Could not override") and error.__cause__:
         message = _unknown_key(error.__cause__) or message
     return message or type(error).__name__
 
 
+def _unknown_choice(error: MissingConfigException) -> str | None:
+    """The line of an error about a group without such a choice; None for another file."""
+    group, _, name = (error.missing_cfg_file or "").rpartition("/")
+    known = [str(choice) for choice in error.options or ()]
+    if not group or not known:
+        return None
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f". Did you mean {group}={near[0]}?" if near else ""
+    return f"{group}={name}: unknown {group}, known are {', '.join(known)}{hint}"
+
+
 def _unknown_key(error: BaseException) -> str | None:
-    """OmegaConf's error of a key that is not there, with those that are; None for any other."""
+    """OmegaConf's error of a key that does not exist, with a similar one; None for any other."""
     node, full_key = getattr(error, "parent_node", None), getattr(error, "full_key", None)
     if node is None or not full_key:
         return None
-    parent, _, key = full_key.rpartition(".")
-    known = sorted(str(name) for name in node if not str(name).startswith("_"))
-    near = difflib.get_close_matches(key, known if parent else [*known, *WITHOUT_KEY], 1)
-    message = f"{full_key}: no such option"
-    if near:
-        message += f"; did you mean {f'{parent}.' if parent else ''}{near[0]}?"
-    if not known:
-        return f"{message}: {parent} has no keys"
-    where = (
-        f"known in {parent} are {', '.join(known)}"
-        if parent
-        else "python train.py --help lists them"
-    )
-    return f"{message}{'' if near else ';'} {where}"
+    root = node._get_root()
+    keys = set(_keys(OmegaConf.to_container(root))) | set(WITHOUT_KEY)
+    return unknown_option(str(full_key), keys)
+
+
+def _keys(node: dict[Any, Any], prefix: str = "") -> Iterator[str]:
+    """All keys of a configuration that a user may set, those of groups with their group."""
+    for key, value in node.items():
+        if key != "hydra" and not str(key).startswith("_"):
+            yield f"{prefix}{key}"
+            if isinstance(value, dict):
+                yield from _keys(value, f"{prefix}{key}.")

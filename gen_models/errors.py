@@ -1,5 +1,10 @@
 """Errors meant for the user: one clear line, never a traceback."""
 
+import difflib
+from collections.abc import Iterable
+
+from gen_models.places import COMMAND
+
 # torch's CPU allocator raises a plain RuntimeError; so do sizes beyond any memory.
 ON_CPU = ("can't allocate memory", "Storage size calculation overflowed")
 
@@ -45,3 +50,27 @@ def system_error(error: BaseException) -> OSError | None:
             return chain
         chain = chain.__cause__ or chain.__context__
     return None
+
+
+def unknown_option(name: str, known: Iterable[str]) -> str:
+    """The line of an error about an option that does not exist, with the most similar one.
+
+    Args:
+        name: As it was typed, "lrr" or "model.lrr".
+        known: All options, with their groups: "lr", "model.lr".
+    """
+    known = sorted(known)
+    parent, _, typed = name.rpartition(".")
+    parts = [(*key.rpartition("."), key) for key in reversed(known)]
+    if parent in known:
+        similar = {last: key for group, _, last, key in parts if group == parent}
+    else:  # the group may be wrong, or left out
+        typed = name
+        similar = {} if parent else {last: key for _, _, last, key in parts}
+        similar |= {key: key for key in known}
+    if near := difflib.get_close_matches(typed, similar, 1):
+        return f"unknown option {name!r}. Did you mean {similar[near[0]]}?"
+    if parent in known:
+        has = f"has {', '.join(sorted(similar))}" if similar else "has no options of its own"
+        return f"unknown option {name!r}; {parent} {has}"
+    return f"unknown option {name!r}; {COMMAND} --help lists what there is"

@@ -7,7 +7,7 @@ Without torch. Matplotlib takes a second to import, so only the functions that d
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from math import ceil, sqrt
+from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,15 @@ HEADING = 0.25  # inches
 MARGIN = 0.45  # inches
 GAP = 32  # screen pixels between a row and its label
 SIDE = 28  # pixels, of MNIST: images of other sides are enlarged to about the same size
-PANELS = 4  # curves in a row
+PANELS = 5  # curves in a row
+TOGETHER = {"d_real": "D(real) and D(fake)", "d_fake": "D(real) and D(fake)"}  # share a panel
+FIRST = ("fid_lenet", "coverage", "missing_digits", "missing_classes", "D(real) and D(fake)")
+WORDS = {  # the titles of panels, where the key says too little
+    "fid_lenet": "fid_lenet: distance of new images to real ones (lower is better)",
+    "coverage": "coverage (higher is better)",
+    "missing_digits": "missing digits (0 is best)",
+    "missing_classes": "missing classes (0 is best)",
+}
 LEGEND = 24  # letters of a class's name in a legend
 GREY = 128  # between the images of a grid
 COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7"]  # Okabe & Ito: safe for colour blindness
@@ -124,31 +132,45 @@ def curves(series: dict[str, tuple[list[int], list[float]]], *, title: str) -> "
 
     Args:
         series: Key as logged ("train/loss") -> (batches, values). Keys with the same last part
-            share a panel; training is a line, validation a line with dots.
+            share a panel, and so do D's answers; training is a line, validation a line with dots.
+            The distance is first and large, then what else is known of the new images.
         title: Above the figure.
     """
     from matplotlib.figure import Figure
 
     panels: dict[str, list[str]] = {}
     for key in series:
-        panels.setdefault(key.partition("/")[2], []).append(key)
-    columns = min(len(panels), PANELS)
-    rows = ceil(len(panels) / columns)
-    figure = Figure(figsize=(3.2 * columns, 2.6 * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+        name = key.partition("/")[2]
+        panels.setdefault(TOGETHER.get(name, name), []).append(key)
+    names = sorted(panels, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
+    large = bool(names) and names[0] == FIRST[0]  # the first takes the place of four
+    cells = [(row, column) for row in range(len(names) + 1) for column in range(PANELS)]
+    places = [cell for cell in cells if not (large and max(cell) < 2)]
+    chosen = places[: len(names) - large]
+    rows = max([row + 1 for row, _ in chosen] + [2 * large])
+    columns = max([column + 1 for _, column in chosen] + [2 * large])
+    figure = Figure(figsize=(2.8 * columns, 2.4 * rows), layout="constrained")
+    grid = figure.add_gridspec(rows, columns)
     figure.suptitle(title, fontsize=9)
-    for axis in axes[len(panels) :]:
-        axis.remove()
-    for axis, (name, keys) in zip(axes[: len(panels)], panels.items(), strict=True):
-        for key in sorted(keys):
+    spots = [grid[:2, :2]] * large + [grid[cell] for cell in chosen]
+    for name, spot in zip(names, spots, strict=True):
+        axis = figure.add_subplot(spot)
+        for key in sorted(panels[name]):
             batches, values = series[key]
-            stage = key.partition("/")[0]
+            stage, _, short = key.partition("/")
             style: dict[str, Any] = {"color": COLORS[0], "lw": 0.7, "alpha": 0.8}
             if stage != "train":
                 style = {"color": COLORS[1], "lw": 1.2, "marker": ".", "ms": 3}
-            axis.plot(batches, values, label=stage, **style)
-        axis.set_title(name, fontsize=8)
+            style |= {"color": COLORS[2 + (stage != "train")]} if short == "d_fake" else {}
+            axis.plot(batches, values, label=key if name != short else stage, **style)
+        big = large and name == names[0]
+        axis.set_title(WORDS.get(name, name), fontsize=10 if big else 8)
         axis.set_xlabel("training batches", fontsize=7)
+        if name in FIRST:
+            axis.set_xlim(left=0)
+            axis.set_ylim(bottom=0)
+        if name.startswith("missing"):
+            axis.set_ylim(-0.2, max(1, *series[panels[name][0]][1]) + 0.2)
         axis.tick_params(labelsize=6)
         axis.grid(alpha=0.25)
         axis.legend(fontsize=6)

@@ -26,9 +26,9 @@ NEEDLESS = (
 )
 
 
-def say(line: str) -> None:
+def say(line: str, style: str | None = None) -> None:
     """Print one line, never wrapped."""
-    Console(file=sys.stdout, highlight=False).print(line, soft_wrap=True, markup=False)
+    Console(file=sys.stdout, highlight=False).print(line, style=style, soft_wrap=True, markup=False)
 
 
 def show(table: Table) -> None:
@@ -48,6 +48,10 @@ class LogLines(logging.StreamHandler[TextIO]):
 
     The bar takes the place of `sys.stdout`, so that is looked up for each line.
     """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, with a word that sets it apart from what a run says."""
+        return f"{record.levelname.capitalize()}: {super().format(record)}"
 
     @property
     def stream(self) -> TextIO:

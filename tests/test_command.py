@@ -3,7 +3,6 @@
 import json
 import os
 import pickle
-import re
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from conftest import ROOT, Trained, small
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 
 from gen_models.errors import UserError
 from gen_models.sweep import SweepEnd
@@ -44,13 +44,13 @@ def call(
 
 
 @pytest.mark.slow
-def test_a_run_ends_with_a_table_pictures_and_the_next_command(tmp_path: Path) -> None:
+def test_a_run_ends_with_what_happened_its_pictures_and_the_next_command(tmp_path: Path) -> None:
     result = call(*small(Path("out"), "model=vae"), cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     run = "out/digits/vae_baseline/seed0-max_epochs2-limit_train_batches4"
-    for shown in ("on the test images", f"{run}/figures/samples.png",
-                  f"gen-models sample {run}", "tensorboard --logdir out"):  # fmt: skip
+    for shown in ("VAE baseline on digits, seed 0: 2 epochs in", f"{run}/figures\n",
+                  f"gen-models explore {run}", "tensorboard --logdir out"):  # fmt: skip
         assert shown in result.stdout
     assert "\r" not in result.stdout  # no progress bar where the output is no terminal
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
@@ -214,10 +214,9 @@ def test_tensorboard_shows_curves_pictures_text_and_hyperparameters(trained: Tra
     run = trained("model=vae")
     accumulator = EventAccumulator(str(run.path), size_guidance={"images": 0}).Reload()
     tags = accumulator.Tags()
-    stages = [f"{stage}/{name}" for stage in ("train", "val", "test")
-              for name in ("loss", "recon", "kl")]  # fmt: skip
-    assert set(stages) < set(tags["scalars"])
-    assert not {"hp_metric", "epoch"} & set(tags["scalars"])
+    stages = [f"{stage}/{name}" for stage in ("train", "val") for name in ("loss", "recon", "kl")]
+    quality = ["quality/coverage", "quality/fid_lenet", "quality/missing_digits"]
+    assert sorted(tags["scalars"]) == [*quality, *sorted(stages)]  # the first cards, and no test/
     assert [event.step for event in accumulator.Scalars("train/loss")] == list(range(1, 9))
     assert [event.step for event in accumulator.Scalars("val/loss")] == [4, 8]
     for tag in ("samples", "reconstructions"):
@@ -225,5 +224,20 @@ def test_tensorboard_shows_curves_pictures_text_and_hyperparameters(trained: Tra
     assert {"architecture/text_summary", "config/text_summary"} <= set(tags["tensors"])
     assert "_hparams_/session_start_info" in accumulator.summary_metadata
     info = accumulator.summary_metadata["_hparams_/experiment"].plugin_data.content
-    assert re.search(b"test/loss", info)
-    assert b"model.lr" in info
+    for shown in (b"quality/fid_lenet", b"quality/coverage", b"model.lr", b"limit_train_batches"):
+        assert shown in info
+    assert b"model.free_bits" not in info  # neither changed nor important
+
+
+def test_tensorboard_groups_curves_that_belong_together(trained: Trained) -> None:
+    run = trained("model=gan")
+    events = EventAccumulator(str(run.path)).Reload()
+    (event,) = events.Tensors("custom_scalars__config__")
+    layout = Layout.FromString(event.tensor_proto.string_val[0])
+    groups = {
+        group.title: [list(c.multiline.tag) for c in group.chart] for group in layout.category
+    }
+    assert next(iter(groups)) == "quality"
+    assert groups["quality"][0] == ["quality/fid_lenet"]
+    assert ["val/d_real", "val/d_fake"] in groups["discriminator"]
+    assert groups["losses"] == [["train/g_loss", "val/g_loss"], ["train/d_loss", "val/d_loss"]]

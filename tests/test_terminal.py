@@ -79,7 +79,7 @@ def test_a_warning_is_a_line_of_its_own_above_the_progress_bar(
         bar.refresh()
         logging.getLogger("shown").warning("digits are missing")
     lines = [re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", line) for line in terminal.getvalue().split("\n")]
-    assert "digits are missing" in [line.rpartition("\r")[2].strip() for line in lines]
+    assert "Warning: digits are missing" in [line.rpartition("\r")[2].strip() for line in lines]
 
 
 def test_a_thread_of_tensorboards_writer_ends_without_a_traceback(

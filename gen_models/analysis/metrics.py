@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from gen_models.runs.failure import FID, QUICK
+
 Better = Literal["lower", "higher", "real", ""]  # real: nearer to that of real images; "": neither
 Place = Literal["verdicts", "plots", "terminal", "sweeps"]
 DIVERGED = "diverged"
-FID = "fid_lenet"
-QUICK = "quick/"
 BOUNDS = {
     "floor": "real images",
     "gaussian": "crude Gaussian",

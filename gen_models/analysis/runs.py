@@ -1,6 +1,5 @@
 """One run: how it was made and what was measured of it. Read from its directory, never computed."""
 
-import math
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from gen_models.analysis.settings import canonical
 from gen_models.errors import UserError, first_line
 from gen_models.files import other_version, read_json
 from gen_models.runs.directory import RunDirectory
+from gen_models.runs.failure import why_failed
 from gen_models.runs.features import features_of
 from gen_models.runs.identity import identity
 from gen_models.runs.sampler import sampler_measured_with
@@ -24,7 +24,6 @@ BY_PRIOR = (  # whatever the sampler
     "val/fid_lenet", "val/coverage", "val/missing_digits", "val/missing_classes",
 )  # fmt: skip
 DISTANCES = {FID, QUICK + FID}
-MISSING = "missing_digits", "missing_classes"  # half of the classes or more: the run failed
 
 
 @dataclass(frozen=True)
@@ -66,22 +65,8 @@ class Run:
 
     @property
     def failed(self) -> bool:
-        """Whether it failed: not finite, half its classes missing, or no better than a Gaussian.
-
-        No better means: neither in `fid_lenet` nor in `coverage`. A strong Gaussian, as on small
-        data, is not enough for a failure. A run measured with 2,000 images is judged by those.
-        """
-        prefix = "" if FID in self.metrics else QUICK
-
-        def value(key: str, unknown: float) -> float:
-            return self.metrics.get(prefix + key, unknown)
-
-        distance = value(FID, 0.0)
-        far = distance >= value(f"gaussian/{FID}", math.inf)
-        narrow = value("coverage", math.inf) <= value("gaussian/coverage", -math.inf)
-        classes = value("real/classes", 10)
-        missing = max(value(key, 0.0) for key in MISSING) >= classes / 2
-        return self.diverged or not math.isfinite(distance) or missing or (far and narrow)
+        """Whether it failed: it diverged, or by the rule of `why_failed`."""
+        return self.diverged or why_failed(self.metrics) is not None
 
     @property
     def digest(self) -> str:

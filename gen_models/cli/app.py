@@ -11,13 +11,14 @@ from typer.core import TyperGroup
 
 from gen_models.errors import UserError
 from gen_models.files import expanded
+from gen_models.places import COMMAND
 from gen_models.terminal import output_failed, protect_output
 from gen_models.threads import watch
 
-GROUPS = {  # how --help lists the commands
-    "Look at runs": ["runs", "sample", "explore", "reconstruct"],
-    "Measure and compare": ["compare", "evaluate", "study"],
-    "Train and manage": ["train", "search", "fit-sampler", "export", "remove", "train-classifier"],
+GROUPS = {  # how --help lists the commands, those that one wants first on top
+    "Look": ["explore", "sample", "reconstruct", "runs"],
+    "Measure": ["compare", "evaluate", "study"],
+    "Manage": ["train", "search", "fit-sampler", "export", "remove", "train-classifier"],
 }
 
 
@@ -27,6 +28,13 @@ class _OneLine(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         """All commands, in the order of --help."""
         return [name for names in GROUPS.values() for name in names]
+
+    def get_params(self, ctx: Any) -> Any:
+        """All options, left out of --help: its end says what they do."""
+        params = super().get_params(ctx)
+        for param in params:
+            param.hidden = True
+        return params
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Run the command and exit."""
@@ -50,7 +58,9 @@ class _OneLine(TyperGroup):
 
 app = typer.Typer(
     cls=_OneLine,
-    help="Use what `python train.py` has trained.",
+    help=f"Look at what `{COMMAND}` has trained, measure it and manage it.",
+    epilog="gen-models COMMAND --help explains a command; "
+    "gen-models --install-completion lets the Tab key complete them.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )

@@ -42,8 +42,8 @@ def evaluate(
         effort = Effort(restarts, iterations, importance_samples, likelihood_images)
     except ValueError as error:
         raise UserError(f"--{str(error).replace('_', '-', 1)}") from error
-    evaluation = evaluate_run(run, data_root=data_root, effort=effort, say=typer.echo)
-    reporting.show_evaluation(RunDirectory(run), evaluation.metrics)
+    evaluate_run(run, data_root=data_root, effort=effort, say=typer.echo)
+    reporting.show_run(RunDirectory(run))
 
 
 @command()

@@ -15,7 +15,7 @@ from torch import nn
 
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
-from gen_models.evaluation import pictures, reporting
+from gen_models.evaluation import pictures
 from gen_models.evaluation.bounds import find_bounds
 from gen_models.evaluation.cost import measure_cost
 from gen_models.evaluation.device import at_rest, measuring
@@ -66,11 +66,9 @@ def evaluate_trained(
         name, tensors = read_sampler(directory, model.latent_dim)
         model = WithSampler(model, name, **tensors)
     if effort == "full":
-        evaluation = evaluate_run(directory.path, model=model, datamodule=datamodule, say=say)
-        reporting.show_evaluation(directory, evaluation.metrics)
+        evaluate_run(directory.path, model=model, datamodule=datamodule, say=say)
     else:
         evaluate_quickly(directory.path, model=model, datamodule=datamodule, say=say)
-        reporting.show_quick_evaluation(directory)
 
 
 @torch.random.fork_rng(devices=[])  # rebuilding a network draws its first weights

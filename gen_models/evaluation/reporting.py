@@ -1,59 +1,245 @@
-"""What an evaluation shows its user on the terminal."""
+"""The end of a run on the terminal: a screen for one run, a line for a run of a sweep.
+
+All of it is read from the run's directory, so that a run that was just trained, one that was
+trained earlier and one that is measured again look alike.
+"""
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from rich.table import Table
 
 from gen_models.files import read_json
+from gen_models.places import COMMAND
 from gen_models.runs.directory import RunDirectory
-from gen_models.runs.features import TRAINED, features_in_words, features_of
+from gen_models.runs.failure import FID, MISSING, QUICK, why_failed
+from gen_models.runs.features import RANDOM, features_in_words, features_of
+from gen_models.runs.identity import model_name, run_title
+from gen_models.runs.listing import find_runs
 from gen_models.runs.sampler import sampler_measured_with
 from gen_models.terminal import say, show
+from gen_models.training.validation import EARLY, saturated
 
-UNINFORMATIVE = ("precision", "density", "samples")  # pixel noise has a precision of 0.85
+VALIDATION = "val/"
+GOOD, FAIR = 0.2, 0.5  # of the way from real images to a crude Gaussian (docs/numbers.md)
+ENOUGH = 4  # seeds with which two groups can differ significantly
+CONVERGED = 0.05  # at most, of inversion/control_share
+FIRST_PICTURES = ("samples.png", "curves.png", "recreated.png", "training.webp")
+KEPT = {"data", "phase", "trainer", "seed", "output_dir", "evaluate", "threads"}  # for any model
 
 
-def show_evaluation(directory: RunDirectory, metrics: dict[str, float]) -> None:
-    """A run's measurements, next to the floor and the ceilings of the distances."""
-    bounds = ["floor", "gaussian", "noise"]
-    table = Table("generation", "this run", "real images", "crude Gaussian", "pixel noise")
-    for name in [key.removeprefix("floor/") for key in metrics if key.startswith("floor/")]:
-        if name not in UNINFORMATIVE and not name.endswith(("/low", "/high")):
-            row = [metrics.get(key) for key in (name, *(f"{bound}/{name}" for bound in bounds))]
-            table.add_row(name, *("-" if value is None else f"{value:.4g}" for value in row))
-    show(table)
-    ways = [key.removesuffix("/mse") for key in metrics if key.endswith("/mse")]
-    table = Table("reconstruction", "mse", "psnr, dB", "ssim")
-    for way in ways:
-        table.add_row(way, *(f"{metrics[f'{way}/{name}']:.4g}" for name in ("mse", "psnr", "ssim")))
-    show(table)
-    others = [
-        key for key in metrics if key.startswith(("likelihood/", "grey_pixels/", "grey_density/"))
+class Row(NamedTuple):
+    """A measure of new images in the table."""
+
+    words: str
+    name: str  # with an arrow that points to where it is better
+    key: str
+    format: str
+    real: str = "floor/"  # before the key, of the best that can be expected
+
+
+ROWS = (
+    Row("realism", "fid ↓", FID, ".2f"),
+    Row("variety", "coverage ↑", "coverage", ".3f"),
+    Row("missing", "digits ↓", "missing_digits", ".0f"),
+    Row("missing", "classes ↓", "missing_classes", ".0f"),
+    Row("class asked", "accuracy ↑", "class_accuracy", ".3f", "real/"),
+)
+
+
+def show_run(run: RunDirectory, typed: Sequence[str] | None = None) -> None:
+    """Show what a finished run has achieved, where its pictures are, and what to type next.
+
+    Args:
+        run: Finished; it need not be measured.
+        typed: The options of the command that trained it; None: it was not trained just now.
+    """
+    metrics, status, config = read_json(run.metrics), run.read_status(), run.read_config()
+    title = f"{_title(config)}, seed {config['seed']}: {_length(status)}"
+    say("")
+    if reason := why_failed(metrics):
+        say(f"✗ FAILED: {reason}", style="bold red")
+        say(f"  {title}")
+        if (steps := status.get("steps", EARLY)) < EARLY:
+            say(f"  {steps} batches are too few to learn from: this only tests the setup")
+    else:
+        say(f"✓ {title}", style="green")
+    say("")
+    show(_table(metrics))
+    remarks = [*_remarks(metrics, status), *_seeds(run, config["seed"])]
+    for line in ["", *remarks, ""]:
+        say(line)
+    names = sorted(path.name for path in run.figures.glob("*.*"))
+    first = [name for name in FIRST_PICTURES if name in names]
+    more = f" and {len(names) - len(first)} more" if len(names) > len(first) else ""
+    say(f"Pictures  {run.figures}")
+    say(f"          {' '.join(first)}{more}")
+    say(f"Numbers   {run.metrics} (all {len(metrics)})")
+    say("")
+    say("Next")
+    for word, command in _next_commands(run, FID in metrics, model_name(config), typed):
+        say(f"  {word:9} {command}")
+
+
+def show_line(run: RunDirectory) -> None:
+    """Show in a line what a run of a sweep has achieved."""
+    metrics, status, config = read_json(run.metrics), run.read_status(), run.read_config()
+    prefix = _prefix(metrics)
+    shown = [
+        f"{row.name} {metrics[prefix + row.key]:{row.format}}"
+        for row in ROWS[:2]
+        if prefix + row.key in metrics
     ]
-    inversion = [f"inversion/{name}" for name in ("radius", "control_mse", "control_share")]
-    for key in ["class_accuracy", "real/class_accuracy", *others, "active_units", *inversion]:
-        if key in metrics:
-            say(f"  {key} {metrics[key]:.4f}")
-    for key in [key for key in metrics if key.startswith("cost/")]:
-        say(f"  {key} {metrics[key]:,.6g}")
-    say(
-        f"  {int(metrics['samples']):,} new images against as many test images; "
-        f"the floor: {int(metrics['floor/samples']):,}"
+    if prefix + "encoder/mse" in metrics:
+        shown.append(f"encoder mse ↓ {metrics[prefix + 'encoder/mse']:.5f}")
+    images = (
+        f" of {metrics[prefix + 'samples']:,.0f} images" if prefix + "samples" in metrics else ""
     )
-    say(f"  distances are measured in {features_in_words(directory.read_status()['evaluation'])}")
-    if sampler := sampler_measured_with(directory.read_status()):
-        say(f"  new images were drawn by its sampler, {sampler}")
-    say(f"  {directory.metrics}")
-    for picture in sorted(directory.figures.glob("*.*")):
-        say(f"  {picture}")
+    by = f", drawn by the sampler {name}" if (name := sampler_measured_with(status)) else ""
+    by += f", in features of {RANDOM}" if features_of(_record(metrics, status)) == RANDOM else ""
+    results = f"; {', '.join(shown)}{images}{by}" if shown else ""
+    text = f"{_title(config)}, {run.path.name}: {_length(status)}{results}"
+    reason = why_failed(metrics)
+    say(f"✗ FAILED: {text}; {reason}" if reason else f"✓ {text}", style="red" if reason else None)
 
 
-def show_quick_evaluation(directory: RunDirectory) -> None:
-    """One line: a sweep has many runs."""
-    metrics = read_json(directory.metrics)
-    shown = [f"{name} {metrics[f'quick/{name}']:.4g}" for name in ("fid_lenet", "coverage")]
-    if "quick/encoder/mse" in metrics:
-        shown.append(f"encoder mse {metrics['quick/encoder/mse']:.4g}")
-    record = directory.read_status()["quick"]
-    sampler = sampler_measured_with({"quick": record})
-    by = f" by its sampler, {sampler}" if sampler else ""
-    by += "" if features_of(record) == TRAINED else f", in features of {features_of(record)}"
-    say(f"  {int(metrics['quick/samples']):,} new images{by}: {', '.join(shown)}")
+def _prefix(metrics: Mapping[str, float]) -> str:
+    """Before the keys of the new images that were measured best: all, fewer, or in validation."""
+    return next((prefix for prefix in ("", QUICK) if prefix + FID in metrics), VALIDATION)
+
+
+def _record(metrics: Mapping[str, float], status: Mapping[str, Any]) -> dict[str, Any]:
+    """What the status says of that measurement."""
+    key = {"": "evaluation", QUICK: "quick", VALIDATION: "validation"}[_prefix(metrics)]
+    record: dict[str, Any] = status.get(key, {})
+    return record
+
+
+def _title(config: Mapping[str, Any]) -> str:
+    return f"{run_title(dict(config))} on {config['data']['name']}"
+
+
+def _length(status: Mapping[str, Any]) -> str:
+    epochs = status.get("epochs")
+    length = f"{epochs} epoch{'' if epochs == 1 else 's'}"
+    return f"{length} in {_duration(status['seconds'])}" if "seconds" in status else length
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+def _table(metrics: Mapping[str, float]) -> Table:
+    """A row for each measure, between the best to be expected and a crude baseline."""
+    prefix = _prefix(metrics)
+    count = metrics.get(prefix + "samples")
+    corner = f"{count:,.0f} new images" if count else "on validation images"
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+    for name in (corner, ""):
+        table.add_column(name, no_wrap=True)
+    for name in ("this run", "real images", "crude Gaussian"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("")
+
+    def text(value: float | None, form: str) -> str:
+        return "" if value is None else format(value, form)
+
+    for row in ROWS:
+        if prefix + row.key in metrics:
+            value, real, crude = (
+                metrics.get(f"{prefix}{bound}{row.key}") for bound in ("", row.real, "gaussian/")
+            )
+            texts = (text(each, row.format) for each in (value, real, crude))
+            table.add_row(row.words, row.name, *texts, rating(value, real, crude))
+    for way, words in (("encoder", "encoder"), ("inversion", "search")):
+        if (error := metrics.get(f"{prefix}{way}/mse")) is not None:
+            sign = "≤" if way == "inversion" and _is_limit(metrics) else ""
+            crude_error = text(metrics.get(f"{prefix}pca/mse"), ".5f")
+            table.add_row(f"recreate by {words}", "mse ↓", f"{sign}{error:.5f}", "0", crude_error)
+    if "likelihood/iwae" in metrics:
+        table.add_row("likelihood", "nats ↓", f"≤{metrics['likelihood/iwae']:.2f}")
+    return table
+
+
+def _is_limit(metrics: Mapping[str, float]) -> bool:
+    """Whether the search for z has stopped too early, so that its error is an upper limit."""
+    return metrics.get("inversion/control_share", 0.0) > CONVERGED
+
+
+def rating(value: float | None, real: float | None, crude: float | None) -> str:
+    """How far a measure is from real images, on the way to a crude Gaussian: good, fair or poor.
+
+    "" if the way cannot be known, or has no length.
+    """
+    if value is None or real is None or crude is None or real == crude:
+        return ""
+    way = (value - real) / (crude - real)
+    return "good" if way <= GOOD else "fair" if way <= FAIR else "poor"
+
+
+def _remarks(metrics: Mapping[str, float], status: Mapping[str, Any]) -> Iterator[str]:
+    """Sentences about the run's health, and about how it was measured."""
+    prefix = _prefix(metrics)
+    good, bad = list[str](), list[str]()
+    for key in MISSING:
+        if prefix + key in metrics:
+            count = int(metrics.get(f"{prefix}real/classes", 10))
+            missing, what = int(metrics[prefix + key]), key.removeprefix("missing_")
+            good += [] if missing else [f"all {count} {what} appear"]
+            bad += [f"{missing} of {count} {what} are missing"] if missing else []
+    if "val/d_real" in metrics:
+        sure = saturated(*(metrics[f"val/{key}"] for key in ("d_loss", "d_real", "d_fake")))
+        word = "is sure of every image" if sure else "is not saturated"
+        (bad if sure else good).append(f"the discriminator {word}")
+    if "active_units" in metrics:
+        units = int(metrics["active_units"])
+        (good if units else bad).append(f"the encoder uses {units or 'no'} latent dimensions")
+    reason = why_failed(metrics)
+    bad = [problem for problem in bad if problem not in (reason or "")]
+    if bad:
+        yield f"Not healthy: {'; '.join(bad)}."
+    elif good and reason is None:
+        yield f"Healthy: {'; '.join(good)}."
+    if not prefix and _is_limit(metrics):
+        yield "≤ is an upper limit: the search has not converged (docs/inversion.md)."
+    record = _record(metrics, status)
+    if features_of(record) == RANDOM:
+        yield f"Distances are measured in {features_in_words(record)}."
+    if name := record.get("sampler"):
+        yield f"New images are drawn by its sampler, {name}."
+    if prefix == VALIDATION:
+        yield "The test images were left alone (evaluate=none)."
+
+
+def _seeds(run: RunDirectory, seed: int) -> Iterator[str]:
+    """A warning, while there are too few runs that differ from this one by their seed alone."""
+    others = re.escape(run.path.name.removeprefix(f"seed{seed}"))
+    names = [path.name for path in run.path.parent.glob("seed*")]
+    count = sum(bool(re.fullmatch(rf"seed\d+{others}", name)) for name in names)
+    if count < ENOUGH:
+        few = "One seed says" if count == 1 else f"{count} seeds say"
+        yield f"{few} little: train at least four (-m seed=0,1,2,3) before comparing."
+
+
+def _next_commands(
+    run: RunDirectory, measured: bool, model: str, typed: Sequence[str] | None
+) -> Iterator[tuple[str, str]]:
+    """What to type next, each with a word for it."""
+    own, group, siblings, everything = run.path, *run.path.parents[:3]
+    yield "play", f"gen-models explore {shlex.quote(str(own))}"
+    if not measured:
+        yield "measure", f"gen-models evaluate {shlex.quote(str(own))}"
+    compare = f"gen-models compare {shlex.quote(str(siblings))}"
+    if typed is None or any(group not in path.parents for path in find_runs(siblings)):
+        yield "compare", compare
+    else:
+        other = "gan" if model == "vae" else "vae"
+        kept = [text for text in typed if re.split(r"[.=]", text.lstrip("+~"))[0] in KEPT]
+        yield "compare", f"{COMMAND} {shlex.join([f'model={other}', *kept])}"
+        yield "", compare
+    yield "watch", f"tensorboard --logdir {shlex.quote(str(everything))}"

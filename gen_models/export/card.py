@@ -11,7 +11,6 @@ import jinja2
 import yaml
 
 from gen_models.analysis.metrics import BOUNDS, ENCODER, FID, INVERSION, QUICK, metric
-from gen_models.analysis.runs import MISSING
 from gen_models.data.facts import FACTS, facts_of
 from gen_models.evaluation.cost import trained_parameters
 from gen_models.evaluation.measure import INVERTED
@@ -19,6 +18,7 @@ from gen_models.export.programs import Exported
 from gen_models.files import read_json
 from gen_models.models.interface import GenerativeModel
 from gen_models.runs.directory import RunDirectory
+from gen_models.runs.failure import MISSING
 from gen_models.runs.features import features_in_words
 from gen_models.runs.identity import identity, model_name, run_title
 

@@ -20,18 +20,24 @@ class Job(NamedTuple):
     defaults: dict[str, Any]  # the same data set, model and phase without further options
 
     @property
+    def changed(self) -> list[str]:
+        """The settings that differ from the defaults, without the seed."""
+        settings, usual = identity(self.config), identity(self.defaults)
+        return [
+            key
+            for key in settings
+            if key not in ("seed", "data") and settings[key] != usual.get(key)
+        ]
+
+    @property
     def path(self) -> Path:
         """Its run directory, `<output_dir>/<data>/<model>_<phase>/<name>`.
 
         The name says what differs from the defaults.
         """
-        settings, usual = identity(self.config), identity(self.defaults)
-        changed = [
-            key
-            for key in settings
-            if key not in ("seed", "data") and settings[key] != usual.get(key)
-        ]
-        parts = [f"seed{settings['seed']}", *(_label(key, settings[key]) for key in changed)]
+        settings = identity(self.config)
+        changes = (_label(key, settings[key]) for key in self.changed)
+        parts = [f"seed{settings['seed']}", *changes]
         name = "-".join(parts)
         if len(name) > LONGEST_NAME:
             digest = hashlib.sha256(name.encode()).hexdigest()[:8]

@@ -2,7 +2,6 @@
 
 from gen_models.training.options import check_options as check_options
 from gen_models.training.options import limit_epochs as limit_epochs
-from gen_models.training.reporting import suggest as suggest
 from gen_models.training.run import check_extension as check_extension
 from gen_models.training.run import measure_losses as measure_losses
 from gen_models.training.run import open_run as open_run

@@ -6,6 +6,7 @@ A callback knows a model only by its interface and by the metrics that `training
 import logging
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.callbacks.progress.rich_progress import MetricsTextColumn
 from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn
@@ -25,6 +27,8 @@ from gen_models.errors import DivergedError
 from gen_models.metrics.pixels import as_bytes
 from gen_models.models.interface import Encoder, GenerativeModel, draw_fixed, reconstruct
 from gen_models.runs.directory import RunDirectory
+from gen_models.training import charts
+from gen_models.training.validation import OBJECTIVE
 
 log = logging.getLogger(__name__)
 
@@ -38,18 +42,21 @@ class RunLog(Callback):
 
     def __init__(self) -> None:
         self.latest: dict[str, float] = {}  # metrics of the last logging step
+        self.distance = ""  # the last val/fid_lenet with its epoch, "4.1 @25"
         self.seconds = 0.0  # of training and validation, until the clock was started last
+        self._arranged = False  # the charts of the loggers
         self._since = 0.0
         self._finite: Tensor | None = None
         self._unlogged: dict[str, Tensor] = {}  # what the last step returned
 
     def state_dict(self) -> dict[str, Any]:
-        """Keep the clock when a run is resumed."""
-        return {"seconds": self.elapsed()}
+        """Keep the clock and the last distance when a run is resumed."""
+        return {"seconds": self.elapsed(), "distance": self.distance}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue to count."""
         self.seconds = state_dict["seconds"]
+        self.distance = state_dict.get("distance", "")  # a run of an earlier version has none
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
@@ -76,12 +83,18 @@ class RunLog(Callback):
             self._log_step(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the means over the validation images."""
+        """Write the means over the validation images, and arrange the charts once."""
         if trainer.state.fn != TrainerFn.FITTING:
             return
         metrics = {k: v.item() for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
         train = {k: v for k, v in self.latest.items() if k.startswith("train/")}
         self._write(trainer, metrics, trainer.global_step)
+        if not self._arranged:
+            self._arranged = True
+            for logger in trainer.loggers:
+                charts.arrange(logger, self.latest)
+        if OBJECTIVE in metrics:
+            self.distance = f"{metrics[OBJECTIVE]:.1f} @{trainer.current_epoch + 1}"
         shown = "  ".join(f"{name} {value:.4f}" for name, value in (train | metrics).items())
         log.info("epoch %d, batch %d: %s", trainer.current_epoch + 1, trainer.global_step, shown)
 
@@ -116,7 +129,7 @@ class RunLog(Callback):
     def _write(self, trainer: pl.Trainer, metrics: dict[str, float], step: int) -> None:
         self.latest |= metrics
         for logger in trainer.loggers:
-            logger.log_metrics(metrics, step=step)
+            charts.log_metrics(logger, metrics, step)
 
     def _write_status(self, trainer: pl.Trainer, epoch: int) -> None:
         """Write what `gen-models runs` shows of a run that trains."""
@@ -197,7 +210,7 @@ class ReconstructionGrid(Grid):
 
 
 class ProgressBar(RichProgressBar):
-    """Lightning's, with our losses and the time that the whole run has left, on a terminal."""
+    """Lightning's, with losses, distance and the time that the whole run has left."""
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Stay silent where the output is a file, and after training."""
@@ -206,22 +219,38 @@ class ProgressBar(RichProgressBar):
             self.disable()
 
     def configure_columns(self, trainer: pl.Trainer) -> list[ProgressColumn]:
-        """Few, so that the losses fit on the line."""
-        return [TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn()]
+        """Few and narrow, so that the rest fits on a line of 80 columns."""
+        return [TextColumn("{task.description}"), BarColumn(bar_width=8), MofNCompleteColumn()]
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
-        """The last logged losses, and the time left."""
+        """The last logged losses, the last distance with its epoch, and the time left."""
         (run_log,) = (c for c in trainer.callbacks if isinstance(c, RunLog))  # type: ignore[attr-defined]
         shown: dict[str, Any] = {
-            name.removeprefix("train/"): value
+            name.removeprefix("train/"): f"{value:.3g}"
             for name, value in run_log.latest.items()
             if name.startswith("train/") and name.endswith("loss")
         }
+        if run_log.distance:
+            shown["fid"] = run_log.distance
         total = trainer.num_training_batches * (trainer.fit_loop.max_epochs or 0)
         if trainer.global_step:
             seconds = run_log.elapsed() * (total / trainer.global_step - 1)
             shown["left"] = str(timedelta(seconds=max(0, round(seconds))))
         return shown
 
+    def _init_progress(self, trainer: pl.Trainer) -> None:
+        before = self.progress
+        super()._init_progress(trainer)
+        if self.progress is not None and self.progress is not before:
+            self._metric_component = Measured(trainer, "", " ", "")
+            self.progress.columns = (*self.progress.columns[:-1], self._metric_component)
+
     def _get_train_description(self, current_epoch: int) -> str:
         return f"epoch {current_epoch + 1}/{self.trainer.fit_loop.max_epochs}"
+
+
+class Measured(MetricsTextColumn):
+    """Metrics of a progress bar as `name value`, on one line."""
+
+    def _generate_metrics_texts(self) -> Iterator[str]:  # type: ignore[override]
+        return (f"{name} {value}" for name, value in self._metrics.items())

@@ -9,7 +9,7 @@ from lightning.pytorch.accelerators import CPUAccelerator
 
 from gen_models.checks import check_bool, check_choice, check_dims, check_number, check_whole
 from gen_models.data.module import MNISTDataModule
-from gen_models.errors import UserError
+from gen_models.errors import UserError, unknown_option
 from gen_models.places import COMMAND
 from gen_models.runs.identity import Job, model_name
 from gen_models.threads import check_threads
@@ -37,7 +37,7 @@ def check_options(job: Job) -> None:
         if missing := sorted(set(defaults[group]) - set(config[group])):
             raise UserError(f"{group}.{missing[0]}: is missing")
     if unknown := sorted(set(config) - set(defaults)):
-        raise UserError(f"unknown option {unknown[0]!r}; known are {', '.join(sorted(defaults))}")
+        raise UserError(unknown_option(unknown[0], defaults))
     check_threads(config.get("threads"))
     trainer, data = config["trainer"], config["data"]
     try:

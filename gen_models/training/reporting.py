@@ -5,7 +5,6 @@ TensorBoard, and so are the curves: a run that was stopped has the earlier ones 
 """
 
 import io
-import shlex
 from pathlib import Path
 from textwrap import indent
 from typing import Any
@@ -14,28 +13,18 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
-from rich.table import Table
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gen_models import figures
 from gen_models.data.module import MNISTDataModule
-from gen_models.files import read_json
 from gen_models.metrics.pixels import as_bytes
 from gen_models.models.interface import Encoder, GenerativeModel, draw_fixed, reconstruct
 from gen_models.runs.directory import RunDirectory
-from gen_models.runs.identity import identity, run_title
-from gen_models.terminal import say, show
+from gen_models.runs.identity import run_title
+from gen_models.terminal import say
 from gen_models.training.callbacks import SampleGrid
+from gen_models.training.charts import key_of
 
-MEANING = {
-    "loss": "nats per image (VAE), or squared error per pixel (flow)",
-    "recon": "one posterior sample, nats per image",
-    "kl": "posterior to prior, nats per image",
-    "d_loss": "of real and new images",
-    "g_loss": "neither loss tells quality",
-    "d_real": "mean D(x) of test images, 1: sure of real",
-    "d_fake": "mean D(x) of new images, 0: sure of fake",
-}
 FRAMES = 24  # of a long film; the first epochs change most, so later ones are left out
 SECONDS = 0.4  # a frame
 LAST_SECONDS = 3.0
@@ -85,18 +74,6 @@ def announce(
     for file in (directory.architecture, directory.config):
         as_code = indent(file.read_text(encoding="utf-8"), "    ")  # Markdown
         logger.experiment.add_text(file.stem, as_code, 0)
-
-
-def log_hyperparameters(
-    config: dict[str, Any], trainer: pl.Trainer, metrics: dict[str, float]
-) -> None:
-    """Show the settings of a run next to its test metrics in TensorBoard."""
-    logger: Any = trainer.logger
-    settings = identity(config) | {"phase": config["phase"]}
-    plain = {k: v if isinstance(v, str | int | float) else str(v) for k, v in settings.items()}
-    on_test = {key: value for key, value in metrics.items() if key.startswith("test/")}
-    logger.log_hyperparams(plain, on_test, trainer.global_step)
-    logger.save()
 
 
 def write_figures(
@@ -151,9 +128,10 @@ def read_events(run: Path) -> tuple[dict[str, tuple[list[int], list[float]]], li
     events = EventAccumulator(str(run), size_guidance=guidance).Reload()
     tags = events.Tags()
     curves = {}
-    for key in tags["scalars"]:
+    for tag in tags["scalars"]:
+        key = key_of(tag)
         if key.startswith(("train/", "val/")):
-            points = {event.step: event.value for event in events.Scalars(key)}
+            points = {event.step: event.value for event in events.Scalars(tag)}
             curves[key] = (list(points), list(points.values()))
     pictures = events.Images("samples") if "samples" in tags["images"] else []
     by_step = {event.step: event.encoded_image_string for event in pictures}
@@ -198,28 +176,3 @@ def pick_frames(count: int, *, last: int, every: int) -> list[tuple[int, int]]:
     picked = sorted(set((np.geomspace(1, count, FRAMES).round().astype(int) - 1).tolist()))
     final = last // every * every
     return [(index, final - every * (count - 1 - index)) for index in picked]
-
-
-def summarise(directory: RunDirectory, metrics: dict[str, float], seconds: float) -> None:
-    """Show the metrics on the test images, and where the pictures are."""
-    table = Table("on the test images", "", "")
-    for name, value in metrics.items():
-        if name.startswith("test/"):
-            short = name.removeprefix("test/")
-            table.add_row(short, f"{value:.4f}", MEANING.get(short, ""))
-    table.add_row("seconds", f"{seconds:.1f}", "of training and validation")
-    show(table)
-    for picture in sorted(directory.figures.glob("*.*")):
-        say(f"  {picture}")
-
-
-def suggest(directory: RunDirectory) -> None:
-    """Say what to type next."""
-    run, _, siblings, everything = (
-        shlex.quote(str(path)) for path in (directory.path, *directory.path.parents[:3])
-    )
-    measured = "fid_lenet" in read_json(directory.metrics)
-    say("Next:")
-    say(f"  gen-models compare {siblings}" if measured else f"  gen-models evaluate {run}")
-    say(f"  gen-models sample {run} --count 64 --output samples.png")
-    say(f"  tensorboard --logdir {everything} --samples_per_plugin images=100")

@@ -34,6 +34,7 @@ from gen_models.terminal import LogFile, say
 from gen_models.threads import use
 from gen_models.training import reporting
 from gen_models.training.callbacks import RunLog
+from gen_models.training.charts import log_hyperparameters
 from gen_models.training.trainer import CURVES, Curves, exit_if_stopped
 from gen_models.training.validation import OBJECTIVE
 
@@ -237,13 +238,13 @@ def measure_losses(
 
 def save_run(
     run: Run,
-    config: dict[str, Any],
+    job: Job,
     model: pl.LightningModule,
     data: MNISTDataModule,
     trainer: pl.Trainer,
     metrics: dict[str, float],
 ) -> None:
-    """Keep weights, metrics and pictures of a run that is trained, and say so; rank 0 alone."""
+    """Keep weights, metrics and pictures of a run that is trained; rank 0 alone."""
     if not trainer.is_global_zero:
         return
     directory = run.directory
@@ -252,9 +253,9 @@ def save_run(
     seconds, steps = run_log.seconds, trainer.global_step
     save_model(directory, model)
     write_json(directory.metrics, metrics)
-    reporting.log_hyperparameters(config, trainer, metrics)
+    log_hyperparameters(trainer.logger, job, metrics)
     model.cpu()
-    reporting.write_figures(directory, config, model, data, trainer)
+    reporting.write_figures(directory, job.config, model, data, trainer)
     directory.write_status(
         status="done",
         objective=metrics.get(OBJECTIVE),
@@ -264,7 +265,6 @@ def save_run(
         images_per_second=round(steps * data.batch_size / seconds, 1) if seconds else None,
         **peak,
     )
-    reporting.summarise(directory, metrics, seconds)
 
 
 @contextmanager

@@ -156,7 +156,7 @@ class ValidationDistance(Callback):
         what = "digits" if key == "missing_digits" else "classes"
         signs = {
             f"{what} missing from the new images: {missing} of {count}": missing > 0,
-            "the discriminator is sure of every image, so the generator hardly learns": _saturated(
+            "the discriminator is sure of every image, so the generator hardly learns": saturated(
                 *(
                     float(metrics.get(f"val/{key}", math.nan))
                     for key in ("d_loss", "d_real", "d_fake")
@@ -175,7 +175,7 @@ def validation_images(split: Split) -> Tensor:
     return some(split, MOST).images
 
 
-def _saturated(loss: float, real: float, fake: float) -> bool:
+def saturated(loss: float, real: float, fake: float) -> bool:
     """Whether D is sure, by its loss and its mean answers; a negative loss is no measure of it."""
     sure = real > SATURATED and fake < 1 - SATURATED
     return real > fake and not loss < 0 and (sure or loss < -2 * math.log(SATURATED))

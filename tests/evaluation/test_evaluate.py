@@ -20,12 +20,12 @@ from gen_models.evaluation.bounds import measure_bounds
 from gen_models.evaluation.evaluate import evaluate_quickly, evaluate_run
 from gen_models.evaluation.measure import Effort, measure, measure_encoder, measure_generation
 from gen_models.evaluation.reference import Reference, reference
+from gen_models.evaluation.reporting import rating, show_line, show_run
 from gen_models.metrics.classifier import Classifier, classifier_path, load_classifier
 from gen_models.metrics.latent import measure_latent_space
 from gen_models.models.interface import draw_fixed, encode_means
 from gen_models.models.vae import VAE
 from gen_models.runs import load_model
-from gen_models.training import suggest
 
 LITTLE = Effort(restarts=1, iterations=10, importance_samples=50)
 
@@ -96,7 +96,7 @@ def test_a_run_is_measured_into_its_directory(model: str, copied: Trained, tmp_p
     shipped = json.loads(classifier_path("digits", Path("data")).with_suffix(".json").read_text())
     assert record["classifier"] == shipped["sha256"]
     assert record["versions"]["torch"] == torch.__version__
-    for shown in ("fid_lenet", "pixel noise", "inversion", "cost/parameters", str(run.metrics)):
+    for shown in ("fid ↓", "crude Gaussian", "recreate by search", str(run.metrics), "Next"):
         assert shown in text
 
 
@@ -309,16 +309,56 @@ def test_a_dropped_digit_is_missed(real: Reference) -> None:
         assert measure_generation(images, real)[0]["missing_digits"] == missing
 
 
-def test_what_to_type_next_can_be_pasted(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_run_ends_with_a_screen_that_says_how_good_it_is_and_what_is_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     run = make_run(tmp_path / "a & b", "model=vae")
-    suggest(run)
-    title, *commands = capsys.readouterr().out.splitlines()
-    assert title == "Next:"
-    compare, sample, _ = map(shlex.split, commands)
+    run.write_status(epochs=30, seconds=34.2, steps=900)
+    bounds = {"floor/fid_lenet": 2.7, "gaussian/fid_lenet": 14.8, "samples": 300.0}
+    bounds |= {"floor/coverage": 0.955, "gaussian/coverage": 0.183}
+    good = read_metrics(run) | bounds | {"fid_lenet": 3.62, "coverage": 0.817}
+    good |= {"missing_digits": 0.0, "active_units": 9.0}
+    run.metrics.write_text(json.dumps(good))
+    show_run(run, ["model=vae", "phase=best", "lr=1e-3", "data=digits"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 27
+    assert lines[1] == "✓ VAE final on mnist, seed 0: 30 epochs in 34 s"
+    (fid,) = (line.split() for line in lines if "fid ↓" in line)
+    assert fid == ["realism", "fid", "↓", "3.62", "2.70", "14.80", "good"]
+    assert any(line.startswith("Healthy: all 10 digits appear") for line in lines)
+    assert any(line.startswith("One seed says little") for line in lines)
+    following = lines[lines.index("Next") + 1 :]
+    play, train, compare, _ = (shlex.split(line.replace("  ", " ")) for line in following)
+    assert play == ["play", "gen-models", "explore", str(run.path)]
+    assert train[-3:] == ["model=gan", "phase=best", "data=digits"]  # its rate is the VAE's own
     assert compare == ["gen-models", "compare", str(tmp_path / "a & b/mnist")]
-    assert sample[:3] == ["gen-models", "sample", str(run.path)]
+
+    run.metrics.write_text(json.dumps(good | {"fid_lenet": 20.41, "coverage": 0.1}))
+    show_run(run)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("✗ FAILED: fid 20.41 and coverage 0.100 are no better than a crude")
+    assert not any("Healthy" in line for line in lines)
+    show_line(run)
+    assert capsys.readouterr().out.startswith("✗ FAILED: VAE final on mnist, seed0: 30 epochs")
+
+
+@pytest.mark.parametrize(
+    ("value", "real", "crude", "word"),
+    [
+        (2.0, 2.7, 14.8, "good"),
+        (5.0, 2.7, 14.8, "good"),
+        (8.0, 2.7, 14.8, "fair"),
+        (9.0, 2.7, 14.8, "poor"),
+        (0.5, 0.96, 0.03, "fair"),
+        (0.0, 0.0, 0.0, ""),
+        (1.0, None, 3.0, ""),
+    ],
+)
+def test_a_rating_is_the_way_from_real_images_to_a_crude_gaussian(
+    value: float, real: float | None, crude: float, word: str
+) -> None:
+    assert rating(value, real, crude) == word
 
 
 def test_a_model_is_left_as_it_was(copied: Trained, real: Reference) -> None:

@@ -174,7 +174,7 @@ def test_a_run_is_measured_by_its_sampler_and_says_so(tmp_path: Path) -> None:
     assert any("measured with its prior, but draws with normal now" in note for note in notes)
     code, text = call("evaluate", run.path, "--restarts", 1, "--iterations", 10)
     assert code == 0, text
-    assert "new images were drawn by its sampler, normal" in text
+    assert "New images are drawn by its sampler, normal." in text
     assert run.read_status()["evaluation"]["sampler"] == "normal"
     compared = compare([run.path])
     (group,) = compared.groups

@@ -27,7 +27,6 @@ def test_training_fits_it_once_and_has_the_run_measured_again(
         return evaluate.Evaluation({}, {})
 
     monkeypatch.setattr(evaluate, "evaluate_run", evaluate_run)
-    monkeypatch.setattr(evaluate.reporting, "show_evaluation", lambda directory, metrics: None)
     run = trained("model=vae")
     run.write_status(evaluation={})  # by the prior
     assert trained("model=vae", "evaluate=full").path == run.path

@@ -28,5 +28,5 @@ def test_a_terminal_of_80_columns_shows_epochs_losses_and_the_time_left(
     status = pty.spawn(command, read, lambda _: b"")
     assert os.waitstatus_to_exitcode(status) == 0
     text = shown.decode()
-    for words in ("epoch 1/3", "epoch 3/3", "4/4", "loss:", "left:"):
+    for words in ("epoch 1/3", "epoch 3/3", "4/4", "loss ", " @3", "left 0:0"):
         assert words in text

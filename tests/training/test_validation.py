@@ -17,7 +17,7 @@ from gen_models.metrics.classifier import classifier_path, load_classifier
 from gen_models.models.gan import GAN
 from gen_models.runs import load_model
 from gen_models.seeding import generator
-from gen_models.training.validation import OBJECTIVE, ValidationDistance, _saturated
+from gen_models.training.validation import OBJECTIVE, ValidationDistance, saturated
 
 EVERY = "callbacks.validation_distance.every_n_epochs"
 
@@ -145,7 +145,7 @@ def test_a_gan_whose_first_images_are_all_alike_is_warned_of_once(
 def test_by_any_loss_it_is_known_when_d_is_sure(
     loss: float, real: float, fake: float, sure: bool
 ) -> None:
-    assert _saturated(loss, real, fake) == sure
+    assert saturated(loss, real, fake) == sure
 
 
 def test_every_n_epochs_is_checked() -> None:

@@ -1,0 +1,38 @@
+"""When a run counts as failed, by what was measured of it. Without torch."""
+
+import math
+from collections.abc import Mapping
+
+FID, QUICK = "fid_lenet", "quick/"
+MISSING = "missing_digits", "missing_classes"  # half of the classes or more: the run failed
+
+
+def why_failed(metrics: Mapping[str, float]) -> str | None:
+    """Why a run failed: not finite, half its classes missing, or no better than a Gaussian.
+
+    No better means: neither in `fid_lenet` nor in `coverage`. A strong Gaussian, as on small data,
+    is not enough for a failure. A run measured with 2,000 images is judged by those.
+
+    Returns:
+        The rest of a line that begins with "FAILED: "; None: it did not fail.
+    """
+    prefix = "" if FID in metrics else QUICK
+
+    def value(key: str, unknown: float) -> float:
+        return metrics.get(prefix + key, unknown)
+
+    distance, coverage = value(FID, 0.0), value("coverage", math.inf)
+    if not math.isfinite(distance):
+        return "the distance of its new images is not finite"
+    classes = value("real/classes", 10)
+    for key in MISSING:
+        missing = value(key, 0.0)
+        if missing >= classes / 2:
+            what = key.removeprefix("missing_")
+            return f"{missing:.0f} of {classes:.0f} {what} are missing from its new images"
+    far = distance >= value(f"gaussian/{FID}", math.inf)
+    if far and coverage <= value("gaussian/coverage", -math.inf):
+        return (
+            f"fid {distance:.2f} and coverage {coverage:.3f} are no better than a crude Gaussian's"
+        )
+    return None
