@@ -83,6 +83,11 @@ def fit_sampler(
             f"{directory.path}: a {type(model).__name__} has no encoder, so no sampler can be "
             "fitted: name a VAE's run"
         )
+    if model.invertible:
+        raise UserError(
+            f"{directory.path}: a {type(model).__name__} already draws from the latents of real "
+            "images, so no sampler can be fitted: name a VAE's run"
+        )
     with directory.lock():
         if datamodule is None or datamodule.train_on_validation:  # the choice is made on those
             datamodule = load_run_data(directory, data_root)

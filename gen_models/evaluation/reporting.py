@@ -21,9 +21,11 @@ def show_evaluation(directory: RunDirectory, metrics: dict[str, float]) -> None:
             table.add_row(name, *("-" if value is None else f"{value:.4g}" for value in row))
     show(table)
     ways = [key.removesuffix("/mse") for key in metrics if key.endswith("/mse")]
-    table = Table("reconstruction", "mse", "psnr, dB", "ssim")
+    table = Table("reconstruction", "mse", "psnr, dB", "ssim", "numbers in z")
     for way in ways:
-        table.add_row(way, *(f"{metrics[f'{way}/{name}']:.4g}" for name in ("mse", "psnr", "ssim")))
+        errors = [f"{metrics[f'{way}/{name}']:.4g}" for name in ("mse", "psnr", "ssim")]
+        with_z = way not in ("nearest", "mean_image")
+        table.add_row(way, *errors, f"{int(metrics['latent_dim']):,}" if with_z else "-")
     show(table)
     others = [
         key for key in metrics if key.startswith(("likelihood/", "grey_pixels/", "grey_density/"))

@@ -50,9 +50,10 @@ def build_model(config: dict[str, Any], data: MNISTDataModule, build: Build) -> 
     torch.manual_seed(derive_seed(config["seed"], "weights"))
     model = check_model(build({"_convert_": "all"} | config["model"] | facts, "model"), "model")
     model.cuda_graphs = config["cuda_graphs"]
-    if config["sampler"] and not isinstance(model, Encoder):
+    if config["sampler"] and (not isinstance(model, Encoder) or model.invertible):
+        reason = "needs none" if model.invertible else "has no encoder"
         raise UserError(
-            f"sampler={config['sampler']}: the model {model_name(config)} has no encoder, so no "
+            f"sampler={config['sampler']}: the model {model_name(config)} {reason}, so no "
             "sampler can be fitted: leave it out"
         )
     return model
