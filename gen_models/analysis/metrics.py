@@ -20,7 +20,8 @@ BOUNDS = {
 ENCODER, INVERSION = "encoder/mse", "inversion/mse"
 NOT_OF_NEW_IMAGES = (
     "encoder/", "inversion/", "test/", "val/loss", "val/recon", "val/kl", "val/d_", "val/g_",
-    "grey_pixels/", "grey_density/", "likelihood/", "active_units", "cost/",
+    "grey_pixels/", "grey_density/", "likelihood/", "latent_dim",
+    "active_units", "cost/", "steps/",
 )  # fmt: skip
 HEADLINES: dict[str, set[Place]] = {  # columns of the main table -> where else they are shown
     FID: {"verdicts", "plots", "terminal", "sweeps"},

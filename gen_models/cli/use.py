@@ -19,6 +19,13 @@ def sample(
         int | None,
         typer.Option("--class", "--digit", help="The class to draw, a number from 0."),
     ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Of a flow: the number of steps.", show_default="the run's")
+    ] = None,
+    solver: Annotated[
+        str | None,
+        typer.Option(help="Of a flow: euler, midpoint, heun or dopri5.", show_default="the run's"),
+    ] = None,
     checkpoint: Weights = "last",
 ) -> None:
     """Draw new images with a model, into a .npy array or a .png grid.
@@ -28,11 +35,14 @@ def sample(
     only that one.
     """
     from gen_models.evaluation import sampling
+    from gen_models.evaluation.steps import choose_solver, require_steps
     from gen_models.models.sampler import WithSampler
     from gen_models.runs.weights import load_model
 
     sampling.check_output(output, {".npy", ".png"})
     model = load_model(run, checkpoint=checkpoint)
+    if steps is not None or solver is not None:
+        choose_solver(require_steps(model, run), solver, steps)
     images = sampling.draw_images(model, count, seed, label)
     sampling.write_images(images, output, classes=model.label_dim if label is None else 0)
     with_sampler = (

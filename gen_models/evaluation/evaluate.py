@@ -107,13 +107,13 @@ def evaluate_run(
         read_json(directory.metrics)  # if it is damaged, fail now and not after minutes
         assert isinstance(model, nn.Module)
         model.to(device)
-        datamodule, real = _real_images(directory, device, datamodule, data_root, say)
+        datamodule, real = real_images(directory, device, datamodule, data_root, say)
         add_feature_spaces(real, datamodule.key, datamodule.root)
         bounds = find_bounds(datamodule.name, real, say)
         try:
             evaluation = measure(model, real, effort=effort, say=say)
         except ValueError as error:  # a feature is not finite
-            raise _unmeasurable(directory, error) from error
+            raise unmeasurable(directory, error) from error
         model.cpu()  # its cost is counted there, and pictures are drawn there as everywhere else
         say("counting its cost")
         train = datamodule.splits["train"]
@@ -129,7 +129,7 @@ def evaluate_run(
         _write_arrays(directory.path / "evaluation.npz", arrays)
         names = datamodule.class_names
         pictures.write_figures(directory, arrays, names)
-        if isinstance(model, Encoder):
+        if isinstance(model, Encoder) and not model.invertible:
             labels = None if real.labels is None else real.labels.cpu()
             pictures.write_projector(directory, model, real.test.cpu(), labels, names)
         record: dict[str, Any] = {
@@ -138,7 +138,7 @@ def evaluate_run(
             "classifier": real.classifier.record["sha256"],
             "device": device_name(device),
         } | features_record(real.classifier)
-        _add(directory, evaluation.metrics)
+        add_metrics(directory, evaluation.metrics)
         directory.write_status(evaluation=record | _by_sampler(model) | machine())
         return evaluation
 
@@ -163,19 +163,19 @@ def evaluate_quickly(
     assert isinstance(model, nn.Module)
     with directory.lock(), measuring(directory) as device:
         model.to(device)
-        datamodule, real = _real_images(
+        datamodule, real = real_images(
             directory, device, datamodule, data_root, say, count=QUICK_SAMPLES
         )
         try:
             metrics = measure_quick(model, real) | find_bounds(datamodule.name, real, say)
         except ValueError as error:
-            raise _unmeasurable(directory, error) from error
-        _add(directory, prefixed("quick", metrics))
+            raise unmeasurable(directory, error) from error
+        add_metrics(directory, prefixed("quick", metrics) | {"latent_dim": float(model.noise_dim)})
         record = {"device": device_name(device)} | features_record(real.classifier)
         directory.write_status(quick=record | _by_sampler(model))
 
 
-def _real_images(
+def real_images(
     directory: RunDirectory,
     device: torch.device,
     datamodule: MNISTDataModule | None,
@@ -204,9 +204,11 @@ def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def _add(directory: RunDirectory, metrics: dict[str, float]) -> None:
+def add_metrics(directory: RunDirectory, metrics: dict[str, float]) -> None:
+    """Write metrics of a run to those that it has."""
     write_json(directory.metrics, read_json(directory.metrics) | metrics)
 
 
-def _unmeasurable(directory: RunDirectory, error: ValueError) -> UserError:
+def unmeasurable(directory: RunDirectory, error: ValueError) -> UserError:
+    """The error of a run whose images cannot be measured, for a feature is not finite."""
     return UserError(f"{directory.path}: its images cannot be measured: {error}")

@@ -2,7 +2,7 @@
 
 They are the same for every model. Distances are those of the test images to as many new images;
 metrics of another sample size have other names. Without labels, what is said of classes is left
-out, and all else is the same.
+out, and all else is the same. What says nothing of an invertible model is left out too.
 """
 
 import logging
@@ -30,6 +30,7 @@ from gen_models.metrics.reconstruction import (
 )
 from gen_models.models.interface import (
     CHUNK,
+    Density,
     Encoder,
     GenerativeModel,
     Likelihood,
@@ -45,6 +46,8 @@ log = logging.getLogger(__name__)
 
 INVERTED = 256  # test images that are recreated
 CONTROLS = 64  # samples of its own that a model recreates
+BOUNDED = 1000  # test images whose likelihood is bounded
+DENSITIES = 250  # test images whose density is computed: a minute
 SHOWN = 40  # recreated test images in the pictures
 
 
@@ -57,7 +60,9 @@ class Evaluation(NamedTuple):
 
 @dataclass(frozen=True)
 class Effort:
-    """How long the two searches go on. Both metrics improve with it, so it is recorded.
+    """How long the searches go on and how many images they take, which metrics record.
+
+    Longer searches find better values.
 
     Attributes:
         restarts: Starts of the latent inversion for each image, at most as many as there are
@@ -65,8 +70,9 @@ class Effort:
         iterations: Its steps; metric "inversion/iterations".
         importance_samples: K of the importance weighted bound; metric
             "likelihood/importance_samples". 5000 for studies.
-        likelihood_images: Test images whose likelihood is bounded, both ways, or all if there are
-            fewer; metric "likelihood/images". 10,000 for studies.
+        likelihood_images: Test images whose likelihood is measured, or all if there are fewer;
+            metric "likelihood/images". None: 1,000, of a `Density`, which takes longer, 250;
+            10,000 for studies.
 
     Raises:
         ValueError: One is not a whole number, or too small or too large; the message names it.
@@ -75,13 +81,14 @@ class Effort:
     restarts: int = RESTARTS
     iterations: int = STEPS
     importance_samples: int = 1000
-    likelihood_images: int = 1000
+    likelihood_images: int | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         for option in fields(self):
             least = 2 if option.name == "likelihood_images" else 1  # its interval needs two
-            check_whole(option.name, getattr(self, option.name), least)
+            if (value := getattr(self, option.name)) is not None:
+                check_whole(option.name, value, least)
         check_number("restarts", self.restarts, 1, CANDIDATES // 10)
 
 
@@ -123,39 +130,47 @@ def measure_reconstruction(
 ) -> tuple[dict[str, float], dict[str, Tensor], Tensor]:
     """How well the model recreates test images: with its encoder, if it has one, and by inversion.
 
+    An invertible model's encoder already finds the z of each image, which is as large as the image:
+    there is no search, and no comparison with as many principal components.
+
     Returns:
         Metrics, per-image metrics, and the recreated images: the encoder's, if the model has one.
     """
     images, labels = Split(real.test, real.labels).take(slice(INVERTED))
     ways: dict[str, Tensor] = {}
+    metrics = {"latent_dim": float(model.noise_dim)}
     if isinstance(model, Encoder):
         ways["encoder"] = reconstruct(model, images, labels)
-    inversion = invert(model, images, labels, restarts=effort.restarts, steps=effort.iterations)
-    ways["inversion"] = inversion.images
-    ways["pca"] = real.components(model.noise_dim).project(images)
+    if isinstance(model, Encoder) and model.invertible:
+        arrays = {"inversion_z": encode_means(model, images, labels)}
+    else:
+        inversion = invert(model, images, labels, restarts=effort.restarts, steps=effort.iterations)
+        arrays = {"inversion_curve": inversion.curve, "inversion_z": inversion.z}
+        ways["inversion"] = inversion.images
+        ways["pca"] = real.components(model.noise_dim).project(images)
     ways["nearest"] = real.train[pixels.nearest(images, real.train).indices]
     ways["mean_image"] = real.train.mean(0, keepdim=True).expand_as(images)
-    metrics: dict[str, float] = {}
-    arrays = {"inversion_curve": inversion.curve, "inversion_z": inversion.z}
     for way, recreated in ways.items():
         errors = image_errors(images, recreated)
         metrics |= _error_intervals(way, errors)
         arrays[f"{way}_mse"] = errors["mse"]
-    own = None if labels is None else labels[:CONTROLS]
-    control = inversion_control(
-        model, min(CONTROLS, len(images)), own, restarts=effort.restarts, steps=effort.iterations
-    )
-    error = control.mse.mean().item()
-    metrics |= {
-        "inversion/control_mse": error,
-        "inversion/control_median_mse": control.mse.median().item(),
-        "inversion/control_share": error / metrics["inversion/mse"],
-        "inversion/radius": inversion.radius.mean().item(),
-        "inversion/images": float(len(images)),
-        "inversion/candidates": float(CANDIDATES),
-        "inversion/restarts": float(effort.restarts),
-        "inversion/iterations": float(effort.iterations),
-    }
+    if "inversion" in ways:
+        own = None if labels is None else labels[:CONTROLS]
+        control = inversion_control(
+            model, min(CONTROLS, len(images)), own,
+            restarts=effort.restarts, steps=effort.iterations,
+        )  # fmt: skip
+        error = control.mse.mean().item()
+        metrics |= {
+            "inversion/control_mse": error,
+            "inversion/control_median_mse": control.mse.median().item(),
+            "inversion/control_share": error / metrics["inversion/mse"],
+            "inversion/radius": inversion.radius.mean().item(),
+            "inversion/images": float(len(images)),
+            "inversion/candidates": float(CANDIDATES),
+            "inversion/restarts": float(effort.restarts),
+            "inversion/iterations": float(effort.iterations),
+        }
     return metrics, arrays, next(iter(ways.values()))
 
 
@@ -166,8 +181,16 @@ def measure_encoder(
 
     A model trained on binarised pixels is measured on them, with the importance weighted bound of
     the same images: this is a likelihood. Any other is measured on grey pixels, and the metrics are
-    named after that: a cross-entropy, or a density of grey pixels, without a bound.
+    named after that: a cross-entropy, or a density of grey pixels, without a bound. A `Density`
+    has bits per dimension instead, and no active units.
     """
+    if isinstance(model, Density):
+        images, labels = Split(real.test, real.labels).take(
+            slice(effort.likelihood_images or DENSITIES)
+        )
+        bits = likelihood.bits_per_dim(model, images, labels, generator=generator("dequantise"))
+        metrics = mean_interval("likelihood/bits_per_dim", bits)
+        return metrics | {"likelihood/images": float(len(images))}, {"bits_per_dim": bits}
     binary = isinstance(model, Likelihood) and model.binarize
     images = likelihood.binarised(real.test) if binary else real.test
     units = likelihood.active_units(latent_means(model, images, real.labels))
@@ -176,7 +199,7 @@ def measure_encoder(
         return metrics, {}
     name, count = "grey_density" if model.density else "grey_pixels", len(images)
     if binary:
-        name, count = "likelihood", min(count, effort.likelihood_images)
+        name, count = "likelihood", min(count, effort.likelihood_images or BOUNDED)
     images, labels = Split(images, real.labels).take(slice(count))
     elbo = likelihood.negative_elbo(model, images, labels, generator=generator("elbo"))
     metrics |= mean_interval(f"{name}/negative_elbo", elbo.loss)
@@ -216,7 +239,7 @@ def measure(
     """
     effort = effort or Effort()
     say(f"drawing {len(real.equal.test):,} images and measuring their distance to the test images")
-    images = _drawn(model, len(real.equal.test))
+    images = draw_evaluated(model, len(real.equal.test))
     metrics, arrays = measure_generation(images, real.equal)
     metrics |= measure_classes(model, real.equal)
     say(f"recreating {min(INVERTED, len(real.test))} test images")
@@ -245,7 +268,7 @@ def measure(
 def measure_quick(model: GenerativeModel, real: Reference) -> dict[str, float]:
     """Distances of as many new images as `real` has, and the encoder's reconstruction."""
     count = len(real.equal.test)
-    metrics, _ = measure_generation(_drawn(model, count), real.equal)
+    metrics, _ = measure_generation(draw_evaluated(model, count), real.equal)
     metrics |= measure_classes(model, real.equal)
     if isinstance(model, Encoder):
         images, labels = Split(real.test, real.labels).take(slice(INVERTED))
@@ -255,7 +278,8 @@ def measure_quick(model: GenerativeModel, real: Reference) -> dict[str, float]:
     return metrics
 
 
-def _drawn(model: GenerativeModel, count: int) -> Tensor:
+def draw_evaluated(model: GenerativeModel, count: int) -> Tensor:
+    """The new images of every measurement, (count, c, h, w) in [0, 1]: their noise is fixed."""
     return draw(model, count, lambda start: generator("evaluation", start // CHUNK))
 
 

@@ -25,7 +25,7 @@ PROJECTED = 2000  # images in TensorBoard's projector
 def write_figures(
     directory: RunDirectory, arrays: dict[str, np.ndarray], class_names: Sequence[str] = ()
 ) -> None:
-    """Draw `recreated`, `interpolation`, `traversal` and, with an encoder, `latent_map`.
+    """Draw `recreated`, `interpolation`, `traversal` and, if it was measured, `latent_map`.
 
     Args:
         directory: The run.
@@ -67,10 +67,11 @@ def _interpolation(arrays: dict[str, np.ndarray], title: str) -> "Figure":
 def _traversal(arrays: dict[str, np.ndarray], title: str) -> "Figure":
     walks = arrays["pictures_traversal"]  # (units, steps, ...)
     low, high = arrays["traversal_values"][[0, -1]].tolist()
+    which = "the most active" if "inversion_mse" in arrays else "some"  # an invertible model's
     return figures.picture(
         walks.reshape(-1, *walks.shape[2:]),
         walks.shape[1],
-        title=f"{title}: the most active units of one z, each from {low:g} to {high:g}",
+        title=f"{title}: {which} units of one z, each from {low:g} to {high:g}",
         row_labels=[f"unit {unit}" for unit in arrays["traversal_units"]],
     )
 

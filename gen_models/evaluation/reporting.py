@@ -160,9 +160,13 @@ def _table(metrics: Mapping[str, float]) -> Table:
         if (error := metrics.get(f"{prefix}{way}/mse")) is not None:
             sign = "≤" if way == "inversion" and _is_limit(metrics) else ""
             crude_error = text(metrics.get(f"{prefix}pca/mse"), ".5f")
-            table.add_row(f"recreate by {words}", "mse ↓", f"{sign}{error:.5f}", "0", crude_error)
+            width = f"z of {metrics['latent_dim']:,.0f}" if "latent_dim" in metrics else ""
+            own = f"{sign}{error:.5f}"
+            table.add_row(f"recreate by {words}", "mse ↓", own, "0", crude_error, width)
     if "likelihood/iwae" in metrics:
         table.add_row("likelihood", "nats ↓", f"≤{metrics['likelihood/iwae']:.2f}")
+    if "likelihood/bits_per_dim" in metrics:
+        table.add_row("likelihood", "bits/dim ↓", f"{metrics['likelihood/bits_per_dim']:.3f}")
     return table
 
 

@@ -156,7 +156,13 @@ class Likelihood(Encoder):
 
 
 class Density(Encoder):
-    """A model of the density of images, whose z is as large as an image."""
+    """A model of the density of images, whose z is as large as an image.
+
+    Attributes:
+        solver: How `decode` finds the way from z to an image, in `steps` steps.
+    """
+
+    solver: str
 
     def __init__(
         self, *, conditional: bool, image_shape: Sequence[int] = (1, 28, 28), classes: int = 10

@@ -277,7 +277,7 @@ def test_holm_by_hand() -> None:
         ("quick/missing_digits", True), ("val/fid_lenet", True),
         ("encoder/mse", False), ("quick/encoder/mse", False), ("inversion/ssim", False),
         ("test/loss", False), ("val/loss", False), ("cost/seconds", False),
-        ("likelihood/iwae", False),
+        ("likelihood/iwae", False), ("latent_dim", False),
     ],
 )  # fmt: skip
 def test_which_metrics_are_of_new_images(key: str, new: bool) -> None:

@@ -1,6 +1,8 @@
-"""Likelihood bounds against a linear Gaussian model, whose likelihood is known."""
+"""Likelihoods against Gaussian models, whose likelihood is known."""
 
 from functools import partial
+from math import log
+from typing import Any
 
 import pytest
 import torch
@@ -17,9 +19,11 @@ from gen_models.data.module import MNISTDataModule
 from gen_models.metrics.likelihood import (
     active_units,
     binarised,
+    bits_per_dim,
     importance_weighted_bound,
     negative_elbo,
 )
+from gen_models.models.flow import Flow
 from gen_models.models.vae import VAE
 from gen_models.seeding import generator
 
@@ -204,3 +208,64 @@ def cost(images: Tensor, logits: Tensor) -> float:
     vae = VAE(latent_dim=1, encoder_dims=[1])
     vae.network.decode = lambda z: logits  # type: ignore[method-assign]
     return -vae.log_likelihood(torch.zeros(len(images), 1), images).mean().item()
+
+
+class GaussianFlow(Flow):
+    """A flow whose images are N(m, s^2) in each pixel of [-1, 1]: its velocity is exact.
+
+    That of x_t = (1 - t) z + t x is E[x - z | x_t], linear in x_t.
+    """
+
+    def __init__(self, m: float, s: float) -> None:
+        super().__init__(network="mlp", hidden_dims=[1], image_shape=(1, 8, 8), ema_decay=0.0)
+        self.pixel = Normal(m, s)
+
+    def flow(self, x: Tensor, t: Tensor, columns: Tensor) -> Tensor:
+        m, s, t = self.pixel.mean, self.pixel.stddev, t[:, None]
+        slope = (t * s**2 - (1 - t)) / ((1 - t) ** 2 + t**2 * s**2)
+        return m + slope * (x - t * m)
+
+
+@pytest.mark.parametrize(("m", "s"), [(0.3, 0.5), (-0.9, 0.05), (-0.99, 0.003)])
+def test_bits_per_dim_are_exact_for_a_gaussian(m: float, s: float) -> None:
+    model = GaussianFlow(m, s).eval()
+    levels = 128 * (1 + m) + 128 * s * torch.randn(260, 1, 8, 8, generator=generator("x"))
+    images = levels.floor().clamp(0, 255) / 255  # more than one chunk
+    found = bits_per_dim(model, images, generator=generator("u"))
+    own = generator("u")
+    noise = []
+    for chunk in images.split(250):  # in the order in which they are drawn
+        noise.append(torch.rand(len(chunk), 64, generator=own))
+        torch.randint(2, (len(chunk), 64), generator=own)
+    x = (images.flatten(1) * 255 + torch.cat(noise)) * 2 / 256 - 1
+    nats = model.pixel.log_prob(x).sum(1) + 64 * log(2 / 256)  # of a pixel in [0, 256]
+    torch.testing.assert_close(found.float(), -nats / 64 / log(2), rtol=1e-3, atol=1e-3)
+
+
+def test_a_networks_density_has_the_divergence_of_its_jacobian(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By Euler's rule on both sides, with the trace of the whole Jacobian on one."""
+    torch.manual_seed(0)
+    model = Flow(width=8, dense=0, image_shape=(1, 8, 8), ema_decay=0.0).eval()
+    model.velocity.last.weight.data.normal_(std=0.3)  # type: ignore[union-attr]
+    model.requires_grad_(False)
+    image = torch.randint(256, (1, 1, 8, 8), generator=generator("image")) / 255
+
+    def midpoint(change: Any, state: Any, *_: Any) -> Any:  # at t = 0.5
+        rates = change(torch.tensor(0.5), state)
+        return tuple(part - rate for part, rate in zip(state, rates, strict=True))
+
+    monkeypatch.setattr("gen_models.models.flow._solve", midpoint)
+    monkeypatch.setattr("torch.rand", lambda *shape, **_: torch.full(shape[0], 0.5))
+    many = model.log_density(image.expand(4000, -1, -1, -1), generator=generator("signs"))
+    x = (image.flatten(1) * 255 + 0.5) * 2 / 256 - 1
+    none = torch.empty(1, 0)
+    jacobian = torch.autograd.functional.jacobian(
+        lambda x: model.flow(x, torch.tensor([0.5]), none)[0], x
+    )[:, 0]
+    z = x - model.flow(x, torch.tensor([0.5]), none)
+    exact = Normal(0.0, 1.0).log_prob(z).sum() - jacobian.trace() + 64 * log(2 / 256)
+    error = (many.std() / len(many) ** 0.5).item()
+    assert abs(jacobian.trace().item()) > 20 * error  # so that its sign shows
+    assert many.mean().item() == pytest.approx(exact.item(), abs=4 * error)
