@@ -192,7 +192,7 @@ def test_arms_that_cannot_be_trained_are_named(
 
 
 def test_a_study_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no such study: .* one of: wanare"):
+    with pytest.raises(UserError, match=r"no such study: .* one of: families, wanare"):
         load_study(tmp_path / "nothing.yaml")
     with pytest.raises(UserError, match="no such study"):
         load_study("nothing")

@@ -299,11 +299,12 @@ def test_logs_that_cannot_be_made_are_one_line(pretend: Path, tmp_path: Path) ->
         train_all([planned(pretend, "a")], tmp_path / "file")
 
 
-def test_a_run_that_was_measured_with_a_sampler_is_refused(tmp_path: Path) -> None:
+def test_a_run_that_was_measured_with_another_sampler_is_refused(tmp_path: Path) -> None:
     study, runs = small(tmp_path), tmp_path / "runs"
     edit(make(runs, 1, 1) / "status.json", evaluation={"finished": "then", "sampler": "gmm-5"})
-    with pytest.raises(UserError, match="measured with a sampler, and a study is of the models"):
-        collect(study, plan(study, composed, runs), tmp_path / "out")
+    planned = plan(study, composed, runs)
+    with pytest.raises(UserError, match="measured with sampler=gmm, and its arm has sampler=null"):
+        collect(study, planned, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
