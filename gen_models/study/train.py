@@ -18,6 +18,7 @@ from gen_models.places import TRAIN
 from gen_models.study.plan import PlannedRun
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+MEASURE = ("-m", "gen_models")  # what Python runs to measure a run again
 PAUSE = 0.2  # seconds between two looks at the processes
 
 
@@ -101,7 +102,7 @@ def _ready(waiting: Sequence[PlannedRun], working: Sequence[PlannedRun]) -> Iter
 def _start(run: PlannedRun, launcher: Sequence[str], logs: Path) -> Job:
     trained = run.unmeasured
     if trained:
-        words = ["-m", "gen_models", *run.steps_words]
+        words = [*MEASURE, *run.steps_words]
     else:
         words = [str(TRAIN), *(["-m", *launcher] if launcher else []), *run.words]
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
