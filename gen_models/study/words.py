@@ -164,9 +164,9 @@ def way(key: str) -> str:
 
 
 def _steps(key: str) -> str:
-    """The steps in which images are drawn that `key` measures: "in 4 euler steps"."""
+    """The steps in which images are drawn that `key` measures: "with 4 euler steps"."""
     solver, steps = solver_and_steps(key) or ("", 0)
-    return f"in {steps} {solver} step{'s' * (steps > 1)}" if solver else ""
+    return f"with {steps} {solver} step{'s' * (steps > 1)}" if solver else ""
 
 
 def _medians(part: Part) -> tuple[str, str]:
