@@ -92,7 +92,8 @@ def _line(part: Part, decides: bool) -> tuple[str, ...]:
         " against ".join(_names(part)[compared]),
         part.metric,
         " and ".join(_medians(part)[compared]),
-        f"{percent(part.test)} of {_counted(part)}{_margin(part)}",
+        f"{percent(part.test)} of {_counted(part)}{_margin(part)}"
+        f"{' cheaper' if part.contrast.kind == 'cheaper' else ''}",
         format_p(part.test.p),
         _change(part),
         _failures(part),
