@@ -1,1 +1,1 @@
-"""Train GANs and VAEs on small images with one command, and compare them by measurement."""
+"""Train GANs, VAEs and flows on small images with one command, and compare them by measurement."""

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -101,6 +102,7 @@ def _si(value: float) -> str:
 _LINES = (Path(__file__).parent / "metrics.csv").read_text(encoding="utf-8").splitlines()
 _BY_KEY = {row["key"]: Metric(**row) for row in csv.DictReader(_LINES)}  # type: ignore[arg-type]
 _OTHER_SAMPLES = {QUICK: "at most 2,000 new images", "val/": "against validation images"}
+_OF_SOLVER = re.compile(r"steps/(\w+?)(?:-(\d+))?/(\w+)")
 
 
 def metric(key: str) -> Metric:
@@ -111,7 +113,10 @@ def metric(key: str) -> Metric:
         known = Metric(base, "lower", "", "the distance in other features", ".2f")
     if known is None:
         return Metric(key, "", "", "", ".4g")
-    samples = f" ({_OTHER_SAMPLES[prefix]})" if prefix else ""
+    samples = f" ({_OTHER_SAMPLES[prefix]})" if prefix in _OTHER_SAMPLES else ""
+    if solved := solver_and_steps(key):
+        solver, steps = solved
+        samples = f" ({solver}, {steps} step{'s' * (steps > 1)})" if steps else f" ({solver})"
     return known._replace(key=key, meaning=known.meaning + samples)
 
 
@@ -135,11 +140,21 @@ def order(key: str) -> tuple[bool, int, str]:
 
 def of_new_images(key: str) -> bool:
     """Whether `key` measures new images: not given ones, a loss, or what a run costs."""
-    return not key.removeprefix(QUICK).startswith(NOT_OF_NEW_IMAGES)
+    base = _split(key)[1] if solver_and_steps(key) else key.removeprefix(QUICK)
+    return not base.startswith(NOT_OF_NEW_IMAGES)
+
+
+def solver_and_steps(key: str) -> tuple[str, int] | None:
+    """Of "steps/heun-4/fid_lenet" "heun" and 4, 0 for an adaptive solver; None of another key."""
+    match = _OF_SOLVER.fullmatch(key)
+    return (match[1], int(match[2] or 0)) if match else None
 
 
 def _split(key: str) -> tuple[str, str]:
-    """The prefix of another sample size, "" for none, and the rest."""
+    """The prefix of other samples, "" for none, and the metric that it is."""
+    if match := _OF_SOLVER.fullmatch(key):
+        name = match[3]
+        return key.removesuffix(name), f"cost/{name}" if f"cost/{name}" in _BY_KEY else name
     known = () if key in _BY_KEY else _OTHER_SAMPLES
     prefix = next((prefix for prefix in known if key.startswith(prefix)), "")
     return prefix, key.removeprefix(prefix)

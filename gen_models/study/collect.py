@@ -36,7 +36,8 @@ def collect(study: Study, runs: Iterable[PlannedRun], folder: Path) -> Table:
     run trained or measured again.
 
     Raises:
-        UserError: A file cannot be read or written, or a run recreated other images than the rest.
+        UserError: A file cannot be read or written, a run was measured with another sampler than
+            its arm has, or recreated other images than the rest.
     """
     known = read_table(folder)
     rows = {run_key(row): row for row in known.rows}
@@ -46,12 +47,7 @@ def collect(study: Study, runs: Iterable[PlannedRun], folder: Path) -> Table:
     changed = set()
     for (arm, seed), planned in sorted(finished.items(), key=lambda item: item[0]):
         run = read_run(planned.path)
-        if run.settings["sampler"]:
-            raise UserError(
-                f"{planned.path}: measured with a sampler, and a study is of the models alone: "
-                f"gen-models fit-sampler {planned.path} --remove, gen-models evaluate "
-                f"{planned.path}"
-            )
+        _check_sampler(planned, run)
         row = _row(planned, run)
         if row != rows.get((arm, seed)):
             changed.add((arm, seed))
@@ -121,6 +117,17 @@ def _row(planned: PlannedRun, run: Run) -> Run:
         if not key.endswith(ENDS) and key != "cost/seconds"
     }
     return Run(texts, numbers)
+
+
+def _check_sampler(planned: PlannedRun, run: Run) -> None:
+    """Make sure that a run's new images were drawn as its arm says."""
+    if run.settings["sampler"] != planned.sampler:
+        kind = f"--kind {planned.sampler}" if planned.sampler else "--remove"
+        raise UserError(
+            f"{planned.path}: measured with sampler={run.settings['sampler'] or 'null'}, and its "
+            f"arm has sampler={planned.sampler or 'null'}: gen-models fit-sampler {planned.path} "
+            f"{kind}, gen-models evaluate {planned.path}"
+        )
 
 
 def _check_same_images(

@@ -17,15 +17,20 @@ class Kind(NamedTuple):
 
 
 LEAST = 4  # runs of an arm: three against three never reach p < 0.05
-OPTIONS = ("margin", "at_least", "at_most", "other_metric")
+BETTER = ("margin", "at_least", "at_most", "other_metric")
+OPTIONS = (*BETTER, "unconverged")
 KINDS = {  # `kinds.py` has their rules
-    "better": Kind(2, OPTIONS),  # each arm is better than the last
-    "not_better": Kind(2, OPTIONS),  # no arm is better than the last by the margin or more
+    "better": Kind(2, BETTER),  # each arm is better than the last
+    "not_better": Kind(2, BETTER),  # no arm is better than the last by the margin or more
     "best": Kind(2, ("at_least", "at_most")),  # the first arm is the best of all
-    "wins": Kind(2, ("at_least", "other_metric")),  # each recreates images better than the last
+    # each recreates images better than the last
+    "wins": Kind(2, ("at_least", "other_metric", "unconverged")),
     "beats_gaussian": Kind(1, ()),  # each arm is better than the crude Gaussian
     "not_beats_gaussian": Kind(1, ()),
+    "cheaper": Kind(2, ("margin",)),  # each costs less than the last, for images as near to real
+    "none_fails": Kind(1, ()),  # no run of any arm failed
 }
+COSTS = ("cost/sampling_seconds", "cost/flops_per_sample")  # that depend on the number of steps
 
 
 @dataclass
@@ -37,6 +42,13 @@ class Arm:
     of: str = ""  # the arm whose runs these are,
     at_epoch: int = 0  # at the end of this epoch
     seeds: list[int] = field(default_factory=list)  # empty: those of `of`, or the study's
+    steps: list[int] = field(default_factory=list)  # numbers of steps that are measured too,
+    solvers: list[str] = field(default_factory=list)  # each with each of these solvers
+
+    @property
+    def by_steps(self) -> list[str]:
+        """What the metrics at each number of steps begin with: "steps/midpoint-4/"."""
+        return [f"steps/{solver}-{count}/" for solver in self.solvers for count in self.steps]
 
 
 @dataclass
@@ -47,6 +59,7 @@ class Contrast:
     arms: list[str] = MISSING  # what the claim speaks of, and last what it is compared with
     metrics: list[str] = MISSING  # a part of the claim each
     other_metric: str = ""  # of the last arm, if that is another one
+    unconverged: bool = False  # the last arm's unfinished searches count, but only against a claim
     margin: float = 0.0  # share of the last arm's value that is no difference yet
     word: str = ""  # how much better the claim says: "far", "a little"
     at_least: float = 0.0  # what the word means: a share of the last arm's value

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from gen_models.analysis.groups import Summary, bounds
-from gen_models.analysis.metrics import FID, of_new_images
+from gen_models.analysis.metrics import ENCODER, FID, INVERSION, of_new_images
 from gen_models.analysis.runs import Run
 from gen_models.study.definition import LEAST, Study
 from gen_models.study.table import Table
@@ -32,12 +32,15 @@ class Side(Summary):
         label: Its name on the page.
         planned: The seeds that the study names.
         left_out: Seeds of runs whose search for codes has not converged.
+        bounded: Seeds of runs whose value is only a bound of the true one: a search's error that
+            could be smaller, or a cost that could be larger.
     """
 
     arm: str = ""
     label: str = ""
     planned: tuple[int, ...] = ()
     left_out: tuple[int, ...] = ()
+    bounded: tuple[int, ...] = ()
 
     @property
     def incomplete(self) -> bool:
@@ -57,17 +60,23 @@ class Evidence:
         """What real images and crude models reach: "floor/fid_lenet", "gaussian/fid_lenet", ..."""
         return bounds(self.table.rows)[0]
 
-    def side(self, arm: str, key: str) -> Side:
+    def side(self, arm: str, key: str, *, unconverged: bool = False) -> Side:
         """The runs of an arm by a metric.
+
+        Args:
+            arm: Its name.
+            key: The metric.
+            unconverged: Whether a search that has not converged counts too, by the error it found.
 
         Raises:
             Missing: There are too few, or one was not measured so.
         """
         rows = self.rows(arm)
         planned, label = self.study.arms[arm].seeds, self.study.arms[arm].label
-        count, left_out = f"{len(rows)} of {len(planned)} runs", list[int]()
+        count, left_out, bounded = f"{len(rows)} of {len(planned)} runs", list[int](), list[int]()
         if key.startswith(SEARCHED):
-            left_out = [row.seed for row in rows if not (row.failed or converged(row))]
+            unfinished = [row.seed for row in rows if not (row.failed or converged(row))]
+            left_out, bounded = ([], unfinished) if unconverged else (unfinished, [])
             if left_out:
                 count += f", {len(left_out)} of them without a search that has converged"
         rows = [row for row in rows if row.seed not in left_out]
@@ -79,7 +88,30 @@ class Evidence:
             if seed not in worst and not math.isfinite(value):
                 raise Missing(f"{label}: {key} is not measured for seed {seed}")
         due = tuple(seed for seed in planned if seed not in left_out)
-        return Side(key, values, frozenset(worst), arm, label, due, tuple(left_out))
+        own = frozenset(worst), arm, label, due, tuple(left_out), tuple(bounded)
+        return Side(key, values, *own)
+
+    def at_distance(self, arm: str, key: str, distance: float) -> Side:
+        """The runs of an arm by a cost, of images whose distance to real ones is at most this.
+
+        It is the least cost of all numbers of steps that come so near. Where none does, it is the
+        largest of all: images that are so near would cost more.
+
+        Raises:
+            Missing: There are too few runs, or one was not measured so.
+        """
+        name = key.rpartition("/")[2]
+        places = self.study.arms[arm].by_steps
+        distances = [self.side(arm, place + FID).values for place in places]
+        costs = [self.side(arm, place + name).values for place in places]
+        side = self.side(arm, key)
+        values, bounded = dict(side.values), list[int]()
+        for seed in side.sound:
+            pairs = [(c[seed], d[seed]) for c, d in zip(costs, distances, strict=True)]
+            near = [cost for cost, own in pairs if own <= distance]
+            values[seed] = min(near) if near else max(cost for cost, _ in pairs)
+            bounded += [] if near else [seed]
+        return replace(side, values=values, bounded=tuple(bounded))
 
     def sides(self, arms: Iterable[str], key: str) -> list[Side]:
         """The arms that have runs enough, by a metric."""
@@ -98,6 +130,11 @@ class Evidence:
     def model(self, arm: str) -> str:
         """The model of an arm that has runs."""
         return self.rows(arm)[0].model
+
+    def exact(self, arm: str) -> bool:
+        """Whether z is as large as an image, so that any image is recreated without a search."""
+        measured = [row.metrics for row in self.rows(arm) if ENCODER in row.metrics]
+        return bool(measured) and all(INVERSION not in metrics for metrics in measured)
 
     def gaussian(self, key: str) -> float:
         """The metric of a Gaussian on principal components of pixels.

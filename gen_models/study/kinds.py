@@ -7,6 +7,7 @@ claim is. `answer.py` combines the parts of a claim; the tests are in `analysis/
 import math
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import NamedTuple
 
 from gen_models.analysis import statistics
@@ -45,7 +46,7 @@ class Part(NamedTuple):
     @property
     def tied(self) -> bool:
         """Whether neither is better, as where all runs of both failed."""
-        return math.isclose(self.test.theta, 0.5)
+        return math.isclose(self.test.theta, 0.5) and self.contrast.kind != "none_fails"
 
     @property
     def depends(self) -> list[str]:
@@ -90,12 +91,20 @@ def best(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
 
 
 def wins(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
-    """Each arm recreates the same images better than the last, image by image."""
+    """Each arm recreates the same images better than the last, image by image.
+
+    A search of the last arm that has not converged finds too large an error, so it may count
+    against the claim and never for it.
+    """
     *firsts, last = contrast.arms
-    parts = []
+    parts, own = [], contrast.other_metric or key
     for arm in firsts:
-        one, other = evidence.side(arm, key), evidence.side(last, contrast.other_metric or key)
+        one = evidence.side(arm, key)
+        other = evidence.side(last, own, unconverged=contrast.unconverged)
         test = statistics.share_won(evidence.errors(one), evidence.errors(other))
+        if other.bounded and test.theta > 0.5:
+            other = evidence.side(last, own)
+            test = statistics.share_won(evidence.errors(one), evidence.errors(other))
         fits = test.low > contrast.at_least if contrast.word else None
         parts.append(Part(contrast, one, other, test, test.theta > 0.5, fits=fits))
     return parts
@@ -127,6 +136,46 @@ def not_beats_gaussian(contrast: Contrast, key: str, evidence: Evidence) -> list
     return [part._replace(supports=part.test.theta < 0.5) for part in parts]
 
 
+def cheaper(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
+    """Each arm makes images at less cost than the last, whose distance is no larger.
+
+    The distance is the median of the first arm's runs; the last takes as few steps as reach it.
+    A run of which only a bound of that cost is known counts with the bound where this supports the
+    claim, and else as if its cost had no end.
+    """
+    *firsts, last = contrast.arms
+    parts, scale = [], 1 - contrast.margin
+    for arm in firsts:
+        distance = evidence.side(arm, FID).median
+        one, other = evidence.side(arm, key), evidence.at_distance(last, key, distance)
+        test = statistics.superiority(_costs(one), _costs(other, scale))
+        if other.bounded and test.theta <= 0.5:
+            endless = replace(other, failed=other.failed.union(other.bounded))
+            test = statistics.superiority(_costs(one), _costs(endless, scale))
+            if test.theta > 0.5:
+                seeds = ", ".join(map(str, other.bounded))
+                raise Missing(f"{other.label}: more steps have to be measured for seed {seeds}")
+        change = _change(one, other, paired=False)
+        parts.append(Part(contrast, one, other, test, test.theta > 0.5, change=change))
+    return parts
+
+
+def none_fails(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
+    """No run of any arm failed.
+
+    One that did contradicts it for certain. If none did, p is the sign test's of whether fewer than
+    half of the runs would fail.
+    """
+    parts = []
+    for arm in contrast.arms:
+        one = evidence.side(arm, key)
+        failed = [float(seed in one.lost) for seed in one.values]
+        test = statistics.against_constant(failed, 0.5)
+        test = test._replace(p=0.0) if one.lost else test
+        parts.append(Part(contrast, one, None, test, not one.lost))
+    return parts
+
+
 RULES: dict[str, Rule] = {
     "better": better,
     "not_better": not_better,
@@ -134,6 +183,8 @@ RULES: dict[str, Rule] = {
     "wins": wins,
     "beats_gaussian": beats_gaussian,
     "not_beats_gaussian": not_beats_gaussian,
+    "cheaper": cheaper,
+    "none_fails": none_fails,
 }
 
 
@@ -202,6 +253,11 @@ def _other_spaces(key: str, arm: str, evidence: Evidence) -> list[str]:
     """The other feature spaces in which the runs of an arm are measured by the same distance."""
     names = {name for row in evidence.rows(arm) for name in row.metrics if name.startswith(SPACES)}
     return [name.removeprefix(SPACES) for name in sorted(names) if key == FID]
+
+
+def _costs(side: Side, scale: float = 1.0) -> list[float]:
+    """What each run costs, inf if it diverged."""
+    return [scale * side.sound.get(seed, math.inf) for seed in side.values]
 
 
 def _direction(key: str) -> int:

@@ -14,7 +14,16 @@ from gen_models.analysis.metrics import HEADLINES, QUICK, is_known, metric
 from gen_models.errors import UserError
 from gen_models.files import expanded
 from gen_models.places import CONF
-from gen_models.study.definition import KINDS, LEAST, OPTIONS, Arm, Claim, Contrast, Study
+from gen_models.study.definition import (
+    COSTS,
+    KINDS,
+    LEAST,
+    OPTIONS,
+    Arm,
+    Claim,
+    Contrast,
+    Study,
+)
 
 FOLDER = CONF / "study"
 SEEDS = "must be whole numbers from 0, each once: seeds: [0, 1, 2]"
@@ -119,6 +128,10 @@ def _check_arm(study: Study, name: str, arm: Arm) -> None:
             raise UserError(f"{place}.of: {arm.of} is itself of an arm: name that one, {first}")
     if bool(arm.of) != (arm.at_epoch > 0):
         raise UserError(f"{place}.at_epoch: must be a whole number from 1, together with of: ARM")
+    if bool(arm.steps) != bool(arm.solvers):
+        raise UserError(f"{place}.steps: needs solvers, and they need it: solvers: [euler]")
+    if len(set(arm.by_steps)) < len(arm.by_steps) or min(arm.steps, default=1) < 1:
+        raise UserError(f"{place}.steps: must be whole numbers from 1, each once, as the solvers")
     arm.seeds = arm.seeds or (study.arms[arm.of].seeds if arm.of else []) or study.seeds
     _check_seeds(arm.seeds, f"{place}.seeds")
     if seen := sorted(set(arm.seeds) & set(study.seen)):
@@ -192,6 +205,9 @@ def _check_contrast(contrast: Contrast, study: Study, place: str) -> None:
                 f"{place}.metrics: {name}: only a quick evaluation has it, and a study's runs are "
                 f"measured in full: write {name.removeprefix(QUICK)}"
             )
+    _check_steps(contrast, study, place)
+    if contrast.kind == "cheaper":
+        return
     for name in [*contrast.metrics, contrast.other_metric]:
         if name and not (is_known(name) and metric(name).better in ("lower", "higher")):
             raise UserError(
@@ -203,6 +219,27 @@ def _check_contrast(contrast: Contrast, study: Study, place: str) -> None:
                 f"{place}.other_metric: {contrast.other_metric} and {name}: of one lower is "
                 "better, of the other higher"
             )
+
+
+def _check_steps(contrast: Contrast, study: Study, place: str) -> None:
+    """Whether the arms are measured at the numbers of steps that a contrast reads."""
+    if contrast.kind == "cheaper":
+        for name in contrast.metrics:
+            _check_known(f"{place}.metrics", name, COSTS)
+        last = contrast.arms[-1]
+        if not study.arms[last].steps:
+            raise UserError(
+                f"{study.file}: arms.{last}.steps: {contrast.kind} needs more than one number of "
+                "steps: steps: [1, 2, 4] with solvers: [euler]"
+            )
+    for arm, keys in contrast.measured().items():
+        known = study.arms[arm].by_steps
+        for key in keys:
+            if key.startswith("steps/") and not key.startswith(tuple(known)):
+                raise UserError(
+                    f"{place}.metrics: {key}: {arm} is not measured so: its steps and solvers "
+                    f"give {', '.join(known) or 'none'}"
+                )
 
 
 def _check_known(place: str, name: str, known: Iterable[str]) -> None:

@@ -24,6 +24,8 @@ from gen_models.study.table import Table, of_study, run_key
 ENVIRONMENT = ("commit", "threads", "torch")
 CODE = 8  # digits of a fingerprint
 CPUS = ("DEFAULT", "NO AVX", "AVX2", "AVX512", "NEON", "SVE256", "Z VECTOR", "VSX")  # torch's names
+LATENT = "latent_dim"
+CHEAPER = "cheaper"  # a kind of claim whose values follow from the arms that it compares
 BOUNDS = ("floor/", "gaussian/")  # that the plots show
 
 
@@ -51,6 +53,8 @@ def page(study: Study, table: Table) -> dict[str, Any]:
     }
     deciding = [row for row in trainings if study.root(row.record["arm"]) in roots]
     measured = {side.arm for side in sides}
+    searched = [arm for arm in shown if not evidence.exact(arm)]
+    latent = ["numbers in z"] if any(LATENT in r.metrics for r in evidence.table.rows) else []
     awaited = [a for a in shown if a not in measured and study.root(a) in roots]
     return {
         "study": study,
@@ -62,12 +66,15 @@ def page(study: Study, table: Table) -> dict[str, Any]:
         "sound": sum(len(side.sound) for side in sides),
         "awaited": [study.arms[arm].label for arm in awaited],
         "best": [] if awaited else _best(evidence, shown, FID),
-        "recreated": [" ".join(each) for each in _best(evidence, shown, ENCODER, INVERSION)],
+        "recreated": [" ".join(each) for each in _best(evidence, searched, ENCODER, INVERSION)],
+        "exact": [evidence.study.arms[arm].label for arm in shown if evidence.exact(arm)],
+        "latent": latent,
+        "heads": [*latent, "recreation by encoder", "by search", "precision"],
         "answers": decided,
         "plots": [_claim_plots(answer, evidence) for answer in decided],
         "words": words,
         "pictures": _pictures(evidence),
-        "rows": [_arm_cells(evidence, side) for side in sides],
+        "rows": [_arm_cells(evidence, side, latent) for side in sides],
         "values": [" ".join(map(metric(FID).show, sorted(s.sound.values()))) for s in sides],
         "plot": _strip(evidence, sides, FID),
         "bounds": {name: metric(FID).show(evidence.bounds.get(name + FID)) for name in BOUNDS},
@@ -116,15 +123,15 @@ def _best(evidence: Evidence, arms: Sequence[str], *keys: str) -> list[tuple[str
         ):
             continue
         for side in (each for each in sides if each.sound):
-            name = f"{side.label} {words.WAYS.get(key, '')}".strip()
+            name = f"{side.label} {words.way(key)}".strip()
             entry = statistics.median(side.scores()), side.median, name, words.median(side)
             place = evidence.model(side.arm), key
             entries[place] = min(entries.get(place, entry), entry)
     return [(name, median) for *_, name, median in sorted(entries.values())]
 
 
-def _arm_cells(evidence: Evidence, side: Side) -> list[str]:
-    """An arm's row of the first table: failures, median, recreation, precision."""
+def _arm_cells(evidence: Evidence, side: Side, latent: Sequence[str]) -> list[str]:
+    """An arm's row of the first table: failures, median, numbers in z, recreation, precision."""
     recreated, rows = [], evidence.rows(side.arm)
     for key in (ENCODER, INVERSION):
         measured = evidence.sides([side.arm], key)
@@ -133,14 +140,17 @@ def _arm_cells(evidence: Evidence, side: Side) -> list[str]:
     count, total = len(side.lost), len(side.values)
     _, low, high = wilson_interval(count, total)
     failed = f"{count} of {total} [{100 * low:.0f} to {100 * high:.0f} %]"
+    sizes = [metric(LATENT).show(rows[0].metrics.get(LATENT)) for _ in latent]
     precision = rows[0].record["training_precision"]
-    return [side.label, failed, words.median(side), *recreated, precision]
+    return [side.label, failed, words.median(side), *sizes, *recreated, precision]
 
 
 def _claim_plots(answer: Answer, evidence: Evidence) -> list[plots.Strip]:
     """All runs of a claim's arms, a plot for each metric."""
     by_metric: dict[str, dict[tuple[str, str], Side]] = {}
-    for contrast in answer.claim.contrasts:
+    for part in [part for part in (*answer.parts, *answer.others) if part.contrast.kind == CHEAPER]:
+        by_metric.setdefault(part.metric, {}).update({(s.arm, s.key): s for s in part.sides})
+    for contrast in [each for each in answer.claim.contrasts if each.kind != CHEAPER]:
         for key in contrast.metrics:
             for arm in contrast.arms:
                 own = (contrast.other_metric if arm == contrast.arms[-1] else "") or key
@@ -155,7 +165,7 @@ def _strip(evidence: Evidence, sides: Sequence[Side], key: str) -> plots.Strip |
     models = sorted({row.model for row in evidence.table.rows})
     rows = [
         plots.row(
-            side.label if side.key == key else f"{side.label} {words.WAYS.get(side.key, side.key)}",
+            side.label if side.key == key else f"{side.label} {words.way(side.key) or side.key}",
             models.index(evidence.model(side.arm)),
             side,
         )

@@ -7,8 +7,10 @@ from pathlib import Path
 from pydoc import locate
 from typing import Any, Literal, NamedTuple
 
+from gen_models.analysis.metrics import FID
 from gen_models.analysis.settings import canonical
 from gen_models.errors import UserError, first_line
+from gen_models.files import read_json
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.fingerprint import fingerprint
 from gen_models.runs.identity import Job, group_overrides, identity
@@ -31,6 +33,10 @@ class PlannedRun:
     path: Path  # the run directory
     model: str  # `_target_` of its model
     earlier: "PlannedRun | None"  # the same run up to an earlier epoch, from which it resumes
+    sampler: str | None = None  # the kind that draws its new images
+    steps: tuple[int, ...] = ()  # numbers of steps that are measured too,
+    solvers: tuple[str, ...] = ()  # each with each of these solvers
+    by_steps: tuple[str, ...] = ()  # what the metrics at each begin with
 
     @property
     def key(self) -> tuple[str, int]:
@@ -65,9 +71,25 @@ class PlannedRun:
         run = RunDirectory(self.path)
         status = run.read_status()
         recorded = status.get("status", "missing")
-        if recorded in ("missing", "diverged", "failed") or "evaluation" in status:
+        trained = "evaluation" in status and not self.unmeasured
+        if trained or recorded in ("missing", "diverged", "failed"):
             return recorded
         return "running" if run.is_locked() else "stopped"
+
+    @property
+    def unmeasured(self) -> bool:
+        """Whether it is trained and measured, but not yet at every number of steps."""
+        run = RunDirectory(self.path)
+        if not self.by_steps or "evaluation" not in run.read_status():
+            return False
+        keys = read_json(run.metrics)
+        return not all(f"{place}{FID}" in keys for place in self.by_steps)
+
+    @property
+    def steps_words(self) -> list[str]:
+        """The arguments of gen-models that measure it at every number of steps."""
+        counts, solvers = ",".join(map(str, self.steps)), ",".join(self.solvers)
+        return ["evaluate", str(self.path), "--steps", counts, "--solver", solvers]
 
     @property
     def seconds(self) -> float | None:
@@ -94,6 +116,7 @@ class _Composed(NamedTuple):
     settings: dict[str, Any]  # that tell the run from others, without the seed
     path: Callable[[int], Path]  # of the run with a seed
     model: str
+    sampler: str | None
 
 
 def plan(study: Study, compose: Compose, output_dir: Path) -> list[PlannedRun]:
@@ -119,8 +142,11 @@ def plan(study: Study, compose: Compose, output_dir: Path) -> list[PlannedRun]:
         ]
         earlier = add(before[-1], seed) if before else None
         path, model = composed[name].path(seed), composed[name].model
-        overrides = tuple(study.overrides(name))
-        run = PlannedRun(name, seed, overrides, output_dir, path, model, earlier)
+        overrides, arm = tuple(study.overrides(name)), study.arms[name]
+        run = PlannedRun(
+            name, seed, overrides, output_dir, path, model, earlier, composed[name].sampler,
+            tuple(arm.steps), tuple(arm.solvers), tuple(arm.by_steps),
+        )  # fmt: skip
         return runs.setdefault((name, seed), run)
 
     for name, seed in study.order():
@@ -158,6 +184,8 @@ def _compose(study: Study, name: str, compose: Compose, output_dir: Path) -> _Co
     except Exception as error:  # of Hydra, which this room does not know
         raise UserError(f"{place}: {first_line(error)}: not what train.py takes") from error
     arm = study.arms[name]
+    if arm.steps and "steps" not in config["model"]:
+        raise UserError(f"{place}.steps: this model takes no steps: leave it out")
     if arm.of:
         whole = identity(compose(study.overrides(arm.of)))["max_epochs"]
         if not settings["max_epochs"] == arm.at_epoch < whole:
@@ -172,7 +200,11 @@ def _compose(study: Study, name: str, compose: Compose, output_dir: Path) -> _Co
                     f"a shorter run: {key}={needed}, or an arm of its own"
                 )
     rest = {key: value for key, value in settings.items() if key != "seed"}
-    return _Composed(rest, lambda seed: Job({**config, "seed": seed}, defaults).path, model)
+
+    def path(seed: int) -> Path:
+        return Job({**config, "seed": seed}, defaults).path
+
+    return _Composed(rest, path, model, config["sampler"])
 
 
 def _check_different(study: Study, settings: dict[str, dict[str, Any]]) -> None:

@@ -18,6 +18,7 @@ from gen_models.places import TRAIN
 from gen_models.study.plan import PlannedRun
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+MEASURE = ("-m", "gen_models")  # what Python runs to measure a run again
 PAUSE = 0.2  # seconds between two looks at the processes
 
 
@@ -27,6 +28,7 @@ class Job(NamedTuple):
     run: PlannedRun
     process: subprocess.Popen[bytes]
     log: Path
+    trained: bool  # before: what is at work measures it at several numbers of steps
 
 
 def train_missing(
@@ -80,6 +82,8 @@ def train_missing(
                             ended(job.run)
                         except UserError as error:
                             failed.append(f"{job.run.name}: {error}")
+                    elif job.run.unmeasured and not job.trained and not job.process.returncode:
+                        working.append(_start(job.run, launcher, logs))
                     else:
                         failed.append(f"{job.run.name}: {_reason(job)}")
                         say(f"failed: {failed[-1]}")
@@ -96,19 +100,23 @@ def _ready(waiting: Sequence[PlannedRun], working: Sequence[PlannedRun]) -> Iter
 
 
 def _start(run: PlannedRun, launcher: Sequence[str], logs: Path) -> Job:
-    words = ["-m", *launcher, *run.words] if launcher else run.words
+    trained = run.unmeasured
+    if trained:
+        words = [*MEASURE, *run.steps_words]
+    else:
+        words = [str(TRAIN), *(["-m", *launcher] if launcher else []), *run.words]
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
     log = logs / f"{run.arm}-seed{run.seed}.log"
-    with log.open("wb") as file:
+    with log.open("ab" if trained else "wb") as file:
         process = subprocess.Popen(
-            [sys.executable, str(TRAIN), *words],
+            [sys.executable, *words],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
             env=environment,
             start_new_session=True,  # Ctrl-C is ours to pass on, once
         )
-    return Job(run, process, log)
+    return Job(run, process, log, trained)
 
 
 def _stop(working: Sequence[Job]) -> None:

@@ -1,9 +1,10 @@
 """The verdict on a claim in words: one sentence, and its parts as rows of a table."""
 
 from gen_models.analysis.groups import Summary
-from gen_models.analysis.metrics import ENCODER, FID, INVERSION, metric
+from gen_models.analysis.metrics import ENCODER, FID, INVERSION, metric, solver_and_steps
 from gen_models.analysis.statistics import LEVEL, fisher, format_p, percent
 from gen_models.study.answer import Answer
+from gen_models.study.evidence import SEARCHED
 from gen_models.study.kinds import Part
 
 PLAIN = {
@@ -12,6 +13,8 @@ PLAIN = {
     ENCODER: "error of recreated images",
     INVERSION: "error of recreated images",
     "test/loss": "test loss",
+    "cost/sampling_seconds": "seconds for 1,000 new images",
+    "cost/flops_per_sample": "operations for a new image",
 }
 WAYS = {ENCODER: "by its encoder", INVERSION: "by search"}
 
@@ -46,6 +49,10 @@ def sentence(answer: Answer) -> str:
     if answer.outcome == "contradicted":
         against = [part for part in answer.parts if not part.supports]
         return plain(min(against, key=lambda part: part.test.p))
+    if all(part.contrast.kind == "none_fails" for part in answer.parts):
+        counts = [f"{len(part.one.values)} runs of {part.one.label}" for part in answer.parts]
+        known = answer.outcome == "supported"
+        return f"{'None' if known else 'Not beyond chance: none'} failed of {', '.join(counts)}."
     misfits = [part for part in answer.parts if part.fits is False]
     weakest = max(misfits or answer.parts, key=lambda part: part.test.p)
     return plain(weakest, known=answer.outcome == "supported")
@@ -56,12 +63,19 @@ def plain(part: Part, *, known: bool = True) -> str:
     names, values, theta = _names(part), _medians(part), part.test.theta
     if not part.contrast.margin and theta < 0.5:
         names, values, theta = names[::-1], values[::-1], 1 - theta
+    if part.contrast.kind == "none_fails":
+        count = len(part.one.lost) or "None"
+        return f"{count} of the {len(part.one.values)} runs of {part.one.label} failed."
     numbers = f"{PLAIN.get(part.metric, part.metric)} {values[0]} against {values[1]}."
     if part.tied:
         text = f"{names[0]} and {names[1]} cannot be told apart: {numbers}"
     else:
         often = "all" if theta == 1 else f"{100 * theta:.0f} % of"
-        text = f"{names[0]} beats {names[1]}{_margin(part)} in {often} {_counted(part)}: {numbers}"
+        if part.contrast.kind == "cheaper":
+            text = f"at equal distance, {names[0]} is{_margin(part)} cheaper than {names[1]}"
+        else:
+            text = f"{names[0]} beats {names[1]}{_margin(part)}"
+        text += f" in {often} {_counted(part)}: {numbers}"
     return f"{text[0].upper()}{text[1:]}" if known or part.tied else f"Not beyond chance: {text}"
 
 
@@ -73,11 +87,13 @@ def lines(answer: Answer) -> list[tuple[str, ...]]:
 
 def _line(part: Part, decides: bool) -> tuple[str, ...]:
     says = "neither" if part.tied else f"{'for' if part.supports else 'against'} the claim"
+    compared = slice(1 if part.contrast.kind == "none_fails" else 2)
     return (
-        " against ".join(_names(part)),
+        " against ".join(_names(part)[compared]),
         part.metric,
-        " and ".join(_medians(part)),
-        f"{percent(part.test)} of {_counted(part)}{_margin(part)}",
+        " and ".join(_medians(part)[compared]),
+        f"{percent(part.test)} of {_counted(part)}{_margin(part)}"
+        f"{' cheaper' if part.contrast.kind == 'cheaper' else ''}",
         format_p(part.test.p),
         _change(part),
         _failures(part),
@@ -95,10 +111,19 @@ def notes(answer: Answer) -> list[str]:
     sides = [side for part in answer.parts for side in part.sides]
     few = [f"{len(s.values)} of {len(s.planned)} of {s.label}" for s in sides if s.incomplete]
     out = [f"{', '.join(map(str, s.left_out))} of {s.label}" for s in sides if s.left_out]
+    bounds = [(s, f"{', '.join(map(str, s.bounded))} of {s.label}") for s in sides if s.bounded]
+    searches = [text for side, text in bounds if side.key.startswith(SEARCHED)]
+    costs = [text for side, text in bounds if not side.key.startswith(SEARCHED)]
     texts = {
         "In other features it comes out the other way: {}.": other_way,
         "Interim, runs so far: {}.": few,
         "The search for codes has not converged for seed {}: left out of recreation.": out,
+        "The search for codes has not converged for seed {}: the true error is even smaller.": (
+            searches
+        ),
+        "New images of seed {} come so near at no number of steps: the true cost is even higher.": (
+            costs
+        ),
         "{}": [answer.claim.note] if answer.claim.note else [],
         "Too few runs to show: {}.": answer.missing_others,
     }
@@ -127,14 +152,29 @@ def _names(part: Part) -> tuple[str, str]:
     """The two that are compared."""
     if part.other is None:
         return part.one.label, "a crude Gaussian"
-    if part.contrast.kind != "wins":
-        return part.one.label, part.other.label
-    first, second = (f"{side.label} {WAYS.get(side.key, f'by {side.key}')}" for side in part.sides)
+    if part.contrast.kind == "wins":
+        first, second = (f"{side.label} {way(side.key) or f'by {side.key}'}" for side in part.sides)
+    else:
+        first, second = (f"{side.label} {_steps(side.key)}".rstrip() for side in part.sides)
     return first, second
+
+
+def way(key: str) -> str:
+    """How images are recreated or drawn that `key` measures: "by search"; "" in the usual way."""
+    return WAYS.get(key) or _steps(key)
+
+
+def _steps(key: str) -> str:
+    """The steps in which images are drawn that `key` measures: "with 4 euler steps"."""
+    solver, steps = solver_and_steps(key) or ("", 0)
+    return f"with {steps} {solver} step{'s' * (steps > 1)}" if solver else ""
 
 
 def _medians(part: Part) -> tuple[str, str]:
     other = metric(part.metric).show(part.constant) if part.other is None else median(part.other)
+    bounded = part.other.bounded if part.other and part.contrast.kind == "cheaper" else ()
+    if part.other and 2 * len(bounded) > len(part.other.values):
+        other = f"over {other}"
     return median(part.one), other
 
 
@@ -148,7 +188,11 @@ def _counted(part: Part) -> str:
 
 
 def _margin(part: Part) -> str:
-    return f" by {100 * part.contrast.margin:g} % or more" if part.contrast.margin else ""
+    if not part.contrast.margin:
+        return ""
+    if part.contrast.kind == "cheaper":
+        return f" at least {1 / (1 - part.contrast.margin):.3g} times"
+    return f" by {100 * part.contrast.margin:g} % or more"
 
 
 def _change(part: Part) -> str:
@@ -157,7 +201,7 @@ def _change(part: Part) -> str:
         return "-"
     value, low, high = part.change
     better = value >= 0
-    lower = better == (metric(part.metric).better == "lower")
+    lower = better == (metric(part.metric).better != "higher")
     ends = (low, high) if better else (-high, -low)
     shown = ", ".join(f"{100 * end:z.1f}" for end in ends)
     return f"{100 * abs(value):.1f} % [{shown}] {'lower' if lower else 'higher'}"

@@ -147,6 +147,25 @@ def test_a_claim_of_too_few_seeds_is_refused_before_training(
             "kind: better\n    other_metric: coverage",
             "other_metric: coverage and fid_lenet: of one lower is better, of the other higher",
         ),
+        ("kind: better", "kind: better\n    unconverged: true", "unconverged: better takes none"),
+        ("kind: better", "kind: cheaper", "metrics: unknown: fid_lenet; known are cost/sampling_"),
+        (
+            "kind: better\n    arms: [with, without]\n    metrics: [fid_lenet]",
+            "kind: cheaper\n    arms: [with, without]\n    metrics: [cost/sampling_seconds]",
+            "arms.without.steps: cheaper needs more than one number of steps",
+        ),
+        (
+            "metrics: [fid_lenet]",
+            "metrics: [steps/heun-2/fid_lenet]",
+            "steps/heun-2/fid_lenet: with is not measured so",
+        ),
+        ("at_epoch: 1", "at_epoch: 1, steps: [1, 2]", "arms.early.steps: needs solvers"),
+        (
+            "at_epoch: 1",
+            "at_epoch: 1, steps: [0], solvers: [euler]",
+            "steps: must be whole numbers",
+        ),
+        ("at_epoch: 1", "at_epoch: 1, steps: [2, 2], solvers: [euler]", "each once"),
         ("claims:", "stages: [with, without]\nclaims:", "stages: must be lists of arms"),
         ("kind: better", "kind: better\n    epochs: 3", "epochs: unknown; known are kind"),
         ("claims:", "claims: C1\nnote: |", "claims: must be a list"),
@@ -192,7 +211,7 @@ def test_arms_that_cannot_be_trained_are_named(
 
 
 def test_a_study_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no such study: .* one of: wanare"):
+    with pytest.raises(UserError, match=r"no such study: .* one of: families, wanare"):
         load_study(tmp_path / "nothing.yaml")
     with pytest.raises(UserError, match="no such study"):
         load_study("nothing")

@@ -54,6 +54,17 @@ sys.exit(status != "done")
 """
 
 
+MEASURER = """\
+import json, pathlib, sys
+path = pathlib.Path(sys.argv[2])
+with open(path.parent / "said.txt", "a") as file:
+    print(*sys.argv[1:], file=file)
+if path.name != "broken":
+    metrics = {f"steps/euler-{n}/fid_lenet": 1.0 for n in sys.argv[4].split(",")}
+    (path / "metrics.json").write_text(json.dumps(metrics))
+"""
+
+
 @pytest.fixture
 def pretend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A train.py that writes a status and ends; the folder of its runs."""
@@ -113,6 +124,34 @@ def test_a_diverged_run_is_a_result_and_is_not_gone_on_from(pretend: Path) -> No
     whole = planned(pretend, "whole", early, ends="diverged")
     assert train_all([early, whole], pretend) == ([], ["early", "whole"])
     assert "whole - 1" in (pretend / "said.txt").read_text().splitlines()
+
+
+def test_steps_are_measured_after_the_training_and_only_what_is_missing(
+    pretend: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = pretend.parent / "measure.py"
+    file.write_text(MEASURER)
+    monkeypatch.setattr(train, "MEASURE", (str(file),))
+    places = ("steps/euler-1/", "steps/euler-2/")
+    runs = []
+    for name in ("whole", "broken"):
+        run = planned(pretend, name)
+        runs.append(replace(run, steps=(1, 2), solvers=("euler",), by_steps=places))
+        run.path.mkdir(parents=True)
+        (run.path / "metrics.json").write_text("{}")
+    failed, ended = train_all(runs, pretend)
+    assert ended == ["whole"]
+    assert len(failed) == 1
+    assert failed[0].startswith("broken seed 1: ")
+    said = (pretend / "said.txt").read_text().splitlines()
+    measured = f"evaluate {runs[0].path} --steps 1,2 --solver euler"
+    assert said[:2] == ["whole - 1", measured]
+    assert [run.state for run in runs] == ["done", "stopped"]
+
+    (pretend / "said.txt").write_text("")
+    train_all(runs, pretend)  # nothing but the one that could not be measured, without training
+    said = (pretend / "said.txt").read_text().splitlines()
+    assert said == [f"evaluate {runs[1].path} --steps 1,2 --solver euler"]
 
 
 def test_the_users_threads_stay(pretend: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,11 +338,12 @@ def test_logs_that_cannot_be_made_are_one_line(pretend: Path, tmp_path: Path) ->
         train_all([planned(pretend, "a")], tmp_path / "file")
 
 
-def test_a_run_that_was_measured_with_a_sampler_is_refused(tmp_path: Path) -> None:
+def test_a_run_that_was_measured_with_another_sampler_is_refused(tmp_path: Path) -> None:
     study, runs = small(tmp_path), tmp_path / "runs"
     edit(make(runs, 1, 1) / "status.json", evaluation={"finished": "then", "sampler": "gmm-5"})
-    with pytest.raises(UserError, match="measured with a sampler, and a study is of the models"):
-        collect(study, plan(study, composed, runs), tmp_path / "out")
+    planned = plan(study, composed, runs)
+    with pytest.raises(UserError, match="measured with sampler=gmm, and its arm has sampler=null"):
+        collect(study, planned, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
