@@ -1,5 +1,6 @@
 """The steps of train.py, from the configuration of a run to a trained model in its directory."""
 
+from gen_models.training.loggers import build_loggers as build_loggers
 from gen_models.training.options import check_options as check_options
 from gen_models.training.options import limit_epochs as limit_epochs
 from gen_models.training.reporting import suggest as suggest

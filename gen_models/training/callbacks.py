@@ -25,6 +25,7 @@ from gen_models.errors import DivergedError
 from gen_models.metrics.pixels import as_bytes
 from gen_models.models.interface import Encoder, GenerativeModel, draw_fixed, reconstruct
 from gen_models.runs.directory import RunDirectory
+from gen_models.training.loggers import loggers_of
 
 log = logging.getLogger(__name__)
 
@@ -135,14 +136,14 @@ class RunLog(Callback):
 
 
 class Grid(Callback, ABC):
-    """A picture of the model for TensorBoard, every few epochs.
+    """A picture of the model for the loggers, every few epochs.
 
     Args:
         count: Images, or pairs of them.
         every_n_epochs: Epochs from one picture to the next.
     """
 
-    tag: str  # in TensorBoard
+    tag: str  # its name there
 
     def __init__(self, count: int = 64, every_n_epochs: int = 1) -> None:
         self.count = check_whole("count", count, 1)
@@ -154,13 +155,8 @@ class Grid(Callback, ABC):
         pixels = self.draw(trainer, pl_module) if due else None
         if pixels is None:
             return
-        for logger in trainer.loggers:
-            logger.experiment.add_image(  # type: ignore[attr-defined]
-                self.tag,
-                pixels,
-                global_step=trainer.global_step,
-                dataformats="HWC"[: pixels.ndim],
-            )
+        for logger in loggers_of(trainer):
+            logger.log_picture(self.tag, pixels, trainer.global_step)
 
     @abstractmethod
     def draw(self, trainer: pl.Trainer, model: pl.LightningModule) -> np.ndarray | None:

@@ -7,7 +7,6 @@ TensorBoard, and so are the curves: a run that was stopped has the earlier ones 
 import io
 import shlex
 from pathlib import Path
-from textwrap import indent
 from typing import Any
 
 import lightning.pytorch as pl
@@ -26,6 +25,7 @@ from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import identity, run_title
 from gen_models.terminal import say, show
 from gen_models.training.callbacks import SampleGrid
+from gen_models.training.loggers import loggers_of
 
 MEANING = {
     "loss": "nats per image; recon + beta x kl, or a bound",
@@ -64,7 +64,7 @@ def announce(
     resumes: bool,
     extends: RunDirectory | None,
 ) -> None:
-    """Say what is about to be trained and where, on the terminal and in TensorBoard."""
+    """Say what is about to be trained and where."""
     count = sum(p.numel() for p in model.parameters() if p.requires_grad)
     steps = config["max_steps"]
     length = f"{config['trainer']['max_epochs']} epochs" if steps == -1 else f"{steps:,} batches"
@@ -81,22 +81,17 @@ def announce(
     fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     if trainer.precision == "bf16-mixed" and on_cpu and not fast:
         say("  bf16-mixed will be slow: this processor has neither AVX512-BF16 nor AMX")
-    logger: Any = trainer.logger
-    for file in (directory.architecture, directory.config):
-        as_code = indent(file.read_text(encoding="utf-8"), "    ")  # Markdown
-        logger.experiment.add_text(file.stem, as_code, 0)
 
 
 def log_hyperparameters(
     config: dict[str, Any], trainer: pl.Trainer, metrics: dict[str, float]
 ) -> None:
-    """Show the settings of a run next to its test metrics in TensorBoard."""
-    logger: Any = trainer.logger
+    """Show the settings of a run next to its test metrics, in each logger."""
     settings = identity(config) | {"phase": config["phase"]}
     plain = {k: v if isinstance(v, str | int | float) else str(v) for k, v in settings.items()}
     on_test = {key: value for key, value in metrics.items() if key.startswith("test/")}
-    logger.log_hyperparams(plain, on_test, trainer.global_step)
-    logger.save()
+    for logger in loggers_of(trainer):
+        logger.log_result(plain, on_test, trainer.global_step)
 
 
 def write_figures(
@@ -133,7 +128,8 @@ def write_figures(
     with figures.drawing(folder):
         curves, grids = read_events(directory.path)
         with figures.drawing(folder / "curves.png") as path:
-            figures.save(figures.curves(curves, title=title), path)
+            if curves:
+                figures.save(figures.curves(curves, title=title), path)
         with figures.drawing(folder / "training.webp") as path:
             if every:
                 write_film(grids, path, last=trainer.current_epoch, every=every[0])
@@ -222,4 +218,5 @@ def suggest(directory: RunDirectory) -> None:
     say("Next:")
     say(f"  gen-models compare {siblings}" if measured else f"  gen-models evaluate {run}")
     say(f"  gen-models sample {run} --count 64 --output samples.png")
-    say(f"  tensorboard --logdir {everything} --samples_per_plugin images=100")
+    if any(directory.path.glob("events.out.tfevents.*")):
+        say(f"  tensorboard --logdir {everything} --samples_per_plugin images=100")

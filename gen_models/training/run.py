@@ -34,7 +34,8 @@ from gen_models.terminal import LogFile, say
 from gen_models.threads import use
 from gen_models.training import reporting
 from gen_models.training.callbacks import RunLog
-from gen_models.training.trainer import CURVES, Curves, exit_if_stopped
+from gen_models.training.loggers import begin_logging, loggers_of
+from gen_models.training.trainer import exit_if_stopped
 from gen_models.training.validation import OBJECTIVE
 
 ENDED = ("done", "diverged")
@@ -71,7 +72,8 @@ def open_run(
     with ExitStack() as stack:
         if trainer.is_global_zero:
             stack.enter_context(directory.lock(training=True))
-            stack.callback(lambda: trainer.logger.close())  # type: ignore[union-attr]
+            for logger in loggers_of(trainer):
+                stack.callback(logger.close)
         judge = trainer.is_global_zero and not job.config["overwrite"]
         if judge:
             check_same_data(directory, data)
@@ -205,8 +207,6 @@ def _begin(
     if run.extends and (best := run.extends.checkpoints / BEST).exists():
         directory.checkpoints.mkdir()
         shutil.copyfile(best, directory.checkpoints / BEST)
-    if checkpoint:  # what was logged after it is logged again
-        trainer.logger = Curves(directory.path, **CURVES, purge_step=read_step(checkpoint) + 1)
     threads = use(config["threads"], status.get("threads"))
     directory.write_config(config)
     directory.architecture.write_text(reporting.architecture(model), encoding="utf-8")
@@ -214,6 +214,10 @@ def _begin(
     begun: dict[str, Any] = {"status": "running", "fingerprint": fingerprint(type(model))}
     begun["started"] = status.get("started") or _now()
     begun |= {} if data.fixed else {"data": data.dataset.record()}
+    own = {} if run.extends else status  # a longer run is another one on a server
+    step = read_step(checkpoint) if checkpoint else 0
+    begun["remote"] = begin_logging(trainer, directory, config, step, own.get("remote", {}))
+    begun["tags"] = config["tags"] or own.get("tags", [])
     write_json(directory.status, begun | machine() | devices | {"commit": commit()})
     return threads
 
@@ -257,6 +261,7 @@ def save_run(
     reporting.write_figures(directory, config, model, data, trainer)
     directory.write_status(
         status="done",
+        epoch=trainer.current_epoch,
         objective=metrics.get(OBJECTIVE),
         finished=_now(),
         steps=steps,

@@ -1,0 +1,312 @@
+"""Where curves, settings and pictures of a run are logged: Lightning's loggers, one file for all.
+
+A run has any number of them (`logger=` of the command line); they never change its weights.
+"""
+
+import csv
+import importlib.util
+import os
+import shutil
+import warnings
+from abc import abstractmethod
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from textwrap import indent
+from typing import Any, NamedTuple
+
+import lightning.pytorch as pl
+import numpy as np
+from lightning.pytorch.loggers import CSVLogger, MLFlowLogger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers.logger import Logger
+
+from gen_models.errors import UserError, first_line
+from gen_models.places import how_to_install
+from gen_models.runs.directory import RunDirectory
+from gen_models.runs.identity import identity
+from gen_models.terminal import say
+
+MLFLOW_URI = "MLFLOW_TRACKING_URI"  # in the environment
+
+
+class Start(NamedTuple):
+    """What a logger needs to know when a training begins or resumes."""
+
+    directory: RunDirectory
+    config: dict[str, Any]  # of the run, resolved
+    step: int  # training batches before this; what was logged after them is logged again
+    remote_id: str | None  # of the same run on a server, where it was begun before
+
+    @property
+    def name(self) -> str:
+        """Data set, model and name, such as digits/gan_final/seed0."""
+        return "/".join(self.directory.path.absolute().parts[-3:])
+
+
+class RunLogger(Logger):
+    """What a run asks of a logger besides `log_metrics`; only rank 0 calls these methods."""
+
+    @abstractmethod
+    def begin(self, start: Start) -> str | None:
+        """Begin to log; returns the id of the run on a server, or None if there is no server."""
+
+    def log_picture(self, tag: str, pixels: np.ndarray, step: int) -> None:
+        """Log a picture, (h, w) or (h, w, 3) uint8; here nothing, as a table has no pictures."""
+
+    def log_result(self, settings: dict[str, Any], metrics: dict[str, float], step: int) -> None:
+        """Log the test metrics of a trained model, next to its settings where there is a place."""
+        self.log_metrics(metrics, step)
+
+    def close(self) -> None:
+        """Write what is not yet written; nothing for a run that was finished before."""
+
+
+class TensorBoard(RunLogger, TensorBoardLogger):
+    """TensorBoardLogger with one file a process, and no hparams.yaml: config.yaml has it all."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(folder, name="", version="", default_hp_metric=False)
+
+    def begin(self, start: Start) -> None:
+        """Show the architecture and the configuration."""
+        if start.step:
+            self._kwargs["purge_step"] = start.step + 1
+        for file in (start.directory.architecture, start.directory.config):
+            as_code = indent(file.read_text(encoding="utf-8"), "    ")  # Markdown
+            self.experiment.add_text(file.stem, as_code, 0)
+
+    def log_picture(self, tag: str, pixels: np.ndarray, step: int) -> None:
+        """Log a picture."""
+        layout = "HWC"[: pixels.ndim]
+        self.experiment.add_image(tag, pixels, global_step=step, dataformats=layout)
+
+    def log_result(self, settings: dict[str, Any], metrics: dict[str, float], step: int) -> None:
+        """Log a row of HPARAMS."""
+        self.log_hyperparams(settings, metrics, step)
+        self.save()
+
+    def save(self) -> None:
+        """Flush the curves to the disk."""
+        self.experiment.flush()
+
+    def finalize(self, status: str) -> None:
+        """Keep the file open at the end of fit: the test metrics follow."""
+        self.save()
+
+    def close(self) -> None:
+        """End the file, if one was begun: a finished run gets none."""
+        if self._experiment is not None:
+            with suppress(OSError):  # raised by the write that failed, and again by each after it
+                self._experiment.close()
+
+
+class CSV(RunLogger, CSVLogger):
+    """CSVLogger with each row on the disk at once, and all of them after a resumption."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(folder, name="", version="csv", flush_logs_every_n_steps=1)
+
+    def begin(self, start: Start) -> None:
+        """Keep the rows up to the checkpoint: Lightning would delete all that were there."""
+        folder, rows = Path(self.log_dir), list[dict[str, str]]()
+        if (folder / "metrics.csv").exists():
+            with (folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
+                rows = [row for row in csv.DictReader(file) if int(row["step"]) <= start.step]
+        shutil.rmtree(folder, ignore_errors=True)
+        for row in rows:
+            metrics = {key: float(value) for key, value in row.items() if value and key != "step"}
+            self.experiment.log_metrics(metrics, int(row["step"]))
+        self.experiment.save()
+
+
+class WandB(RunLogger, WandbLogger):
+    """WandbLogger that resumes the same remote run, and prints one line.
+
+    Args:
+        folder: The run directory.
+        project: On the server.
+        entity: User or team; None: your own.
+        offline: Write to the run directory alone.
+
+    Raises:
+        UserError: The package is not installed.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        project: str = "gen-models",
+        entity: str | None = None,
+        offline: bool = False,
+    ) -> None:
+        _require("wandb")
+        super().__init__(
+            save_dir=folder,
+            project=project,
+            entity=entity,
+            mode="offline" if offline else None,
+            settings={"console": "off", "silent": True},
+        )
+        self._failed = False
+
+    def begin(self, start: Start) -> str:
+        """Begin or resume the remote run.
+
+        Raises:
+            UserError: There is no login, or no such project.
+        """
+        tags = list(start.config["tags"])
+        self._wandb_init |= {"id": start.remote_id, "name": start.name, "tags": tags}
+        self._wandb_init.pop("anonymous", None)  # has no effect any more
+        try:
+            run = self.experiment
+        except Exception as error:
+            raise UserError(
+                f"logger=wandb: {first_line(error)} (logger.wandb.offline=true needs no server)"
+            ) from error
+        self.log_hyperparams(_settings(start.config))
+        upload = f"offline: wandb sync {start.directory.path}/wandb/offline-run-* uploads it"
+        say(f"  wandb: {run.url or upload}")
+        return str(run.id)
+
+    def log_picture(self, tag: str, pixels: np.ndarray, step: int) -> None:
+        """Log a picture."""
+        self.log_image(tag, [pixels], step)
+
+    def finalize(self, status: str) -> None:
+        """Keep the remote run open at the end of fit: the test metrics follow."""
+        self._failed = status != "success"
+
+    def close(self) -> None:
+        """End the remote run, if one was begun."""
+        if self._experiment is not None:
+            self._experiment.finish(exit_code=int(self._failed))
+
+
+class MLflow(RunLogger, MLFlowLogger):
+    """MLFlowLogger that resumes the same remote run, and reaches its server only in `begin`.
+
+    Args:
+        folder: The run directory.
+        output_dir: Where `mlflow.db` and the pictures are, if no server is named.
+        experiment: On the server.
+        tracking_uri: The server; None: that of the environment, else `mlflow.db`.
+
+    Raises:
+        UserError: The package is not installed.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        output_dir: str = "outputs",
+        experiment: str = "gen-models",
+        tracking_uri: str | None = None,
+    ) -> None:
+        _require("mlflow")
+        self._folder = folder
+        self._initialized = False
+        self._options: dict[str, Any] = {"experiment_name": experiment}
+        self._options["tracking_uri"] = tracking_uri or os.environ.get(MLFLOW_URI)
+        if not self._options["tracking_uri"]:
+            place = Path(output_dir).absolute()
+            self._options["tracking_uri"] = f"sqlite:///{place / 'mlflow.db'}"
+            self._options["artifact_location"] = (place / "mlflow").as_uri()
+
+    @property
+    def save_dir(self) -> str:
+        """The run directory."""
+        return self._folder
+
+    def begin(self, start: Start) -> str:
+        """Begin or resume the remote run.
+
+        Raises:
+            UserError: The server does not answer.
+        """
+        uri = self._options["tracking_uri"]
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of MLflow's own database
+                MLFlowLogger.__init__(
+                    self,
+                    run_name=start.name,
+                    run_id=start.remote_id,
+                    tags=dict.fromkeys(start.config["tags"], ""),
+                    **self._options,
+                )
+                client, name = self._mlflow_client, self._options["experiment_name"]
+                if client.get_experiment_by_name(name) is None:
+                    client.create_experiment(name, self._options.get("artifact_location"))
+                self.experiment.update_run(self.run_id, status="RUNNING")
+                self.log_hyperparams(_settings(start.config))
+        except Exception as error:
+            raise UserError(f"logger=mlflow: {uri}: {first_line(error)}") from error
+        say(f"  mlflow: mlflow ui --backend-store-uri {uri}")
+        return str(self.run_id)
+
+    def log_picture(self, tag: str, pixels: np.ndarray, step: int) -> None:
+        """Log a picture."""
+        self.experiment.log_image(self.run_id, pixels, key=tag, step=step)
+
+
+def build_loggers(
+    config: dict[str, Any], folder: str | Path, build: Callable[[Any, str], Any]
+) -> list[RunLogger]:
+    """The loggers of the run in a folder; nothing is written yet.
+
+    Raises:
+        UserError: One cannot be built, or its package is not installed.
+    """
+    loggers = []
+    for name, node in config["logger"].items():
+        key = f"logger.{name}"
+        logger = build(node | {"folder": str(folder)} if isinstance(node, dict) else node, key)
+        if not isinstance(logger, RunLogger):
+            raise UserError(f"{key}: {type(logger).__name__} must be a subclass of RunLogger")
+        loggers.append(logger)
+    return loggers
+
+
+def loggers_of(trainer: pl.Trainer) -> list[RunLogger]:
+    """The loggers of a run's trainer, on rank 0; none on the others."""
+    loggers = trainer.loggers if trainer.is_global_zero else []
+    return [logger for logger in loggers if isinstance(logger, RunLogger)]
+
+
+def begin_logging(
+    trainer: pl.Trainer,
+    directory: RunDirectory,
+    config: dict[str, Any],
+    step: int,
+    remote: dict[str, str],
+) -> dict[str, str]:
+    """Begin to log, after `step` training batches.
+
+    Args:
+        trainer: Of the run.
+        directory: With configuration and architecture.
+        config: Of the run.
+        step: Training batches so far.
+        remote: Ids of the same run on servers, class of the logger -> id.
+
+    Returns:
+        These ids, with those of servers on which it begins now.
+    """
+    ids = {}
+    for logger in loggers_of(trainer):
+        name = type(logger).__name__
+        remote_id = logger.begin(Start(directory, config, step, remote.get(name)))
+        if remote_id is not None:
+            ids[name] = remote_id
+    return ids
+
+
+def _settings(config: dict[str, Any]) -> dict[str, Any]:
+    return identity(config) | {"phase": config["phase"]}
+
+
+def _require(package: str) -> None:
+    """Refuse a logger whose package is not installed."""
+    if importlib.util.find_spec(package) is None:
+        raise UserError(f"logger={package}: is not installed: {how_to_install(package)}")
