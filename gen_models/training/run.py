@@ -34,6 +34,7 @@ from gen_models.terminal import LogFile, say
 from gen_models.threads import use
 from gen_models.training import reporting
 from gen_models.training.callbacks import RunLog
+from gen_models.training.extension import find_shorter_run
 from gen_models.training.loggers import begin_logging, loggers_of
 from gen_models.training.trainer import exit_if_stopped
 from gen_models.training.validation import OBJECTIVE
@@ -97,17 +98,6 @@ def open_run(
             raise
 
 
-def check_extension(job: Job, model_class: type) -> None:
-    """Refuse `extend` before any data are read, if a new run cannot extend what it names.
-
-    Raises:
-        UserError: The line says what differs.
-    """
-    new = job.config["overwrite"] or not RunDirectory(job.path).read_status()
-    if job.config["extend"] is not None and new:
-        _shorter_run(job.config, fingerprint(model_class))
-
-
 def find_run(job: Job, model_class: type, *, judge: bool) -> Run:
     """The run of a job as its directory has it, and from where its training resumes.
 
@@ -128,7 +118,7 @@ def find_run(job: Job, model_class: type, *, judge: bool) -> Run:
         return Run(directory, finished=True)
     checkpoint = newest_readable(directory.checkpoints) if status else None
     if checkpoint is None and config["extend"] is not None:
-        shorter = _shorter_run(config, fingerprint(model_class))
+        shorter = find_shorter_run(config, fingerprint(model_class))
         return Run(directory, checkpoint=newest_readable(shorter.checkpoints), extends=shorter)
     return Run(directory, checkpoint=checkpoint)
 
@@ -161,36 +151,6 @@ def _judge(
         say(f"{path}: already trained on {date}; overwrite=true trains it again")
 
 
-def _shorter_run(config: dict[str, Any], code: str) -> RunDirectory:
-    """The run that `extend` names: finished, and the same but for fewer epochs.
-
-    Raises:
-        UserError: It is not; the line says in what.
-    """
-    source = RunDirectory(str(config["extend"]))
-    status = source.read_status()
-    if status.get("status") != "done":
-        state = status.get("status", "no run there")
-        raise UserError(f"extend={source.path}: not a finished run ({state})")
-    if status["fingerprint"] != code:
-        raise UserError(f"extend={source.path}: was trained by other code: leave extend out")
-    shorter, longer = identity(source.read_config()), identity(config)
-    for key in longer:
-        if key != "max_epochs" and shorter.get(key) != longer[key]:
-            raise UserError(
-                f"extend={source.path}: has {key}={shorter.get(key)}, not {longer[key]}: only "
-                "max_epochs may differ"
-            )
-    if shorter["max_epochs"] >= longer["max_epochs"] or longer["max_steps"] != -1:
-        raise UserError(
-            f"extend={source.path}: has {shorter['max_epochs']} epochs: max_epochs must be more, "
-            "and max_steps not set"
-        )
-    if longer["lr_schedule"] != "constant":
-        raise UserError("extend: needs lr_schedule=constant: other schedules depend on max_epochs")
-    return source
-
-
 def _begin(
     run: Run,
     config: dict[str, Any],
@@ -215,9 +175,9 @@ def _begin(
     begun["started"] = status.get("started") or _now()
     begun |= {} if data.fixed else {"data": data.dataset.record()}
     own = {} if run.extends else status  # a longer run is another one on a server
+    begun["tags"] = config["tags"] or own.get("tags", [])
     step = read_step(checkpoint) if checkpoint else 0
     begun["remote"] = begin_logging(trainer, directory, config, step, own.get("remote", {}))
-    begun["tags"] = config["tags"] or own.get("tags", [])
     write_json(directory.status, begun | machine() | devices | {"commit": commit()})
     return threads
 
