@@ -55,6 +55,8 @@ class OneBatch(Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the first and the last losses."""
+        if not trainer.is_global_zero:
+            return
         say(f"The same batch {trainer.global_step} times:")
         for name, last in self._last.items():
             say(f"  {name:<10} {self._first[name]:10.4g} -> {last:.4g}")

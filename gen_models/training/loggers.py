@@ -38,6 +38,8 @@ class Start(NamedTuple):
 class RunLogger(Logger):
     """What a run asks of a logger besides `log_metrics`; only rank 0 calls these methods."""
 
+    where = ""  # what to open or type to look at it, once it has begun
+
     @abstractmethod
     def begin(self, start: Start) -> str | None:
         """Begin to log; returns the id of the run on a server, or None if there is no server."""

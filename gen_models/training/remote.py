@@ -1,6 +1,7 @@
 """Loggers of other programs, each an extra: Weights & Biases, MLflow."""
 
 import importlib.util
+import logging
 import os
 import warnings
 from pathlib import Path
@@ -12,7 +13,6 @@ from lightning.pytorch.loggers import MLFlowLogger, WandbLogger
 from gen_models.errors import UserError, first_line
 from gen_models.places import how_to_install
 from gen_models.runs.identity import identity
-from gen_models.terminal import say
 from gen_models.training.loggers import RunLogger, Start
 
 MLFLOW_URI = "MLFLOW_TRACKING_URI"  # in the environment
@@ -64,8 +64,7 @@ class WandB(RunLogger, WandbLogger):
                 f"logger=wandb: {first_line(error)} (logger.wandb.offline=true needs no server)"
             ) from error
         self.log_hyperparams(_settings(start.config))
-        upload = f"offline: wandb sync {start.directory.path}/wandb/offline-run-* uploads it"
-        say(f"  wandb: {run.url or upload}")
+        self.where = run.url or f"wandb sync {start.directory.path}/wandb/offline-run-*"
         return str(run.id)
 
     def log_picture(self, tag: str, pixels: np.ndarray, step: int) -> None:
@@ -124,6 +123,8 @@ class MLflow(RunLogger, MLFlowLogger):
             UserError: The server does not answer.
         """
         uri = self._options["tracking_uri"]
+        importlib.import_module("mlflow")  # which sets its own log level
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of MLflow's own database
@@ -141,7 +142,7 @@ class MLflow(RunLogger, MLFlowLogger):
                 self.log_hyperparams(_settings(start.config))
         except Exception as error:
             raise UserError(f"logger=mlflow: {uri}: {first_line(error)}") from error
-        say(f"  mlflow: mlflow ui --backend-store-uri {uri}")
+        self.where = f"mlflow ui --backend-store-uri {uri}"
         return str(self.run_id)
 
     def log_picture(self, tag: str, pixels: np.ndarray, step: int) -> None:

@@ -81,6 +81,8 @@ def open_run(
         run = find_run(job, type(model), judge=trainer.is_global_zero)
         if run.extends and judge:
             check_same_data(run.extends, data)
+        if trainer.is_global_zero and run.finished and job.config["tags"]:
+            directory.write_status(tags=job.config["tags"])
         if trainer.is_global_zero and not run.finished:
             threads = _begin(run, job.config, model, data, trainer)
             stack.enter_context(_ending_recorded(directory))
@@ -88,6 +90,8 @@ def open_run(
                 job.config, model, data, trainer, directory=directory, threads=threads,
                 resumes=run.checkpoint is not None, extends=run.extends,
             )  # fmt: skip
+            for where in filter(None, (logger.where for logger in loggers_of(trainer))):
+                say(f"  {where}")
         try:
             yield run
         except MisconfigurationException as error:  # an option of Lightning's that does not fit

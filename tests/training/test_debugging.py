@@ -49,8 +49,8 @@ def test_a_run_that_stops_early_is_done(tmp_path: Path) -> None:
     assert "patience1" in run.path.name
     status, weights = run.read_status(), run.weights.read_bytes()
     assert (status["status"], status["epoch"], status["epochs"]) == ("done", 4, 9)
-    train(*options)
-    assert run.read_status() == status
+    train(*options, "tags=[late]")
+    assert run.read_status() == status | {"tags": ["late"]}
     edit(run.status, status="interrupted")  # killed after its last epoch
     train(*options)
     status = run.read_status()
