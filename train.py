@@ -23,7 +23,8 @@ def assemble(job: Job, watchers: Sequence[Any] = ()) -> tuple[Any, Any, Any]:
     model = training.build_model(config, data, build)
     training.check_extension(job, type(model))
     callbacks = [build(node, f"callbacks.{name}") for name, node in config["callbacks"].items()]
-    trainer = training.build_trainer(config, job.path, [*callbacks, *watchers])
+    loggers = training.build_loggers(config, job.path, build)
+    trainer = training.build_trainer(config, job.path, [*callbacks, *watchers], loggers)
     return model, data, trainer
 
 

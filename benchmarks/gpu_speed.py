@@ -26,6 +26,7 @@ from train_speed import LastEpochClock, bare_epoch, composed, plain_loaders
 from gen_models.data.loader import Batch
 from gen_models.data.module import MNISTDataModule
 from gen_models.machine import machine
+from gen_models.training.loggers import TensorBoard
 from gen_models.training.trainer import build_trainer
 
 REPORT = [(model, phase) for model in ("gan", "vae") for phase in ("baseline", "final")]
@@ -50,11 +51,12 @@ def through_lightning(
     watchers = [instantiate(node) for node in config["callbacks"].values()]
     model = build(config, compiled=compiled)
     with TemporaryDirectory() as folder:
-        trainer = build_trainer(config, folder, [*watchers, clock])
+        logger = TensorBoard(folder)
+        trainer = build_trainer(config, folder, [*watchers, clock], [logger])
         begin = time.perf_counter()
         trainer.fit(model, datamodule)
         whole = time.perf_counter() - begin
-        trainer.logger.close()  # type: ignore[union-attr]
+        logger.close()
     return whole - clock.seconds, clock.seconds
 
 

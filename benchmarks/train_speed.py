@@ -42,6 +42,7 @@ from gen_models.models.losses import (
     kl_to_standard_normal,
 )
 from gen_models.models.vae import VAE
+from gen_models.training.loggers import TensorBoard
 from gen_models.training.trainer import build_trainer
 
 Batches = Callable[[], Iterable[Batch]]
@@ -83,9 +84,10 @@ def through_lightning(config: dict[str, Any], datamodule: MNISTDataModule) -> fl
     model = instantiate(config["model"])
     watchers = [instantiate(node) for node in config["callbacks"].values()]
     with tempfile.TemporaryDirectory() as folder:
-        trainer = build_trainer(config, folder, [*watchers, clock])
+        logger = TensorBoard(folder)
+        trainer = build_trainer(config, folder, [*watchers, clock], [logger])
         trainer.fit(model, datamodule)
-        trainer.logger.close()  # type: ignore[union-attr]
+        logger.close()
     return clock.seconds
 
 

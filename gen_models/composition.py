@@ -185,7 +185,7 @@ def run_command(main: Callable[[], object]) -> None:
         print("stopped; the same command resumes from here", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        _report(error, debug="debug=true" in map(str.lower, sys.argv))
+        _report(error, debug="traceback=true" in map(str.lower, sys.argv))
         sys.exit(1)
 
 
@@ -194,12 +194,12 @@ def reported_errors(config: DictConfig) -> Iterator[None]:
     """Say the error of a job in one line, and end it: with code 1, or without the sweep's others.
 
     Args:
-        config: Of the job; debug=true shows the traceback too.
+        config: Of the job; traceback=true shows the traceback too.
     """
     try:
         yield
     except Exception as error:
-        _report(error, debug=config.get("debug") is True or not isinstance(error, EXPECTED))
+        _report(error, debug=config.get("traceback") is True or not isinstance(error, EXPECTED))
         raise (Reported() if in_sweep() else SystemExit(1)) from error
 
 

@@ -62,6 +62,11 @@ COMMANDS = [
     ("phase=null", "phase=null"),
     ("trainer=null", "trainer=null"),
     ("callbacks=null", "callbacks=null"),
+    ("logger=null", "logger=null"),
+    ("~logger", "logger"),
+    ("logger=[csv,comet]", "logger/comet"),
+    ("debug=true", "debug=true"),
+    ("debug=slow", "fast overfit profile"),
     ("model=1", "model=1"),
     ("model=ＧＡＮ", "ＧＡＮ"),
     ("model=gam", "Did you mean model=gan?"),
@@ -140,7 +145,13 @@ COMMANDS = [
     ("threads=foo", "threads must be auto or"),
     ("threads=999", "threads=999: this process may use"),
     ("~threads", "threads must be auto or"),
-    ("debug=perhaps", "debug must be"),
+    ("traceback=perhaps", "traceback must be"),
+    ("tags=a", "tags must be a list of words"),
+    ("tags=[1]", "tags must be a list of words"),
+    ("callbacks=early_stopping callbacks.early_stopping.patience=0", "patience must be"),
+    ("callbacks=early_stopping ~callbacks.validation_distance", "needs callbacks.validation"),
+    ("logger.tensorboard=null", "logger.tensorboard: needs a _target_"),
+    ("+logger.mine._target_=lightning.pytorch.callbacks.Timer", "logger.mine"),
     ("overwrite=1", "overwrite must be"),
     ("output_dir=[a]", "output_dir must be"),
     (
@@ -197,12 +208,12 @@ def test_groups_that_have_no_key_until_they_are_picked() -> None:
     assert set(WITHOUT_KEY) == groups - keys - follow
 
 
-def test_debug_shows_the_traceback(
+def test_a_traceback_is_shown_on_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for wrong, debug in (("lr=-1", "debug=true"), ("lrr=1", "debug=True")):
-        code, said = call_train(monkeypatch, capfd, "data=digits", wrong, debug)
+    for wrong, wanted in (("lr=-1", "traceback=true"), ("lrr=1", "traceback=True")):
+        code, said = call_train(monkeypatch, capfd, "data=digits", wrong, wanted)
         assert code == 1
         assert said.startswith("Traceback (most recent call last)")
         assert "lr" in said.splitlines()[-1]

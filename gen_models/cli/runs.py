@@ -29,15 +29,20 @@ SECONDS = 2  # between two updates of the table
 @command()
 def runs(
     folder: Annotated[Path, typer.Argument(help="Where runs are written.")] = Path("outputs"),
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(help="List only runs with this tag; more than one: with all of them."),
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Update the table until Ctrl-C.")] = False,
 ) -> None:
     """List all runs under a folder: how far they are, and how close to real images."""
+    tags = tag or []
     if not watch:
-        show(_table(list_runs(folder)))
+        show(_table(list_runs(folder, tags)))
         return
     with suppress(KeyboardInterrupt), Live(auto_refresh=False) as live:
         while True:
-            listed = sorted(list_runs(folder), key=lambda run: run.state != "running")
+            listed = sorted(list_runs(folder, tags), key=lambda run: run.state != "running")
             live.update(_table(listed), refresh=True)
             time.sleep(SECONDS)
 
@@ -82,6 +87,9 @@ def _table(listed: Sequence[Listed]) -> Table:
     table.add_column("state", no_wrap=True)
     for name in ("epoch", "left", "fid_lenet"):
         table.add_column(name, justify="right", no_wrap=True)
+    tagged = any(run.tags for run in listed)
+    if tagged:
+        table.add_column("tags", overflow="fold")
     for run in listed:
         color = COLORS.get(run.state)
         table.add_row(
@@ -90,6 +98,7 @@ def _table(listed: Sequence[Listed]) -> Table:
             "-" if run.epoch is None else f"{run.epoch}/{run.epochs}",
             "-" if run.left is None else str(timedelta(seconds=round(run.left))),
             "-" if run.distance is None else f"{run.distance:.2f} {run.images}",
+            *([escape(", ".join(run.tags))] if tagged else []),
         )
     return table
 

@@ -2,7 +2,7 @@
 
 config.yaml  architecture.txt  status.json  train.log  events.out.tfevents.*
 checkpoints/{latest,latest-previous,best}.ckpt   model.safetensors + model.json
-metrics.json  evaluation.npz  figures/*.png  projector/  sampler.safetensors
+metrics.json  evaluation.npz  figures/*.png  projector/  sampler.safetensors  csv/  wandb/
 """
 
 import os

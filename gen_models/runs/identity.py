@@ -56,6 +56,9 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
     trainer = config["trainer"]
     arguments = {key: value for key, value in config["model"].items() if not key.startswith("_")}
     data = config["data"]
+    callbacks, early = config.get("callbacks") or {}, {}
+    if "early_stopping" in callbacks:  # and how often it looks
+        early = callbacks["early_stopping"] | callbacks.get("validation_distance", {})
     return {
         "seed": config["seed"],
         "data": data["name"],
@@ -71,6 +74,8 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
         "limit_val_batches": trainer["limit_val_batches"],
         "precision": trainer["precision"],
         **{f"trainer.{key}": value for key, value in trainer.items() if key not in LISTED_APART},
+        **{f"early.{key}": value for key, value in early.items() if not key.startswith("_")},
+        **({"debug": config["debug"]} if config.get("debug") else {}),
     }
 
 

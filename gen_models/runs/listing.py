@@ -3,6 +3,7 @@
 import os
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,10 +34,11 @@ class Listed(NamedTuple):
     left: float | None = None  # seconds of training, if it is running or stopped
     distance: float | None = None  # `fid_lenet` on the test images, else on the validation images
     images: str = ""  # of the distance: test, quick (fewer) or val; its sampler; "random weights"
+    tags: tuple[str, ...] = ()
 
 
-def list_runs(folder: Path) -> list[Listed]:
-    """Every run at or below a folder, with seed10 after seed9.
+def list_runs(folder: Path, tags: Sequence[str] = ()) -> list[Listed]:
+    """Every run at or below a folder that has all of these tags, with seed10 after seed9.
 
     Raises:
         UserError: There is none.
@@ -44,7 +46,12 @@ def list_runs(folder: Path) -> list[Listed]:
     paths = sorted(find_runs(folder), key=_natural)
     if not paths:
         raise UserError(f"{folder}: there are no runs in it: name the output_dir of a training")
-    return [_listed(RunDirectory(path)) for path in paths]
+    runs = [_listed(RunDirectory(path)) for path in paths]
+    tagged = [run for run in runs if set(tags) <= set(run.tags)]
+    if not tagged:
+        known = ", ".join(sorted({tag for run in runs for tag in run.tags})) or "none"
+        raise UserError(f"{folder}: no run has the tag {' and '.join(tags)}; known are: {known}")
+    return tagged
 
 
 def find_runs(folder: Path) -> set[Path]:
@@ -78,6 +85,7 @@ def _read(run: RunDirectory) -> Listed:
         _left(run, status, epochs, state),
         metrics[key] if key else None,
         _images(key, status) if key else "",
+        tuple(status.get("tags", ())),
     )
 
 

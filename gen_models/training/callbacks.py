@@ -27,7 +27,7 @@ from gen_models.errors import DivergedError
 from gen_models.metrics.pixels import as_bytes
 from gen_models.models.interface import Encoder, GenerativeModel, draw_fixed, reconstruct
 from gen_models.runs.directory import RunDirectory
-from gen_models.training import charts
+from gen_models.training.loggers import loggers_of
 from gen_models.training.validation import OBJECTIVE
 
 log = logging.getLogger(__name__)
@@ -91,8 +91,8 @@ class RunLog(Callback):
         self._write(trainer, metrics, trainer.global_step)
         if not self._arranged:
             self._arranged = True
-            for logger in trainer.loggers:
-                charts.arrange(logger, self.latest)
+            for logger in loggers_of(trainer):
+                logger.arrange(self.latest)
         if OBJECTIVE in metrics:
             self.distance = f"{metrics[OBJECTIVE]:.1f} @{trainer.current_epoch + 1}"
         shown = "  ".join(f"{name} {value:.4f}" for name, value in (train | metrics).items())
@@ -129,7 +129,7 @@ class RunLog(Callback):
     def _write(self, trainer: pl.Trainer, metrics: dict[str, float], step: int) -> None:
         self.latest |= metrics
         for logger in trainer.loggers:
-            charts.log_metrics(logger, metrics, step)
+            logger.log_metrics(metrics, step=step)
 
     def _write_status(self, trainer: pl.Trainer, epoch: int) -> None:
         """Write what `gen-models runs` shows of a run that trains."""
@@ -148,14 +148,14 @@ class RunLog(Callback):
 
 
 class Grid(Callback, ABC):
-    """A picture of the model for TensorBoard, every few epochs.
+    """A picture of the model for the loggers, every few epochs.
 
     Args:
         count: Images, or pairs of them.
         every_n_epochs: Epochs from one picture to the next.
     """
 
-    tag: str  # in TensorBoard
+    tag: str  # its name there
 
     def __init__(self, count: int = 64, every_n_epochs: int = 1) -> None:
         self.count = check_whole("count", count, 1)
@@ -167,13 +167,8 @@ class Grid(Callback, ABC):
         pixels = self.draw(trainer, pl_module) if due else None
         if pixels is None:
             return
-        for logger in trainer.loggers:
-            logger.experiment.add_image(  # type: ignore[attr-defined]
-                self.tag,
-                pixels,
-                global_step=trainer.global_step,
-                dataformats="HWC"[: pixels.ndim],
-            )
+        for logger in loggers_of(trainer):
+            logger.log_picture(self.tag, pixels, trainer.global_step)
 
     @abstractmethod
     def draw(self, trainer: pl.Trainer, model: pl.LightningModule) -> np.ndarray | None:

@@ -3,9 +3,6 @@
 from collections.abc import Iterable
 from typing import Any
 
-from lightning.pytorch.loggers import TensorBoardLogger
-from torch.utils.tensorboard.summary import hparams
-
 from gen_models.runs.identity import Job, identity
 from gen_models.training.validation import KEYS, OBJECTIVE
 
@@ -30,54 +27,31 @@ CHARTS = {  # under "Custom Scalars": group -> title -> curves
 MATTER = ("data", "model", "phase", "seed", "batch_size", "max_epochs", "model.lr")
 
 
-def log_metrics(logger: Any, metrics: dict[str, float], step: int) -> None:
-    """Write metrics to a logger, in TensorBoard with names by which the important cards are first.
-
-    Args:
-        logger: Of Lightning's.
-        metrics: By their keys.
-        step: The number of training batches so far.
-    """
-    if isinstance(logger, TensorBoardLogger):
-        metrics = {QUALITY.get(key, key): value for key, value in metrics.items()}
-    logger.log_metrics(metrics, step=step)
-
-
 def key_of(tag: str) -> str:
     """The key of a metric, from its name in TensorBoard."""
     return next((key for key, name in QUALITY.items() if name == tag), tag)
 
 
-def arrange(logger: Any, keys: Iterable[str]) -> None:
-    """Put curves that belong together into one chart of TensorBoard's, under "Custom Scalars".
+def layout(keys: Iterable[str]) -> dict[str, dict[str, list[Any]]]:
+    """The charts of "Custom Scalars" for a run that logs these keys: curves that belong together.
 
-    Args:
-        logger: Of Lightning's.
-        keys: What the run logs; charts of other metrics are left out.
+    Returns:
+        Group -> title -> kind of the chart and names of its curves.
     """
-    if not isinstance(logger, TensorBoardLogger):
-        return
     known = {*keys, *KEYS}
-    layout: dict[str, dict[str, list[Any]]] = {}
-    for group, charts in CHARTS.items():
-        for title, curves in charts.items():
+    charts: dict[str, dict[str, list[Any]]] = {}
+    for group, titles in CHARTS.items():
+        for title, curves in titles.items():
             if tags := [QUALITY.get(key, key) for key in curves if key in known]:
-                layout.setdefault(group, {})[title] = ["Multiline", tags]
-    logger.experiment.add_custom_scalars(layout)
+                charts.setdefault(group, {})[title] = ["Multiline", tags]
+    return charts
 
 
-def log_hyperparameters(logger: Any, job: Job, metrics: dict[str, float]) -> None:
-    """Show the settings that matter or were changed in TensorBoard, next to the run's quality.
-
-    The quality is that of the last point of its curves, so no chart of a single point is added.
-    """
+def settings_to_show(job: Job) -> dict[str, str | int | float]:
+    """The settings of a run that matter or were changed."""
     settings = identity(job.config) | {"phase": job.config["phase"]}
-    plain = {
+    return {
         key: value if isinstance(value, str | int | float) else str(value)
         for key, value in settings.items()
         if key in (*MATTER, *job.changed)
     }
-    quality = {tag: metrics[key] for key, tag in QUALITY.items() if key in metrics}
-    for summary in hparams(plain, quality):
-        logger.experiment.file_writer.add_summary(summary)
-    logger.save()

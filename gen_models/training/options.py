@@ -30,7 +30,7 @@ def check_options(job: Job) -> None:
     config, defaults = job
     if "_target_" not in (config.get("model") or {}):
         raise UserError(f"model: needs a _target_, got {config.get('model')!r}")
-    for group in ("trainer", "callbacks"):  # Hydra itself misses the other groups
+    for group in ("trainer", "callbacks", "logger"):  # Hydra itself misses the other groups
         if config.get(group) is None:
             raise UserError(f"{group}: one must be picked; {COMMAND} --help lists them")
     for group in ("trainer", "data"):
@@ -76,8 +76,14 @@ def _check_values(config: dict[str, Any]) -> None:
         check_number(f"trainer.{key}", trainer[key], 0, 1e9, open_low=True)
         if trainer[key] == 1 and isinstance(trainer[key], int):
             raise ValueError(f"trainer.{key}=1: say 1.0 for all batches, or 2 or more of them")
-    for key in ("overwrite", "keep", "debug", "cuda_graphs"):
+    for key in ("overwrite", "keep", "traceback", "cuda_graphs"):
         check_bool(key, config[key])
+    tags = config["tags"]
+    if not isinstance(tags, list) or not all(isinstance(tag, str) and tag for tag in tags):
+        raise ValueError(f"tags must be a list of words, such as tags=[a,b], got {tags!r}")
+    callbacks = config["callbacks"]
+    if "early_stopping" in callbacks and "validation_distance" not in callbacks:
+        raise ValueError("callbacks.early_stopping: needs callbacks.validation_distance too")
     check_dims("hidden_dims", config["hidden_dims"])
     check_choice("lr_schedule", config["lr_schedule"], SCHEDULES)
     check_choice("evaluate", config["evaluate"], EVALUATIONS)

@@ -6,7 +6,6 @@ TensorBoard, and so are the curves: a run that was stopped has the earlier ones 
 
 import io
 from pathlib import Path
-from textwrap import indent
 from typing import Any
 
 import lightning.pytorch as pl
@@ -53,7 +52,7 @@ def announce(
     resumes: bool,
     extends: RunDirectory | None,
 ) -> None:
-    """Say what is about to be trained and where, on the terminal and in TensorBoard."""
+    """Say what is about to be trained and where."""
     count = sum(p.numel() for p in model.parameters() if p.requires_grad)
     steps = config["max_steps"]
     length = f"{config['trainer']['max_epochs']} epochs" if steps == -1 else f"{steps:,} batches"
@@ -70,10 +69,6 @@ def announce(
     fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     if trainer.precision == "bf16-mixed" and on_cpu and not fast:
         say("  bf16-mixed will be slow: this processor has neither AVX512-BF16 nor AMX")
-    logger: Any = trainer.logger
-    for file in (directory.architecture, directory.config):
-        as_code = indent(file.read_text(encoding="utf-8"), "    ")  # Markdown
-        logger.experiment.add_text(file.stem, as_code, 0)
 
 
 def write_figures(
@@ -110,7 +105,8 @@ def write_figures(
     with figures.drawing(folder):
         curves, grids = read_events(directory.path)
         with figures.drawing(folder / "curves.png") as path:
-            figures.save(figures.curves(curves, title=title), path)
+            if curves:
+                figures.save(figures.curves(curves, title=title), path)
         with figures.drawing(folder / "training.webp") as path:
             if every:
                 write_film(grids, path, last=trainer.current_epoch, every=every[0])

@@ -34,8 +34,10 @@ from gen_models.terminal import LogFile, say
 from gen_models.threads import use
 from gen_models.training import reporting
 from gen_models.training.callbacks import RunLog
-from gen_models.training.charts import log_hyperparameters
-from gen_models.training.trainer import CURVES, Curves, exit_if_stopped
+from gen_models.training.charts import settings_to_show
+from gen_models.training.extension import find_shorter_run
+from gen_models.training.loggers import begin_logging, loggers_of
+from gen_models.training.trainer import exit_if_stopped
 from gen_models.training.validation import OBJECTIVE
 
 ENDED = ("done", "diverged")
@@ -72,13 +74,16 @@ def open_run(
     with ExitStack() as stack:
         if trainer.is_global_zero:
             stack.enter_context(directory.lock(training=True))
-            stack.callback(lambda: trainer.logger.close())  # type: ignore[union-attr]
+            for logger in loggers_of(trainer):
+                stack.callback(logger.close)
         judge = trainer.is_global_zero and not job.config["overwrite"]
         if judge:
             check_same_data(directory, data)
         run = find_run(job, type(model), judge=trainer.is_global_zero)
         if run.extends and judge:
             check_same_data(run.extends, data)
+        if trainer.is_global_zero and run.finished and job.config["tags"]:
+            directory.write_status(tags=job.config["tags"])
         if trainer.is_global_zero and not run.finished:
             threads = _begin(run, job.config, model, data, trainer)
             stack.enter_context(_ending_recorded(directory))
@@ -86,6 +91,8 @@ def open_run(
                 job.config, model, data, trainer, directory=directory, threads=threads,
                 resumes=run.checkpoint is not None, extends=run.extends,
             )  # fmt: skip
+            for where in filter(None, (logger.where for logger in loggers_of(trainer))):
+                say(f"  {where}")
         try:
             yield run
         except MisconfigurationException as error:  # an option of Lightning's that does not fit
@@ -94,17 +101,6 @@ def open_run(
             remedy = f"try {max(1, data.batch_size // 2)}, or smaller hidden_dims"
             raise_if_out_of_memory(error, f"with data.batch_size={data.batch_size}: {remedy}")
             raise
-
-
-def check_extension(job: Job, model_class: type) -> None:
-    """Refuse `extend` before any data are read, if a new run cannot extend what it names.
-
-    Raises:
-        UserError: The line says what differs.
-    """
-    new = job.config["overwrite"] or not RunDirectory(job.path).read_status()
-    if job.config["extend"] is not None and new:
-        _shorter_run(job.config, fingerprint(model_class))
 
 
 def find_run(job: Job, model_class: type, *, judge: bool) -> Run:
@@ -127,7 +123,7 @@ def find_run(job: Job, model_class: type, *, judge: bool) -> Run:
         return Run(directory, finished=True)
     checkpoint = newest_readable(directory.checkpoints) if status else None
     if checkpoint is None and config["extend"] is not None:
-        shorter = _shorter_run(config, fingerprint(model_class))
+        shorter = find_shorter_run(config, fingerprint(model_class))
         return Run(directory, checkpoint=newest_readable(shorter.checkpoints), extends=shorter)
     return Run(directory, checkpoint=checkpoint)
 
@@ -160,36 +156,6 @@ def _judge(
         say(f"{path}: already trained on {date}; overwrite=true trains it again")
 
 
-def _shorter_run(config: dict[str, Any], code: str) -> RunDirectory:
-    """The run that `extend` names: finished, and the same but for fewer epochs.
-
-    Raises:
-        UserError: It is not; the line says in what.
-    """
-    source = RunDirectory(str(config["extend"]))
-    status = source.read_status()
-    if status.get("status") != "done":
-        state = status.get("status", "no run there")
-        raise UserError(f"extend={source.path}: not a finished run ({state})")
-    if status["fingerprint"] != code:
-        raise UserError(f"extend={source.path}: was trained by other code: leave extend out")
-    shorter, longer = identity(source.read_config()), identity(config)
-    for key in longer:
-        if key != "max_epochs" and shorter.get(key) != longer[key]:
-            raise UserError(
-                f"extend={source.path}: has {key}={shorter.get(key)}, not {longer[key]}: only "
-                "max_epochs may differ"
-            )
-    if shorter["max_epochs"] >= longer["max_epochs"] or longer["max_steps"] != -1:
-        raise UserError(
-            f"extend={source.path}: has {shorter['max_epochs']} epochs: max_epochs must be more, "
-            "and max_steps not set"
-        )
-    if longer["lr_schedule"] != "constant":
-        raise UserError("extend: needs lr_schedule=constant: other schedules depend on max_epochs")
-    return source
-
-
 def _begin(
     run: Run,
     config: dict[str, Any],
@@ -206,8 +172,6 @@ def _begin(
     if run.extends and (best := run.extends.checkpoints / BEST).exists():
         directory.checkpoints.mkdir()
         shutil.copyfile(best, directory.checkpoints / BEST)
-    if checkpoint:  # what was logged after it is logged again
-        trainer.logger = Curves(directory.path, **CURVES, purge_step=read_step(checkpoint) + 1)
     threads = use(config["threads"], status.get("threads"))
     directory.write_config(config)
     directory.architecture.write_text(reporting.architecture(model), encoding="utf-8")
@@ -215,6 +179,10 @@ def _begin(
     begun: dict[str, Any] = {"status": "running", "fingerprint": fingerprint(type(model))}
     begun["started"] = status.get("started") or _now()
     begun |= {} if data.fixed else {"data": data.dataset.record()}
+    own = {} if run.extends else status  # a longer run is another one on a server
+    begun["tags"] = config["tags"] or own.get("tags", [])
+    step = read_step(checkpoint) if checkpoint else 0
+    begun["remote"] = begin_logging(trainer, directory, config, step, own.get("remote", {}))
     write_json(directory.status, begun | machine() | devices | {"commit": commit()})
     return threads
 
@@ -253,11 +221,13 @@ def save_run(
     seconds, steps = run_log.seconds, trainer.global_step
     save_model(directory, model)
     write_json(directory.metrics, metrics)
-    log_hyperparameters(trainer.logger, job, metrics)
+    for logger in loggers_of(trainer):
+        logger.log_result(settings_to_show(job), metrics, steps)
     model.cpu()
     reporting.write_figures(directory, job.config, model, data, trainer)
     directory.write_status(
         status="done",
+        epoch=trainer.current_epoch,
         objective=metrics.get(OBJECTIVE),
         finished=_now(),
         steps=steps,

@@ -2,8 +2,8 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -12,7 +12,6 @@ import lightning.pytorch as pl
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.environments import (
     ClusterEnvironment,
     LightningEnvironment,
@@ -31,13 +30,13 @@ from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import model_name
 from gen_models.seeding import derive_seed
 from gen_models.training.callbacks import RunLog
+from gen_models.training.loggers import RunLogger
 from gen_models.training.options import check_devices
 from gen_models.training.schedule import RateSchedule
 from gen_models.training.validation import OBJECTIVE
 
 _received: list[int] = []  # signals are the process's, so this is too
 
-CURVES: dict[str, Any] = {"name": "", "version": "", "default_hp_metric": False}  # of `Curves`
 Build = Callable[[dict[str, Any], str], Any]  # of a node of the configuration, and its key
 
 
@@ -60,7 +59,10 @@ def build_model(config: dict[str, Any], data: MNISTDataModule, build: Build) -> 
 
 
 def build_trainer(
-    config: dict[str, Any], folder: str | Path, callbacks: list[Callback]
+    config: dict[str, Any],
+    folder: str | Path,
+    callbacks: list[Callback],
+    loggers: Sequence[RunLogger] = (),
 ) -> pl.Trainer:
     """The trainer of the run in a folder, with the callbacks that every run has, and these.
 
@@ -88,7 +90,7 @@ def build_trainer(
         trainer = pl.Trainer(
             **config["trainer"],
             default_root_dir=directory.path,
-            logger=Curves(directory.path, **CURVES),
+            logger=list(loggers),
             callbacks=own,
             plugins=[AtomicCheckpointIO(), *([environment] if environment else [])],
             enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
@@ -169,24 +171,6 @@ class Checkpoint(ModelCheckpoint):
             | {key: here(state_dict[key]) for key in paths}
             | {"dirpath": self.dirpath, "best_k_models": best_k}
         )
-
-
-class Curves(TensorBoardLogger):
-    """TensorBoardLogger with one file a process, and no hparams.yaml: config.yaml has it all."""
-
-    def save(self) -> None:
-        """Flush the curves to the disk."""
-        self.experiment.flush()
-
-    def finalize(self, status: str) -> None:
-        """Keep the file open at the end of fit: the test metrics follow."""
-        self.save()
-
-    def close(self) -> None:
-        """End the file, if one was begun: a finished run gets none."""
-        if self._experiment is not None:
-            with suppress(OSError):  # raised by the write that failed, and again by each after it
-                self._experiment.close()
 
 
 class OneProcess(LightningEnvironment):

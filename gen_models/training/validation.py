@@ -11,11 +11,12 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch import callbacks
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from gen_models.checks import check_whole
+from gen_models.checks import check_number, check_whole
 from gen_models.data.dataset import Split
 from gen_models.errors import DivergedError
 from gen_models.metrics.classifier import Classifier, Reading, some
@@ -179,6 +180,41 @@ def saturated(loss: float, real: float, fake: float) -> bool:
     """Whether D is sure, by its loss and its mean answers; a negative loss is no measure of it."""
     sure = real > SATURATED and fake < 1 - SATURATED
     return real > fake and not loss < 0 and (sure or loss < -2 * math.log(SATURATED))
+
+
+class EarlyStopping(callbacks.EarlyStopping):
+    """Ends the training when `val/fid_lenet` no longer improves.
+
+    Args:
+        patience: Measurements in a row that are no better than the best so far.
+        min_delta: The least improvement that counts.
+    """
+
+    def __init__(self, patience: int = 5, min_delta: float = 0.0) -> None:
+        super().__init__(
+            OBJECTIVE,
+            min_delta=check_number("min_delta", min_delta, 0, math.inf),
+            patience=check_whole("patience", patience, 1),
+            strict=False,  # it is measured in every nth epoch
+            check_on_train_epoch_end=False,
+        )
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Train no further if the run resumes after it had been ended early."""
+        if self.wait_count >= self.patience:
+            trainer.fit_loop.max_epochs = self.stopped_epoch + 1
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop if it is time, and say so."""
+        super().on_validation_end(trainer, pl_module)
+        if trainer.state.fn == TrainerFn.FITTING and self.wait_count >= self.patience:
+            log.warning(
+                "epoch %d: stopped early: %s has not improved on %.4g in %d measurements",
+                trainer.current_epoch + 1,
+                OBJECTIVE,
+                self.best_score.item(),
+                self.patience,
+            )
 
 
 class Reporter(Callback):

@@ -121,6 +121,20 @@ def test_a_run_writes_how_far_it_has_come(tmp_path: Path, monkeypatch: pytest.Mo
     assert (done.state, done.epoch, done.left, done.images) == ("done", 3, None, "val")
 
 
+def test_runs_are_listed_by_their_tags(tmp_path: Path) -> None:
+    for seed, tags in enumerate((["a", "b"], ["b"], [])):
+        make_run(tmp_path, "model=gan", "phase=final", f"seed={seed}", tags=tags)
+    for chosen, rows in (((), ["seed0", "seed1", "seed2"]), (("b",), ["seed0", "seed1"]),
+                         (("a", "b"), ["seed0"])):  # fmt: skip
+        code, text = call("runs", tmp_path, *(f"--tag={tag}" for tag in chosen))
+        assert code == 0
+        assert [line.split()[3] for line in text.splitlines() if "seed" in line] == rows
+    code, text = call("runs", tmp_path, "--tag", "c")
+    assert code == 1
+    assert text.count("\n") == 1
+    assert "c; known are: a, b" in text
+
+
 def test_watching_looks_again_until_ctrl_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_run(tmp_path, "model=gan", "phase=final", status="diverged")
     looks = []
