@@ -267,7 +267,7 @@ def _unknown_key(error: BaseException) -> str | None:
     return unknown_option(str(full_key), keys)
 
 
-def _keys(node: dict[Any, Any], prefix: str = "") -> Iterator[str]:
+def _keys(node: Any, prefix: str = "") -> Iterator[str]:
     """All keys of a configuration that a user may set, those of groups with their group."""
     for key, value in node.items():
         if key != "hydra" and not str(key).startswith("_"):

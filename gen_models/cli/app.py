@@ -33,7 +33,7 @@ class _OneLine(TyperGroup):
         """All options, left out of --help: its end says what they do."""
         params = super().get_params(ctx)
         for param in params:
-            param.hidden = True
+            param.hidden = True  # type: ignore[attr-defined]
         return params
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
