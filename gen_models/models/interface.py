@@ -44,7 +44,8 @@ class GenerativeModel(pl.LightningModule, ABC):
         period: Number of training steps after which their pattern repeats; more than 1 for a GAN
             that does not update G in every step, for example.
         cuda_graphs: Whether a model may launch its steps on one GPU as CUDA graphs, if it can.
-        invertible: Whether `encode` finds the z of any image, so that `decode` makes it again.
+        invertible: Whether `encode` finds the z from which `decode` makes an image again, as nearly
+            as their steps allow.
         steps: Steps in which `decode` makes an image; None: one pass, or as many as it takes.
     """
 

@@ -15,6 +15,7 @@ from toy import Toy
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
 from gen_models.models.interface import (
+    Density,
     Encoder,
     GenerativeModel,
     Likelihood,
@@ -137,8 +138,13 @@ def test_a_mean_is_a_z(model: Encoder) -> None:
     assert logvar.shape == (5, model.noise_dim)
     assert torch.equal(encode_means(model, images, labels), mean)
     assert model.decode(mean).shape == images.shape
-    if model.invertible:
-        torch.testing.assert_close(model.decode(mean), images, atol=1 / 255, rtol=0)
+    if isinstance(model, Density):  # as exactly as its solver's steps allow
+        assert model.invertible
+        own = model.solver, model.steps
+        model.set_solver("dopri5", None)
+        recreated = model.decode(model.encode(images, labels)[0])
+        torch.testing.assert_close(recreated, images, atol=0.02, rtol=0)
+        model.set_solver(*own)
     if model.conditional:
         assert torch.equal(mean[:, model.noise_dim :].argmax(1), labels)
         with pytest.raises(UserError, match="needs labels"):
