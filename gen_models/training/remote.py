@@ -86,9 +86,8 @@ class MLflow(RunLogger, MLFlowLogger):
 
     Args:
         folder: The run directory.
-        output_dir: Where `mlflow.db` and the pictures are, if no server is named.
         experiment: On the server.
-        tracking_uri: The server; None: that of the environment, else `mlflow.db`.
+        tracking_uri: The server; None: that of the environment, else `<output_dir>/mlflow.db`.
 
     Raises:
         UserError: The package is not installed.
@@ -97,7 +96,6 @@ class MLflow(RunLogger, MLFlowLogger):
     def __init__(
         self,
         folder: str,
-        output_dir: str = "outputs",
         experiment: str = "gen-models",
         tracking_uri: str | None = None,
     ) -> None:
@@ -106,10 +104,6 @@ class MLflow(RunLogger, MLFlowLogger):
         self._initialized = False
         self._options: dict[str, Any] = {"experiment_name": experiment}
         self._options["tracking_uri"] = tracking_uri or os.environ.get(MLFLOW_URI)
-        if not self._options["tracking_uri"]:
-            place = Path(output_dir).absolute()
-            self._options["tracking_uri"] = f"sqlite:///{place / 'mlflow.db'}"
-            self._options["artifact_location"] = (place / "mlflow").as_uri()
 
     @property
     def save_dir(self) -> str:
@@ -122,6 +116,10 @@ class MLflow(RunLogger, MLFlowLogger):
         Raises:
             UserError: The server does not answer.
         """
+        if not self._options["tracking_uri"]:
+            place = Path(start.config["output_dir"]).absolute()
+            self._options["tracking_uri"] = f"sqlite:///{place / 'mlflow.db'}"
+            self._options["artifact_location"] = (place / "mlflow").as_uri()
         uri = self._options["tracking_uri"]
         importlib.import_module("mlflow")  # which sets its own log level
         logging.getLogger("mlflow").setLevel(logging.WARNING)
