@@ -53,8 +53,8 @@ class RunLogger(Logger):
         """Arrange the charts of what the run logs, by its keys; here nothing."""
 
     def log_result(self, settings: dict[str, Any], metrics: dict[str, float], step: int) -> None:
-        """Log the metrics of a trained model, next to its settings where there is a place."""
-        self.log_metrics(metrics, step)
+        """Log the test metrics of a trained model; its last validation is logged already."""
+        self.log_metrics({k: v for k, v in metrics.items() if k.startswith("test/")}, step)
 
     def close(self) -> None:
         """Write what is not yet written; nothing for a run that was finished before."""

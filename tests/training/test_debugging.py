@@ -23,7 +23,7 @@ class Seen(pl.Callback):
 def test_each_way_to_debug(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     seen = "+callbacks.seen._target_=test_debugging.Seen"
     for choice, more, steps, shown in (
-        ("fast", [], 1, "on the test images"),
+        ("fast", [], 1, ", 1 batches"),
         ("overfit", ["max_steps=6", seen], 6, "The same batch 6 times"),
         ("profile", ["max_steps=3"], 3, "run_training_epoch"),
     ):
