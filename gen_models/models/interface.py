@@ -156,7 +156,16 @@ class Likelihood(Encoder):
 
 
 class Density(Encoder):
-    """A model of the density of images, whose z is as large as an image."""
+    """A model of the density of images, whose z is as large as an image.
+
+    `decode` solves dx/dt = flow(x, t) from noise at t = 0 to an image at t = 1, in `steps` steps
+    or, if that is None, in as many as `solver` takes; `encode` solves it backwards.
+
+    Attributes:
+        solver: Name of the method that solves the equation.
+    """
+
+    solver: str
 
     def __init__(
         self, *, conditional: bool, image_shape: Sequence[int] = (1, 28, 28), classes: int = 10
@@ -168,6 +177,16 @@ class Density(Encoder):
             image_shape=image_shape,
             classes=classes,
         )
+
+    @abstractmethod
+    def flow(self, x: Tensor, t: Tensor, columns: Tensor) -> Tensor:
+        """The velocity, (n, c h w), of x at the times t.
+
+        Args:
+            x: (n, c h w); at t = 1, a pixel of value k / 255 is (k + 0.5) / 128 - 1.
+            t: (n,) in [0, 1].
+            columns: The columns of the labels, (n, label_dim).
+        """
 
     @abstractmethod
     def log_density(

@@ -37,7 +37,7 @@ async function findEnds(index, number) {
   const part = paths[index], model = models[index];
   part.jobs.forEach((job) => job.stop());
   part.jobs = [];
-  if (model.encode === null) part.status.textContent = "drawing images to start from";
+  if (searches(model)) part.status.textContent = "drawing images to start from";
   const z = [];
   for (const [k, image] of ends.entries()) {
     const job = latentOf(model, image, ({ step, image: best }) => {

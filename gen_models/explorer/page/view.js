@@ -43,12 +43,17 @@ async function run(network, inputs, n) {
   return ask("run", { network, inputs, n });
 }
 
-/* Images of n latents. */
-async function decode(model, z, n = 1) {
-  const { output, milliseconds } = await run(model.decode, [Float32Array.from(z)], n);
+/* Images of n latents; `watch` gets them on the way where there is one. */
+async function decode(model, z, n = 1, watch) {
+  const latents = Float32Array.from(z);
+  const { output, milliseconds } = await (model.flow
+    ? followToImages(model, latents, n, watch) : run(model.decode, [latents], n));
   if (n > 1) showSpeed(model, 1000 * n / milliseconds);
   return output;
 }
+
+/* Whether the z of an image must be searched for. */
+const searches = (model) => model.encode === null && !model.flow;
 
 const speeds = new Map();
 function showSpeed(model, speed) {
@@ -159,7 +164,7 @@ function latest(action) {
 
 /* A column for each model, with its title. */
 function columns(parent) {
-  parent.classList.add(models.length === 1 ? "one" : "two");
+  parent.classList.add(["one", "two", "three"][models.length - 1]);
   return models.map((model) => {
     const column = make("div", {}, make("h3", {}, model.title));
     parent.append(column);
