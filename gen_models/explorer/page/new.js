@@ -73,6 +73,8 @@ const kinds = models.filter((model) => !model.flow).map((model) => (model.encode
   ? `the outputs of ${model.title}'s first layer` : `the means of ${model.title}'s encoder`));
 if (kinds.length) $("ways").textContent = kinds.join(" and ");
 
+const STOPS = [-4, -2, 0, 2, 4]; // of a slider, in standard deviations: the images under it
+
 /* Sliders that move the picked z along a model's directions. */
 function directionPanel(model, column, display) {
   let z = null;
@@ -81,8 +83,17 @@ function directionPanel(model, column, display) {
     const output = make("output", {}, "0.0");
     input.oninput = () => { output.textContent = Number(input.value).toFixed(1); move(); };
     const name = `${k + 1} (${percent(model.shares[k])})`;
-    column.append(make("label", { className: "slider" }, name, input, output));
-    return { input, output };
+    const tiles = STOPS.map(() => picture("tile", ""));
+    const strip = make("div", { className: "strip" }, ...tiles);
+    column.append(make("label", { className: "slider" }, name, input, output, strip));
+    return { input, output, tiles };
+  });
+  const preview = latest(async () => { // what each slider alone does
+    const moved = model.steps.flatMap((step) => STOPS.map((stop) => z.map((v, i) => v + stop * step[i])));
+    const images = await decode(model, moved.flatMap((row) => [...row]), moved.length);
+    inputs.flatMap(({ tiles }) => tiles).forEach((canvas, i) => {
+      show(canvas, images.subarray(PIXELS * i, PIXELS * (i + 1)));
+    });
   });
   const move = latest(async () => {
     if (!z) return;
@@ -93,7 +104,7 @@ function directionPanel(model, column, display) {
     display(await decode(model, moved));
   });
   return {
-    pick(i, grid) { z = grid.z.slice(model.latent * i, model.latent * (i + 1)); move(); },
+    pick(i, grid) { z = grid.z.slice(model.latent * i, model.latent * (i + 1)); move(); preview(); },
     reset() {
       for (const { input, output } of inputs) { input.value = 0; output.textContent = "0.0"; }
       move();

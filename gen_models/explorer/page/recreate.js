@@ -42,7 +42,7 @@ const heading = make("h3", {}, `Your ${thing}`), input = make("div", {}, heading
 $("recreated").append(input);
 const showTarget = viewer(input, `Your ${thing}`);
 const recreations = columns($("recreated")).map((column, index) => {
-  const model = models[index], display = viewer(column, `${model.title}: recreated`);
+  const model = models[index], display = viewer(column, `${model.title}: recreated`, "searching…");
   const progress = make("progress", { max: STEPS, value: 0, ariaLabel: "Steps of the search" });
   progress.hidden = !searches(model);
   const status = make("div", { className: "status" });
@@ -58,7 +58,7 @@ function wayOf(model) {
 async function recreate(index, number) {
   const model = models[index], part = recreations[index], image = target;
   part.job?.stop();
-  if (searches(model)) part.status.textContent = "drawing images to start from";
+  if (searches(model)) part.status.textContent = "searching…";
   part.job = latentOf(model, image, ({ step, mse, image: best }) => {
     if (number !== targetNumber) return;
     part.display(best, step % 10 === 0);

@@ -113,10 +113,12 @@ function show(canvas, image) {
   canvas.getContext("2d").putImageData(pixels, 0, 0);
 }
 
-/* One large image and what the classifier sees in it; returns how to show another. */
-function viewer(parent, label) {
+/* One large image and what the classifier sees in it, at first a word; returns how to show another
+   image. */
+function viewer(parent, label, waiting = "") {
   const each = longest < 3 && names.length <= ALL_BARS; // an upright bar for each class
-  const canvas = picture("large", label), seen = make("div", { className: "seen" });
+  const canvas = picture("large", label);
+  const seen = make("div", { className: "seen" }, waiting);
   const bars = make("div", { className: each ? "bars" : "bars rows", ariaHidden: "true" });
   const count = each ? names.length : Math.min(TOP, names.length);
   for (let i = 0; i < count; i++) bars.append(make("span", {}, make("i"), make("b")));
