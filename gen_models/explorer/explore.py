@@ -74,8 +74,8 @@ def _read_runs(paths: Sequence[Path]) -> list[Run]:
     """The runs, with titles that differ, all on one data set."""
     if len(paths) > 3 or len({path.resolve() for path in paths}) < len(paths):
         raise UserError(
-            f"{', '.join(map(str, paths))}: the page shows one run, or two or three different "
-            "ones; name only those"
+            f"{', '.join(map(str, paths))}: the page shows one to three different runs; name only "
+            "those"
         )
     runs: list[Run] = []
     first, first_name = paths[0], ""

@@ -42,9 +42,10 @@ class _Velocity(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
-        """Velocities, (n, c h w)."""
-        return self.model.flow(x, t, x.new_empty(len(x), 0) if label is None else label)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Velocities, (n, c h w), at x, the times and the label's columns if there are any."""
+        x, t, *label = inputs
+        return self.model.flow(x, t, *(label or [x.new_empty(len(x), 0)]))
 
 
 class Part(NamedTuple):

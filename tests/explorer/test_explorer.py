@@ -58,8 +58,8 @@ def test_what_cannot_be_shown_is_refused_in_one_line(
     save_model(changed, VAE())
     gan, vae = runs["gan"], runs["vae"]
     for paths, names in {
-        (gan, vae, gan): "one run or two",
-        (gan, gan): "one run or two",
+        (gan, vae, gan): "different runs",
+        (gan, gan): "different runs",
         (vae, mnist.path): "on digits and .* on mnist",
         (gan, changed.path): "trained on other images",
         (tmp_path,): "not a finished run",
