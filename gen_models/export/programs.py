@@ -45,7 +45,7 @@ class _Velocity(nn.Module):
     def forward(self, *inputs: Tensor) -> Tensor:
         """Velocities, (n, c h w), at x, the times and the label's columns if there are any."""
         x, t, *label = inputs
-        return self.model.flow(x, t, *(label or [x.new_empty(len(x), 0)]))
+        return self.model.flow(x, t, *(label or [x[:, :0]]))
 
 
 class Part(NamedTuple):

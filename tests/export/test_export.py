@@ -154,7 +154,6 @@ def test_images_of_the_users_own(
     [
         ("onnx", {"conditional": True, "guidance": 0.5, "steps": 3}),
         ("torch", {"solver": "heun", "steps": 2}),
-        ("torch", {"solver": "euler", "steps": 4}),
     ],
 )
 def test_the_card_solves_the_equation_of_a_flow(
