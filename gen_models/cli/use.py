@@ -74,13 +74,13 @@ def reconstruct(
 def explore(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN [RUN]", help="One run directory or two.", show_default=False),
+        typer.Argument(metavar="RUN...", help="One to three run directories.", show_default=False),
     ],
     output: Annotated[Path, typer.Option(help="An .html file.")] = Path("explorer.html"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
     data_root: DataRoot = None,
 ) -> None:
-    """Write an HTML page to play with one model or two: new images, sliders, your own drawings."""
+    """Write an HTML page to play with up to three models: new images, sliders, own drawings."""
     from gen_models.explorer.explore import explore as write_page
 
     page = write_page(runs, output, data_root=data_root, overwrite=overwrite, say=typer.echo)

@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Sequence
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import torch
 from PIL import Image
@@ -20,12 +20,14 @@ from gen_models.metrics.classifier import Classifier
 from gen_models.metrics.latent import latent_map
 from gen_models.metrics.reconstruction import prior_reach
 from gen_models.models.interface import (
+    Density,
     Encoder,
     GenerativeModel,
     draw,
     latent_means,
     reconstruct,
 )
+from gen_models.models.networks import label_columns
 from gen_models.seeding import generator
 
 SHOWN = 500  # test images that the page holds at most
@@ -53,7 +55,7 @@ def page_content(
     """What the page's script reads, and the largest change of a pixel by rounding the weights.
 
     Args:
-        runs: One run or two.
+        runs: One run to three.
         data: The data set of the runs, set up.
         classifier: The classifier of the data set, if there is one.
         say: Called with a line before each run.
@@ -73,7 +75,6 @@ def page_content(
                 f"{run.path}: the page can draw only from N(0, I) and U(-1, 1), and this model's "
                 "prior is neither: leave this run out"
             )
-        directions = principal_directions(run.model, images, labels)
         differences.append(
             rounding_difference(
                 run.model, images[:shown], None if labels is None else labels[:shown]
@@ -84,7 +85,7 @@ def page_content(
             | {"prior": run.model.prior_kind}
             | {"classes": run.model.label_dim}
             | {"reach": prior_reach(run.model)._asdict()}
-            | {"steps": _rounded(directions.steps), "shares": _rounded(directions.shares)}
+            | _directions(run.model, images, labels)
             | _networks(run.model, weights, networks)
         )
     content: dict[str, Any] = {"models": models, "classifier": None}
@@ -136,21 +137,38 @@ def image_box(images: Tensor) -> tuple[int, int]:
     return round(share * height), round(share * width)
 
 
+def _directions(model: GenerativeModel, images: Tensor, labels: Tensor | None) -> dict[str, Any]:
+    """What the sliders do; nothing where z is as large as an image, which has a slider of time."""
+    if isinstance(model, Density):
+        return {"steps": [], "shares": []}
+    directions = principal_directions(model, images, labels)
+    return {"steps": _rounded(directions.steps), "shares": _rounded(directions.shares)}
+
+
 def _networks(
     model: GenerativeModel, weights: Weights, networks: list[dict[str, Any]]
-) -> dict[str, int | None]:
-    """Lower decoder and encoder; returns their places in `networks`."""
+) -> dict[str, Any]:
+    """Lower decoder and encoder, or the velocity; returns their places in `networks`."""
+    if isinstance(model, Density):
+
+        def velocity(x: Tensor, t: Tensor, columns: Tensor, model: Density = model) -> Tensor:
+            return model.flow(x, t, label_columns(columns, model.label_dim))
+
+        inputs = torch.zeros(1, model.pixels), torch.zeros(1), torch.zeros(1, model.label_dim)
+        networks.append(lower(model, velocity, inputs, weights))
+        flow = {"network": len(networks) - 1, "solver": model.solver, "steps": model.steps}
+        return {"decode": None, "encode": None, "flow": flow}
     networks.append(lower(model, model.decode, (torch.zeros(1, model.latent_dim),), weights))
-    places: dict[str, int | None] = {"decode": len(networks) - 1, "encode": None}
+    places = {"decode": len(networks) - 1, "encode": None, "flow": None}
     if isinstance(model, Encoder):
-        inputs = [torch.zeros(1, *model.image_shape)]
+        arguments = [torch.zeros(1, *model.image_shape)]
         if model.conditional:
-            inputs.append(torch.zeros(1, dtype=torch.int64))
+            arguments.append(torch.zeros(1, dtype=torch.int64))
 
-        def means(*inputs: Tensor, encoder: Encoder = model) -> Tensor:
-            return encoder.encode(*inputs)[0]
+        def means(*arguments: Tensor, encoder: Encoder = model) -> Tensor:
+            return encoder.encode(*arguments)[0]
 
-        networks.append(lower(model, means, tuple(inputs), weights))
+        networks.append(lower(model, means, tuple(arguments), weights))
         places["encode"] = len(networks) - 1
     return places
 
@@ -160,15 +178,17 @@ def rounding_difference(model: GenerativeModel, images: Tensor, labels: Tensor |
     """The largest change of a pixel, in levels of 255, when the weights are rounded to 16 bits.
 
     It is measured on 1,000 new images and, with an encoder, on the reconstructions of `images`,
-    (n, c, h, w).
+    (n, c, h, w); on fewer of a model that takes several steps for each.
     """
+    steps = model.steps or 1
+    images, labels = images[::steps], None if labels is None else labels[::steps]
     rounded = copy.deepcopy(model)
     for tensor in (*rounded.parameters(), *rounded.buffers()):
         if tensor.is_floating_point():
             tensor.copy_(tensor.half())
 
     def outputs(one: GenerativeModel) -> Tensor:
-        new = draw(one, COMPARED, lambda start: generator("explorer rounding", start))
+        new = draw(one, COMPARED // steps, lambda start: generator("explorer rounding", start))
         return torch.cat(
             [new, reconstruct(one, images, labels)] if isinstance(one, Encoder) else [new]
         )
@@ -186,7 +206,7 @@ def _map(
 ) -> dict[str, Any]:
     """The first test images on a plane, by an encoder's means, else by the classifier."""
     for run in runs:
-        if isinstance(run.model, Encoder) and run.model.noise_dim > 1:
+        if has_codes(run.model) and run.model.noise_dim > 1:
             positions, source = latent_means(run.model, images, labels), f"{run.title}'s encoder"
             break
     else:
@@ -196,6 +216,11 @@ def _map(
     plane = latent_map(positions)
     return {"points": _rounded(plane.points[:shown]), "map": source,
             "mapShares": _rounded(plane.shares)}  # fmt: skip
+
+
+def has_codes(model: GenerativeModel) -> TypeGuard[Encoder]:
+    """Whether a model encodes images as something smaller than they are."""
+    return isinstance(model, Encoder) and not isinstance(model, Density)
 
 
 def _sprite(images: Tensor) -> str:

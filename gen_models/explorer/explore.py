@@ -11,10 +11,11 @@ from gen_models.data.facts import facts_of
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
 from gen_models.evaluation.sampling import check_output
-from gen_models.explorer.content import DIGITS, Run, page_content
+from gen_models.explorer.content import DIGITS, Run, has_codes, page_content
+from gen_models.explorer.pace import set_page_steps
 from gen_models.files import replaced, writing
 from gen_models.metrics.classifier import Classifier, classifier_path, is_kept, load_classifier
-from gen_models.models.interface import Encoder
+from gen_models.models.interface import Density, Encoder
 from gen_models.runs.classifier import POOR
 from gen_models.runs.data import check_same_data, load_run_data
 from gen_models.runs.directory import RunDirectory
@@ -39,7 +40,7 @@ def explore(
     overwrite: bool = False,
     say: Callable[[str], None],
 ) -> Page:
-    """Write the page of one or two runs of a data set.
+    """Write the page of one to three runs of a data set.
 
     Args:
         paths: Run directories.
@@ -55,13 +56,13 @@ def explore(
     check_output(output, {".html"})
     if output.exists() and not overwrite:
         raise UserError(f"--output {output}: the file exists; --overwrite replaces it")
-    runs = _read_runs(paths)
+    runs, pace = _fast_enough(_read_runs(paths))
     data = load_run_data(RunDirectory(paths[0]), data_root)
     for path in paths[1:]:
         check_same_data(RunDirectory(path), data)
     classifier, why_none = _classifier(data, paths[0])
     content, difference = page_content(runs, data, classifier, say)
-    left_out = _left_out(runs, classifier, why_none, data)
+    left_out = pace + _left_out(runs, classifier, why_none, data)
     facts = {"difference": difference, "left_out": left_out, "source": facts_of(data.name)}
     text = _render(content, **facts)
     with writing(f"--output {output}"), replaced(output) as temporary:
@@ -71,30 +72,57 @@ def explore(
 
 def _read_runs(paths: Sequence[Path]) -> list[Run]:
     """The runs, with titles that differ, all on one data set."""
-    if len(paths) > 2 or len({path.resolve() for path in paths}) < len(paths):
+    if len(paths) > 3 or len({path.resolve() for path in paths}) < len(paths):
         raise UserError(
-            f"{', '.join(map(str, paths))}: the page shows one run or two different ones; name "
-            "only those"
+            f"{', '.join(map(str, paths))}: the page shows one to three different runs; name only "
+            "those"
         )
-    runs, names = [], []
+    runs: list[Run] = []
+    first, first_name = paths[0], ""
     for path in paths:
         model = load_model(path, sampler=False)
         config = RunDirectory(path).read_config()
         runs.append(Run(run_title(config), path, model))
-        names.append(config["data"]["name"])
-    first, last = names[0], names[-1]
-    if first != last:
-        raise UserError(
-            f"{paths[0]} was trained on {first} and {paths[1]} on {last}: name two runs on the "
-            "same data set"
-        )
-    if len(runs) == 2 and runs[0].title == runs[1].title:
+        name = config["data"]["name"]
+        first_name = first_name or name
+        if name != first_name:
+            raise UserError(
+                f"{first} was trained on {first_name} and {path} on {name}: name runs on the same "
+                "data set"
+            )
+    if len({run.title for run in runs}) < len(runs):
         folders = [path.resolve().name for path in paths]
-        if folders[0] == folders[1]:
+        if len(set(folders)) < len(folders):
             folders = [str(path) for path in paths]
         pairs = zip(runs, folders, strict=True)
         runs = [run._replace(title=f"{run.title}, {folder}") for run, folder in pairs]
     return runs
+
+
+def _fast_enough(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    """The runs that a page can draw from in good time, and sentences on the others.
+
+    Models that solve an equation for each image take the page's steps from here on.
+    """
+    fast, sentences = [], []
+    for run in runs:
+        if isinstance(run.model, Density):
+            own = run.model.steps
+            if not set_page_steps(run.model):
+                sentences.append(
+                    f"{run.title} is not on the page, which could not draw 5 of its images a "
+                    "second."
+                )
+                continue
+            if run.model.steps != own:
+                sentences.append(
+                    f"The page takes {run.model.steps} steps for an image of {run.title}, and the "
+                    f"model itself {own or 'as many as it needs'}."
+                )
+        fast.append(run)
+    if not fast:
+        raise UserError(f"{' '.join(sentences)} Name a smaller model")
+    return fast, sentences
 
 
 def _classifier(data: MNISTDataModule, run: Path) -> tuple[Classifier | None, str]:
@@ -132,7 +160,7 @@ def _left_out(
             )
         if not isinstance(run.model, Encoder):
             sentences.append(f"{run.title} has no encoder, so the page searches for z instead.")
-    if not any(isinstance(run.model, Encoder) for run in runs):
+    if not any(has_codes(run.model) for run in runs):
         sentences.append(
             "Without an encoder, the map shows the classifier's features of the test images."
             if classifier
@@ -160,5 +188,7 @@ def _render(content: dict[str, Any], **facts: Any) -> str:
     )
     script = json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
     facts |= {"titles": [model["title"] for model in content["models"]]}
+    solving = [model["flow"] is not None for model in content["models"]]
+    facts |= {"solves": "all" if all(solving) else "some" if any(solving) else "none"}
     facts |= {name: content[name] for name in ("shape", "thing", "classifier")}
     return environment.get_template("page.html.j2").render(content=script, **facts)

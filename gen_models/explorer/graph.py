@@ -12,8 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.export import ExportedProgram
 from torch.fx import Node
+from torch.fx.node import map_arg
 
 from gen_models.errors import UserError, first_line
 
@@ -38,6 +40,8 @@ OPERATIONS: dict[Any, tuple[str, ...]] = {
     aten.silu.default: (),
     aten.tanh.default: (),
     aten.sigmoid.default: (),
+    aten.sin.default: (),
+    aten.cos.default: (),
     aten.add.Tensor: ("other",),
     aten.sub.Tensor: ("other",),
     aten.mul.Tensor: ("other",),
@@ -45,7 +49,11 @@ OPERATIONS: dict[Any, tuple[str, ...]] = {
     aten.cat.default: ("dim",),
     aten.argmax.default: ("dim",),
     aten.one_hot.default: ("num_classes",),
+    aten.expand.default: ("size",),
+    aten.pixel_unshuffle.default: ("downscale_factor",),
+    aten.pixel_shuffle.default: ("upscale_factor",),
 }
+PAIRWISE = {aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor}
 # The same values in the same order: nothing to do.
 SAME = {
     aten.view.default, aten.reshape.default, aten.flatten.using_ints, aten.unflatten.int,
@@ -149,6 +157,10 @@ class _Lowering:
         self.inputs = len(signature.user_inputs)
         self.places = {str(name): place for place, name in enumerate(signature.user_inputs)}
         self.nodes: list[dict[str, Any]] = []
+        self.constants: dict[Node, Tensor] = {}
+        for node in exported.graph.nodes:
+            if _is_constant(node, self.constants):
+                self.constants[node] = _value(node, self.constants)
 
     def place(self, node: Node) -> int:
         """The place of a node's value; the nodes that it depends on are listed first."""
@@ -158,6 +170,9 @@ class _Lowering:
 
     def _write(self, node: Node) -> int:
         shape = self._row(node)
+        if node in self.constants:
+            values = self.constants[node].flatten().tolist()  # 16 bits are too coarse for a time
+            return self._add({"op": "constant", "values": values, "shape": shape})
         if node.target in SAME:
             return self.place(self._source(node))
         if node.target is operator.getitem and self._source(node).target in PARTS:
@@ -171,7 +186,11 @@ class _Lowering:
             entry = self._operation(node)
         else:
             raise self._unknown(node)
-        self.nodes.append(entry | {"shape": shape})
+        return self._add(entry | {"shape": shape})
+
+    def _add(self, entry: dict[str, Any]) -> int:
+        """Append an operation; returns the place of its value."""
+        self.nodes.append({"inputs": [], "weights": {}} | entry)
         return self.inputs + len(self.nodes) - 1
 
     def _operation(self, node: Node) -> dict[str, Any]:
@@ -187,15 +206,23 @@ class _Lowering:
                 for source in sources:  # none without a bias
                     entry["weights"][argument] = self.weights.add(self.held[source.name])
             elif sources:
-                entry["inputs"] += [self.place(source) for source in sources]
+                if node.target in PAIRWISE:
+                    entry["inputs"].append(self._expanded(sources[0], self._row(node)))
+                else:
+                    entry["inputs"] += [self.place(source) for source in sources]
                 entry.setdefault("from", self._row(sources[0]))
-                if name != "cat" and self._row(sources[0]) != entry["from"]:
-                    raise self._unknown(node, ", whose inputs have two shapes")
             elif argument in OPERATIONS[node.target]:
                 entry[argument] = value
             elif value != default:
                 raise self._unknown(node, f" with {argument}={value}")
         return entry
+
+    def _expanded(self, source: Node, shape: list[int]) -> int:
+        """The place of a value; of its repetitions if a row of it has another shape."""
+        place, row = self.place(source), self._row(source)
+        if row == shape:
+            return place
+        return self._add({"op": "expand", "inputs": [place], "from": row, "shape": shape})
 
     def _part(self, node: Node) -> dict[str, Any]:
         """A slice for one of the parts into which chunk or split cuts a tensor."""
@@ -208,16 +235,21 @@ class _Lowering:
     def _slice(self, whole: Node, dim: int, start: int) -> dict[str, Any]:
         shape = whole.meta["val"].shape
         return {
-            "op": "slice", "inputs": [self.place(whole)], "weights": {},
+            "op": "slice", "inputs": [self.place(whole)],
             "from": self._row(whole), "dim": dim % len(shape), "start": start % shape[dim],
         }  # fmt: skip
 
     def _row(self, node: Node) -> list[int]:
-        """The shape of one row of a node's value: without its first dimension, which is 1."""
+        """The shape of one row of a node's value: without its first dimension, which is 1.
+
+        A constant may have no such dimension: all rows share it.
+        """
         value = node.meta.get("val")
-        if not isinstance(value, Tensor) or value.shape[:1] != (1,):
-            raise self._unknown(node, ", which mixes the images of a batch")
-        return list(value.shape[1:])
+        if isinstance(value, Tensor) and value.shape[:1] == (1,):
+            return list(value.shape[1:])
+        if node in self.constants:
+            return list(self.constants[node].shape)
+        raise self._unknown(node, ", which mixes the images of a batch")
 
     def _source(self, node: Node) -> Node:
         source = node.args[0]
@@ -229,6 +261,26 @@ class _Lowering:
             f"the page cannot run an operation of {self.model}: {node.target}{how}: leave this run "
             "out"
         )
+
+
+def _is_constant(node: Node, constants: dict[Node, Tensor]) -> bool:
+    """Whether a node's value depends on no input, weight or random number."""
+    if node.target == aten.zeros_like.default:
+        return True
+    return (
+        isinstance(node.target, OpOverload)
+        and torch.Tag.nondeterministic_seeded not in node.target.tags
+        and all(source in constants for source in node.all_input_nodes)
+    )
+
+
+def _value(node: Node, constants: dict[Node, Tensor]) -> Tensor:
+    """The value of a constant node."""
+    if node.target == aten.zeros_like.default:
+        return torch.zeros(node.meta["val"].shape)
+    args, kwargs = map_arg((node.args, node.kwargs), constants.__getitem__)
+    result: Tensor = node.target(*args, **kwargs)  # type: ignore[operator]
+    return result
 
 
 def _arguments(node: Node) -> list[tuple[str, Any, Any]]:

@@ -16,7 +16,7 @@ from gen_models.evaluation.cost import trained_parameters
 from gen_models.evaluation.measure import INVERTED
 from gen_models.export.programs import Exported
 from gen_models.files import read_json
-from gen_models.models.interface import GenerativeModel
+from gen_models.models.interface import Density, GenerativeModel
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.failure import MISSING
 from gen_models.runs.features import features_in_words
@@ -59,6 +59,7 @@ def write_card(
         title=title,
         summary=(type(model).__doc__ or "A generative model.").splitlines()[0],
         model=model,
+        solves=isinstance(model, Density),
         kind=kind,
         exported=exported,
         architecture=run.architecture.read_text(encoding="utf-8").strip(),

@@ -1,6 +1,6 @@
 """One run into a folder that other programs read.
 
-{generator,decoder}.* encoder.* classifier.*  z.npy  samples.png  README.md  export.json
+{generator,decoder,velocity}.* encoder.* classifier.*  z.npy  samples.png  README.md  export.json
 """
 
 import os
@@ -15,7 +15,14 @@ from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
 from gen_models.evaluation.sampling import write_images
 from gen_models.export.card import write_card
-from gen_models.export.programs import CHECKED, FORMATS, check_installed, parts_of, write_part
+from gen_models.export.programs import (
+    CHECKED,
+    FORMATS,
+    check_installed,
+    latents,
+    parts_of,
+    write_part,
+)
 from gen_models.files import write_json, writing
 from gen_models.machine import machine
 from gen_models.metrics.classifier import Classifier, classifier_path, is_kept, load_classifier
@@ -77,8 +84,7 @@ def export_run(
                 f"{output / exported[-1].file}: differs by at most {exported[-1].difference:.1e} "
                 f"on {CHECKED} inputs"
             )
-            if "z" in part.inputs:
-                np.save(folder / "z.npy", part.inputs["z"].numpy())
+        np.save(folder / "z.npy", latents(model).numpy())
         write_images(draw_fixed(model, 64), folder / "samples.png")
         write_card(run, model, kind, exported, folder / "README.md")
         files = [file._asdict() for file in exported]

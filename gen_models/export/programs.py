@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gen_models.errors import UserError, first_line
 from gen_models.metrics.classifier import Classifier
-from gen_models.models.interface import Encoder, GenerativeModel
+from gen_models.models.interface import Density, Encoder, GenerativeModel
 from gen_models.places import how_to_install
 from gen_models.seeding import generator
 
@@ -35,6 +35,19 @@ class _Method(nn.Module):
         return getattr(self.model, self.name)(*inputs)
 
 
+class _Velocity(nn.Module):
+    """The velocity of a model that solves an equation, as a network; no label without classes."""
+
+    def __init__(self, model: Density) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Velocities, (n, c h w), at x, the times and the label's columns if there are any."""
+        x, t, *label = inputs
+        return self.model.flow(x, t, *(label or [x[:, :0]]))
+
+
 class Part(NamedTuple):
     """A network to be exported.
 
@@ -46,7 +59,7 @@ class Part(NamedTuple):
     """
 
     name: str
-    network: _Method
+    network: nn.Module
     inputs: dict[str, Tensor]
     outputs: tuple[str, ...]
 
@@ -69,12 +82,39 @@ class Exported(NamedTuple):
     difference: float
 
 
+def latents(model: GenerativeModel) -> Tensor:
+    """The z on which an export is checked, (64, latent_dim)."""
+    return model.prior(CHECKED, generator("export"))
+
+
 @torch.random.fork_rng(devices=[])  # rebuilding a network draws its first weights
 def parts_of(model: GenerativeModel, classifier: Classifier | None) -> list[Part]:
-    """The decoder ("generator" of a model without an encoder), the encoder, the classifier."""
+    """The networks of a model, and the classifier.
+
+    The decoder ("generator" of a model without an encoder) and the encoder; of a model that solves
+    an equation, only its velocity: the solver is a loop that no file could hold.
+    """
     with torch.no_grad():
-        z = model.prior(CHECKED, generator("export"))
+        z = latents(model)
         images = model.decode(z)
+    parts = [_velocity(model, z)] if isinstance(model, Density) else _coders(model, z, images)
+    if classifier is not None:
+        # channels_last, a matter of speed, would be a part of the file
+        network = copy.deepcopy(classifier.network).to(memory_format=torch.contiguous_format)
+        parts.append(
+            Part("classifier", _Method(network, "forward"), {"images": images}, ("logits",))
+        )
+    return parts
+
+
+def _velocity(model: Density, z: Tensor) -> Part:
+    inputs = {"x": z[:, : model.noise_dim], "t": torch.linspace(0, 1, CHECKED)}
+    if model.conditional:
+        inputs["label"] = z[:, model.noise_dim :]
+    return Part("velocity", _Velocity(model), inputs, ("velocity",))
+
+
+def _coders(model: GenerativeModel, z: Tensor, images: Tensor) -> list[Part]:
     name = "decoder" if isinstance(model, Encoder) else "generator"
     parts = [Part(name, _Method(model, "decode"), {"z": z}, ("images",))]
     if isinstance(model, Encoder):
@@ -82,12 +122,6 @@ def parts_of(model: GenerativeModel, classifier: Classifier | None) -> list[Part
         if model.conditional:
             inputs["labels"] = torch.arange(CHECKED) % model.classes
         parts.append(Part("encoder", _Method(model, "encode"), inputs, ("mean", "logvar")))
-    if classifier is not None:
-        # channels_last, a matter of speed, would be a part of the file
-        network = copy.deepcopy(classifier.network).to(memory_format=torch.contiguous_format)
-        parts.append(
-            Part("classifier", _Method(network, "forward"), {"images": images}, ("logits",))
-        )
     return parts
 
 

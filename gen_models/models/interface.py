@@ -159,8 +159,11 @@ class Likelihood(Encoder):
 class Density(Encoder):
     """A model of the density of images, whose z is as large as an image.
 
+    `decode` solves dx/dt = flow(x, t) from noise at t = 0 to an image at t = 1, in `steps` steps
+    or, if that is None, in as many as `solver` takes; `encode` solves it backwards.
+
     Attributes:
-        solver: How `decode` finds the way from z to an image, in `steps` steps.
+        solver: Name of the method that solves the equation.
     """
 
     solver: str
@@ -175,6 +178,16 @@ class Density(Encoder):
             image_shape=image_shape,
             classes=classes,
         )
+
+    @abstractmethod
+    def flow(self, x: Tensor, t: Tensor, columns: Tensor) -> Tensor:
+        """The velocity, (n, c h w), of x at the times t.
+
+        Args:
+            x: (n, c h w); at t = 1, a pixel of value k / 255 is (k + 0.5) / 128 - 1.
+            t: (n,) in [0, 1].
+            columns: The columns of the labels, (n, label_dim).
+        """
 
     @abstractmethod
     def log_density(

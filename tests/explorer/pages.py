@@ -11,6 +11,7 @@ from synthetic import make_run
 from toy import Toy
 
 from gen_models.explorer.explore import explore
+from gen_models.models.flow import Flow
 from gen_models.models.gan import GAN
 from gen_models.models.vae import VAE
 from gen_models.runs.weights import save_model
@@ -24,6 +25,14 @@ def bold(model: Any) -> Any:
         for weight in model.parameters():
             weight.mul_(5)
     return model.eval()
+
+
+def small_flow(**options: Any) -> Flow:
+    """A flow that moves noise although it was never trained: its last layers start at 0."""
+    model = Flow(width=4, dense=8, **options)
+    for weight in model.parameters():
+        weight.data += 0.03 * torch.randn_like(weight)
+    return model
 
 
 def a_run(folder: Path, name: str, model: Any, *overrides: str) -> Path:

@@ -8,9 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from chromium import chromium, needs_chromium
-from pages import Seen, make_runs, written
+from pages import Seen, make_runs, small_flow, written
 from PIL import Image
+from synthetic import make_run
+
+from gen_models.runs.weights import save_model
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 
@@ -163,6 +167,31 @@ def test_a_drawing_fills_the_box_of_the_data_set_around_its_mass(
         mass = image.sum(axis)
         assert (mass * (np.arange(28) + 0.5)).sum() / mass.sum() == pytest.approx(14, abs=0.3)
     assert image.max() > 0.95
+    seen.context.close()
+
+
+def test_a_flow_has_a_slider_of_time_and_solves_backwards(browser: Any, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    run = make_run(tmp_path, "model=flow", "data=digits")
+    save_model(run, small_flow(steps=2).eval())
+    written([run.path], tmp_path / "flow.html")
+    seen = Seen(browser, tmp_path / "flow.html")
+    page = seen.page
+    seen.wait("#recreated .status:text('solved backwards; z has 784 numbers')")
+    assert float(page.locator("#recreated .status").text_content().split()[1].rstrip(",")) < 0.01
+    image = seen.look("#sliders .large")
+    slider = page.locator("#sliders input")
+    assert slider.count() == 1
+    assert page.locator("#sliders .strip canvas").count() == 3  # the noise and two steps
+    slider.focus()
+    page.keyboard.press("Home")
+    seen.changes("#sliders .large", image)
+    page.click("#reset")
+    seen.becomes("#sliders .large", image)
+    page.locator("#between").scroll_into_view_if_needed()
+    strip = "#paths .strip"
+    seen.changes(strip, seen.look(strip))
+    assert seen.errors == []
     seen.context.close()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pages import make_runs, written
+from pages import a_run, make_runs, small_flow, written
 from PIL import Image
 from synthetic import make_run
 from torch import Tensor, nn
@@ -31,6 +31,8 @@ from gen_models.explorer.content import (
 from gen_models.explorer.directions import principal_directions
 from gen_models.explorer.explore import explore
 from gen_models.explorer.graph import Weights, lower
+from gen_models.explorer.pace import set_page_steps
+from gen_models.models.flow import Flow
 from gen_models.models.gan import GAN
 from gen_models.models.vae import VAE
 from gen_models.runs.weights import save_model
@@ -56,8 +58,8 @@ def test_what_cannot_be_shown_is_refused_in_one_line(
     save_model(changed, VAE())
     gan, vae = runs["gan"], runs["vae"]
     for paths, names in {
-        (gan, vae, gan): "one run or two",
-        (gan, gan): "one run or two",
+        (gan, vae, gan): "different runs",
+        (gan, gan): "different runs",
         (vae, mnist.path): "on digits and .* on mnist",
         (gan, changed.path): "trained on other images",
         (tmp_path,): "not a finished run",
@@ -162,14 +164,14 @@ CONV: dict[str, Any] = {"network": "conv", "width": 8, "encoder_dims": None}
     [
         (CONV, None),
         ({"conditional": True, "likelihood": "gaussian"}, None),
-        (CONV | {"conditional": True}, "aten.expand.default"),
+        (CONV | {"conditional": True}, None),
         ({"likelihood": "continuous_bernoulli"}, "aten.where.self"),
     ],
 )
 def test_a_vae_is_carried_whole_or_refused(options: dict[str, Any], refused: str | None) -> None:
     model = VAE(**options).eval()
     if refused is None:
-        assert _networks(model, Weights(), []) == {"decode": 0, "encode": 1}
+        assert _networks(model, Weights(), []) == {"decode": 0, "encode": 1, "flow": None}
         return
     with pytest.raises(UserError, match=refused):
         _networks(model, Weights(), [])
@@ -211,6 +213,32 @@ def test_rounding_is_measured() -> None:
         for weight in model.parameters():
             weight.copy_(weight.half())
     assert rounding_difference(model, images, torch.zeros(20)) == 0
+
+
+def test_a_model_that_is_too_slow_for_the_page_is_left_out(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = a_run(tmp_path, "flow", small_flow(solver="dopri5", steps=None))
+    monkeypatch.setattr("gen_models.explorer.pace.MOST_FLOPS", 1.0)
+    assert "is not on the page" in written([runs["vae"], flow], tmp_path / "vae.html")[0]
+    with pytest.raises(UserError, match="smaller model") as error:
+        explore([flow], tmp_path / "page.html", say=lambda line: None)
+    assert "\n" not in str(error.value)
+
+
+def test_the_page_takes_no_more_steps_than_it_has_time_for() -> None:
+    """Eight if it can, else four; never more than the model's own."""
+    for options, taken in (
+        ({"solver": "dopri5", "steps": None}, ("midpoint", 8)),
+        ({"solver": "heun", "steps": 50}, ("heun", 8)),
+        ({"solver": "euler", "steps": 3}, ("euler", 3)),
+    ):
+        model = small_flow(**options).eval()
+        assert set_page_steps(model)
+        assert (model.solver, model.steps) == taken
+    guided = Flow(conditional=True, guidance=1.0).eval()
+    assert set_page_steps(guided)
+    assert guided.steps == 4
 
 
 def test_the_page_says_what_is_left_out(

@@ -17,6 +17,7 @@ from gen_models.explorer.graph import OPERATIONS
 from gen_models.metrics.classifier import classifier_path, load_classifier
 from gen_models.metrics.latent import spherical, straight
 from gen_models.metrics.reconstruction import Reach, _descend
+from gen_models.models.flow import Flow
 from gen_models.models.gan import GAN
 from gen_models.models.layers import ACTIVATIONS, Activation
 from gen_models.models.vae import VAE
@@ -59,6 +60,14 @@ IMAGE = (3, 6, 5)
 CASES: dict[str, tuple[tuple[int, ...], Callable[[], nn.Module]]] = {
     **{name: ((7,), lambda name=name: Activation(name)) for name in ACTIVATIONS},
     "sigmoid": ((7,), nn.Sigmoid),
+    "sin": ((7,), lambda: Function(torch.sin)),
+    "cos": ((7,), lambda: Function(torch.cos)),
+    "constant": ((7,), lambda: Function(lambda x: x * 2 ** torch.linspace(0, 1, 7))),
+    "expand": (
+        IMAGE, lambda: Function(lambda x: x[:, :, :1] * 2 + x[:, :1].expand(-1, 3, -1, -1))
+    ),
+    "pixel_unshuffle": ((2, 4, 6), lambda: nn.PixelUnshuffle(2)),
+    "pixel_shuffle": ((8, 2, 3), lambda: nn.PixelShuffle(2)),
     "linear": ((7,), lambda: nn.Linear(7, 5)),
     "linear without bias": ((7,), lambda: nn.Linear(7, 5, bias=False)),
     "linear on the last of two": ((2, 7), lambda: nn.Linear(7, 5)),
@@ -86,7 +95,8 @@ def test_every_operation_is_known_to_both_and_tested() -> None:
     text = "".join((PAGE / name).read_text() for name in ("ops.js", "ops_images.js"))
     tables = re.findall(r"(?:const OPS = |Object.assign\(OPS, )\{\n(.*?)\n\}", text, re.DOTALL)
     known = {name for table in tables for name in re.findall(r"^  (\w+):", table, re.MULTILINE)}
-    ours = {known._schema.name.removeprefix("aten::") for known in OPERATIONS} | {"slice"}
+    ours = {known._schema.name.removeprefix("aten::") for known in OPERATIONS}
+    ours |= {"slice", "constant"}
     assert known == ours
     assert ours - set(CASES) == {"argmax", "one_hot"}  # of labels: by the conditional models below
 
@@ -177,6 +187,39 @@ def test_the_search_is_that_of_evaluation(
     assert torch.allclose(torch.tensor(found), best, atol=1e-2)
     limits = torch.tensor([best.norm() / radius, best.abs().max() / coordinate])
     assert limits.max() == pytest.approx(1, abs=1e-3)  # the limit is reached, so it was tested
+
+
+@pytest.mark.parametrize("solver", ["euler", "midpoint", "heun"])
+def test_an_equation_is_solved_as_by_torch(networks: Networks, solver: str) -> None:
+    """From noise to images and back, with the labels and the guidance of a small flow."""
+    torch.manual_seed(6)
+    model = Flow(width=4, dense=8, conditional=True, guidance=0.5, solver=solver, steps=3).eval()
+    for weight in model.parameters():
+        weight.data += 0.1 * torch.randn_like(weight)  # its last layers start at 0
+    rounded(model)
+    z = model.prior(3).detach()
+    x, columns = z.split([784, 10], 1)
+    networks.load(model, model.flow, x, torch.zeros(3), columns)
+    script = """async ([x, columns, times, solver]) => {
+        const seen = [], [start, end] = times;
+        const found = await solve({ program, x: Float32Array.from(x), n: 3, start, end, solver,
+            columns: Float32Array.from(columns), steps: 3 }, async (on) => seen.push(on));
+        return [Array.from(found), seen.length]; }"""
+
+    def solve(x: Tensor, *times: float) -> Tensor:
+        given = [x.flatten().tolist(), columns.flatten().tolist(), times, solver]
+        result, seen = networks.page.evaluate(script, given)
+        assert seen == 4
+        return torch.tensor(result).view(3, 784)
+
+    ends = solve(x, 0, 1)
+    with torch.no_grad():
+        images = model.decode(z)
+        noise = model.encode(images, columns.argmax(1))[0][:, :784]
+    assert images.std() > 0.1
+    shown = ((ends + 1) * 128 - 0.5) / 255
+    assert torch.allclose(shown.clamp(0, 1), images.flatten(1), atol=1e-4)
+    assert torch.allclose(solve((255 * images.flatten(1) + 0.5) / 128 - 1, 1, 0), noise, atol=1e-3)
 
 
 def test_a_search_starts_from_the_nearest_draws(networks: Networks) -> None:

@@ -18,6 +18,7 @@ from gen_models.cli import app
 from gen_models.data.facts import FACTS
 from gen_models.export import programs
 from gen_models.metrics.classifier import classifier_path, load_classifier
+from gen_models.models.flow import Flow
 from gen_models.models.gan import GAN
 from gen_models.models.networks import LinearVAE
 from gen_models.models.vae import VAE
@@ -146,6 +147,38 @@ def test_images_of_the_users_own(
     names: dict[str, Any] = {}
     exec(re.findall("```python\n(.*?)```", card, re.DOTALL)[0], names)
     assert names["images"].shape == (64, *model.image_shape)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("onnx", {"conditional": True, "guidance": 0.5, "steps": 3}),
+        ("torch", {"solver": "heun", "steps": 2}),
+    ],
+)
+def test_the_card_solves_the_equation_of_a_flow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, options: dict[str, Any]
+) -> None:
+    torch.manual_seed(0)
+    model = Flow(width=4, dense=8, **options)
+    for weight in model.parameters():
+        weight.data += 0.1 * torch.randn_like(weight)  # its last layers start at 0
+    monkeypatch.setitem(MODELS, "gan", model)
+    folder = tmp_path / "export"
+    run = saved(tmp_path / "runs", "gan")
+    code, text = call(run.path, "--format", kind, "--output", folder)
+    assert code == 0, text
+    assert {file.stem for file in folder.glob(f"*{programs.FORMATS[kind].ending}")} == {
+        "velocity",
+        "classifier",
+    }
+    card = (folder / "README.md").read_text()
+    monkeypatch.chdir(folder)
+    names: dict[str, Any] = {}
+    exec(re.findall("```python\n(.*?)```", card, re.DOTALL)[0], names)
+    expected = model.eval().decode(torch.from_numpy(np.load("z.npy"))).detach()
+    assert expected.std() > 0.1
+    np.testing.assert_allclose(names["images"], expected, atol=1e-4)
 
 
 def test_the_file_of_a_gan_holds_no_discriminator(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ const paths = columns($("paths")).map((column, index) => {
   const stations = Array.from({ length: STATIONS }, () => picture("tile", ""));
   strip.append(...stations);
   column.append(strip);
-  const display = viewer(column, `${models[index].title}: between the two ${thing}s`);
+  const display = viewer(column, `${models[index].title}: between the two ${thing}s`, "searching…");
   const status = make("div", { className: "status" });
   column.append(status);
   return { stations, display, status, jobs: [], z: [] };
@@ -37,7 +37,7 @@ async function findEnds(index, number) {
   const part = paths[index], model = models[index];
   part.jobs.forEach((job) => job.stop());
   part.jobs = [];
-  if (model.encode === null) part.status.textContent = "drawing images to start from";
+  if (searches(model)) part.status.textContent = "searching…";
   const z = [];
   for (const [k, image] of ends.entries()) {
     const job = latentOf(model, image, ({ step, image: best }) => {

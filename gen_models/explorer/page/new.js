@@ -12,32 +12,32 @@ const grids = columns($("grids")).map((column, index) => {
     grid.append(button);
     return { button, canvas, verdict };
   });
-  return { tiles, z: null };
+  return { tiles, z: null, path: [] };
 });
 
 let wanted = null; // the class that a conditional model draws
 
-const drawAll = latest(async () => {
-  const seed = Number($("seed").value) || 0;
-  await Promise.all(models.map(async (model, index) => {
-    const z = prior(model, uniforms(seed), COUNT, wanted);
-    const images = await decode(model, z, COUNT);
-    grids[index].z = z;
-    grids[index].tiles.forEach(({ canvas }, i) => {
-      show(canvas, images.subarray(PIXELS * i, PIXELS * (i + 1)));
-    });
-    pick(index, 0);
-    const chances = await classify(images, COUNT);
-    grids[index].tiles.forEach(({ button, verdict }, i) => {
-      if (!chances) { button.ariaLabel = `Image ${i + 1}`; return; }
-      const best = likeliest(chances[i]), share = chances[i][best];
-      verdict.textContent = names[best];
-      verdict.style.color = `color-mix(in srgb, var(--ink) ${percent(share)}, var(--line))`;
-      button.ariaLabel = `Image ${i + 1}: ${called(best)}, ${percent(share)}`;
-      button.title = `The classifier sees ${called(best)} (${percent(share)})`;
-    });
-  }));
-});
+const draws = models.map((model, index) => latest(async () => {
+  const z = prior(model, uniforms(Number($("seed").value) || 0), COUNT, wanted);
+  const { tiles } = grids[index], path = [];
+  const showAll = (images) => tiles.forEach(({ canvas }, i) => {
+    show(canvas, images.subarray(PIXELS * i, PIXELS * (i + 1)));
+  });
+  const images = await decode(model, z, COUNT, (drawn) => { path.push(drawn); showAll(drawn); });
+  showAll(images);
+  Object.assign(grids[index], { z, path });
+  pick(index, 0);
+  const chances = await classify(images, COUNT);
+  tiles.forEach(({ button, verdict }, i) => {
+    if (!chances) { button.ariaLabel = `Image ${i + 1}`; return; }
+    const best = likeliest(chances[i]), share = chances[i][best];
+    verdict.textContent = names[best];
+    verdict.style.color = `color-mix(in srgb, var(--ink) ${percent(share)}, var(--line))`;
+    button.ariaLabel = `Image ${i + 1}: ${called(best)}, ${percent(share)}`;
+    button.title = `The classifier sees ${called(best)} (${percent(share)})`;
+  });
+}));
+const drawAll = () => draws.forEach((draw) => draw());
 
 $("draw").onclick = () => { $("seed").value = Number($("seed").value) + 1; drawAll(); };
 $("seed").oninput = drawAll;
@@ -69,42 +69,59 @@ if (models.some((model) => model.classes)) {
   choices.hidden = false;
 }
 
-const kinds = models.map((model) => (model.encode === null
+const kinds = models.filter((model) => !model.flow).map((model) => (model.encode === null
   ? `the outputs of ${model.title}'s first layer` : `the means of ${model.title}'s encoder`));
-$("ways").textContent = kinds.join(" and ");
+if (kinds.length) $("ways").textContent = kinds.join(" and ");
 
-const panels = columns($("sliders")).map((column, index) => {
-  const model = models[index], display = viewer(column, `${model.title}: the picked image`);
+const STOPS = [-4, -2, 0, 2, 4]; // of a slider, in standard deviations: the images under it
+
+/* Sliders that move the picked z along a model's directions. */
+function directionPanel(model, column, display) {
+  let z = null;
   const inputs = model.steps.map((step, k) => {
     const input = make("input", { type: "range", min: -4, max: 4, step: 0.1, value: 0 });
     const output = make("output", {}, "0.0");
-    input.oninput = () => { output.textContent = Number(input.value).toFixed(1); move(index); };
+    input.oninput = () => { output.textContent = Number(input.value).toFixed(1); move(); };
     const name = `${k + 1} (${percent(model.shares[k])})`;
-    column.append(make("label", { className: "slider" }, name, input, output));
-    return { input, output };
+    const tiles = STOPS.map(() => picture("tile", ""));
+    const strip = make("div", { className: "strip" }, ...tiles);
+    column.append(make("label", { className: "slider" }, name, input, output, strip));
+    return { input, output, tiles };
   });
-  return { inputs, display, z: null };
+  const preview = latest(async () => { // what each slider alone does
+    const moved = model.steps.flatMap((step) => STOPS.map((stop) => z.map((v, i) => v + stop * step[i])));
+    const images = await decode(model, moved.flatMap((row) => [...row]), moved.length);
+    inputs.flatMap(({ tiles }) => tiles).forEach((canvas, i) => {
+      show(canvas, images.subarray(PIXELS * i, PIXELS * (i + 1)));
+    });
+  });
+  const move = latest(async () => {
+    if (!z) return;
+    const moved = Float32Array.from(z);
+    model.steps.forEach((step, k) => {
+      step.forEach((number, i) => { moved[i] += number * inputs[k].input.value; });
+    });
+    display(await decode(model, moved));
+  });
+  return {
+    pick(i, grid) { z = grid.z.slice(model.latent * i, model.latent * (i + 1)); move(); preview(); },
+    reset() {
+      for (const { input, output } of inputs) { input.value = 0; output.textContent = "0.0"; }
+      move();
+    },
+  };
+}
+
+const panels = columns($("sliders")).map((column, index) => {
+  const model = models[index], display = viewer(column, `${model.title}: the picked image`);
+  return model.flow ? timePanel(column, display) : directionPanel(model, column, display);
 });
 
 function pick(index, i) {
-  const { latent } = models[index];
   grids[index].tiles.forEach(({ button }, k) => { button.ariaPressed = String(k === i); });
-  panels[index].z = grids[index].z.slice(latent * i, latent * (i + 1));
-  move(index);
+  panels[index].pick(i, grids[index]);
 }
 
-const moves = models.map((model, index) => latest(async () => {
-  const { inputs, display } = panels[index], z = Float32Array.from(panels[index].z);
-  model.steps.forEach((step, k) => {
-    step.forEach((number, i) => { z[i] += number * inputs[k].input.value; });
-  });
-  display(await decode(model, z));
-}));
-function move(index) { if (panels[index].z) moves[index](); }
-
-$("reset").onclick = () => panels.forEach(({ inputs }, index) => {
-  for (const { input, output } of inputs) { input.value = 0; output.textContent = "0.0"; }
-  move(index);
-});
+$("reset").onclick = () => panels.forEach((panel) => panel.reset());
 
 drawAll();

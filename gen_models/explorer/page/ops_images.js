@@ -1,7 +1,7 @@
 /* Operations on images, (channels, height, width) each, for ops.js. */
 
-/* For each position of a convolution's result, the places in the image that its kernel covers; -1
-   beyond the edge. `big` is the side before a convolution, `small` the one after; of a transposed
+/* For each position of a convolution's result, the places in the image that its kernel covers; one
+   place after the last beyond the edge. `big` is the side before a convolution, `small` the one after; of a transposed
    convolution the other way round. */
 const patches = new WeakMap();
 function patchesOf(node, big, small) {
@@ -15,7 +15,7 @@ function patchesOf(node, big, small) {
         const y = row * node.stride[0] + i - node.padding[0];
         const x = column * node.stride[1] + j - node.padding[1];
         const inside = y >= 0 && y < height && x >= 0 && x < width;
-        places.push(inside ? (c * height + y) * width + x : -1);
+        places.push(inside ? (c * height + y) * width + x : channels * height * width);
       }
     }
   }
@@ -34,15 +34,17 @@ function turned(x, rows, columns) {
   return y;
 }
 
-/* From the big side to the small one, what a convolution does: the kernels times all patches. */
+/* From the big side to the small one, what a convolution does: the kernels times all patches. One
+   image after the other, because the patches of one stay in the processor's cache. */
 function gather(node, x, big, small, n) {
   const places = patchesOf(node, big, small), length = size(big), [filters] = small;
-  const covered = new Float32Array(n * places.length);
-  for (let image = 0; image < n; image++) for (let i = 0; i < places.length; i++) {
-    const place = places[i];
-    if (place >= 0) covered[image * places.length + i] = x[image * length + place];
+  const framed = new Float32Array(length + 1), covered = new Float32Array(places.length);
+  const covers = size(node.kernel.slice(1)), y = new Float32Array(n * size(small));
+  for (let image = 0; image < n; image++) {
+    framed.set(x.subarray(image * length, (image + 1) * length)); // a 0 follows
+    for (let i = 0; i < places.length; i++) covered[i] = framed[places[i]];
+    y.set(multiply(node.weight, covered, filters, covers), image * size(small));
   }
-  const y = multiply(node.weight, covered, filters, size(node.kernel.slice(1)));
   return turned(y, size(small.slice(1)), filters);
 }
 
@@ -54,7 +56,7 @@ function scatter(node, x, big, small, n) {
   const y = new Float32Array(n * length);
   for (let image = 0; image < n; image++) for (let i = 0; i < places.length; i++) {
     const place = places[i];
-    if (place >= 0) y[image * length + place] += covered[image * places.length + i];
+    if (place < length) y[image * length + place] += covered[image * places.length + i];
   }
   return y;
 }
@@ -74,6 +76,18 @@ function nearest({ from: [channels, height, width], shape: [, rows, columns] }) 
     const channel = Math.floor(i / (rows * columns));
     source[i] = (channel * height + Math.floor(row * height / rows)) * width
       + Math.floor(column * width / columns);
+  }
+  return source;
+}
+
+/* The same where each square of pixels becomes the channels of one. */
+function unshuffled({ from: [, height, width], shape: [channels, rows, columns] }) {
+  const side = height / rows, source = new Uint32Array(channels * rows * columns);
+  for (let i = 0; i < source.length; i++) {
+    const row = Math.floor(i / columns) % rows, column = i % columns;
+    const plane = Math.floor(i / (rows * columns)), place = plane % side ** 2;
+    const y = row * side + Math.floor(place / side), x = column * side + place % side;
+    source[i] = (Math.floor(plane / side ** 2) * height + y) * width + x;
   }
   return source;
 }
@@ -125,23 +139,13 @@ Object.assign(OPS, {
       return [dx];
     },
   },
-  upsample_nearest2d: {
-    forward(node, [x], n) {
-      const source = nearest(node), y = new Float32Array(n * source.length);
-      const before = size(node.from);
-      for (let i = 0; i < y.length; i++) {
-        y[i] = x[Math.floor(i / source.length) * before + source[i % source.length]];
-      }
-      return y;
-    },
-    backward(node, [x], y, dy) {
-      const source = nearest(node), dx = new Float32Array(x.length), before = size(node.from);
-      for (let i = 0; i < dy.length; i++) {
-        dx[Math.floor(i / source.length) * before + source[i % source.length]] += dy[i];
-      }
-      return [dx];
-    },
-  },
+  upsample_nearest2d: moved(nearest),
+  pixel_unshuffle: moved(unshuffled),
+  pixel_shuffle: moved(({ from, shape }) => {
+    const places = new Uint32Array(size(shape));
+    unshuffled({ from: shape, shape: from }).forEach((place, i) => { places[place] = i; });
+    return places;
+  }),
   batch_norm: {
     channels({ weight, bias, running_mean, running_var, eps, shape }) {
       const scale = running_var.map((v, c) => (weight ? weight[c] : 1) / Math.sqrt(v + eps));

@@ -9,7 +9,8 @@ const meanSquare = (a, b) => a.reduce((sum, v, i) => sum + (v - b[i]) ** 2, 0) /
 
 let turn = Promise.resolve(); // one search at a time, so that each is fast to watch
 
-/* Finds z for an image: at once with an encoder, else with a search that `watch` follows. */
+/* Finds z for an image: with an encoder, with the way back to the noise, or else with a search that
+   `watch` follows. */
 function latentOf(model, image, watch) {
   let search = null, stopped = false, finish = () => {};
   const z = (async () => {
@@ -22,6 +23,7 @@ function latentOf(model, image, watch) {
       const inputs = model.classes ? [image, Float32Array.of(label)] : [image];
       return (await run(model.encode, inputs, 1)).output;
     }
+    if (model.flow) return followBack(model, image, label);
     await loaded;
     const before = turn;
     turn = new Promise((done) => { finish = done; });
@@ -40,18 +42,23 @@ const heading = make("h3", {}, `Your ${thing}`), input = make("div", {}, heading
 $("recreated").append(input);
 const showTarget = viewer(input, `Your ${thing}`);
 const recreations = columns($("recreated")).map((column, index) => {
-  const model = models[index], display = viewer(column, `${model.title}: recreated`);
+  const model = models[index], display = viewer(column, `${model.title}: recreated`, "searching…");
   const progress = make("progress", { max: STEPS, value: 0, ariaLabel: "Steps of the search" });
-  progress.hidden = model.encode !== null;
+  progress.hidden = !searches(model);
   const status = make("div", { className: "status" });
   column.append(progress, status);
   return { display, progress, status, job: null };
 });
 
+function wayOf(model) {
+  if (searches(model)) return `with a search of ${STEPS} steps`;
+  return model.flow ? "with its equation solved backwards" : "with its encoder";
+}
+
 async function recreate(index, number) {
   const model = models[index], part = recreations[index], image = target;
   part.job?.stop();
-  if (model.encode === null) part.status.textContent = "drawing images to start from";
+  if (searches(model)) part.status.textContent = "searching…";
   part.job = latentOf(model, image, ({ step, mse, image: best }) => {
     if (number !== targetNumber) return;
     part.display(best, step % 10 === 0);
@@ -64,8 +71,8 @@ async function recreate(index, number) {
   if (number !== targetNumber) return;
   part.display(recreated);
   part.progress.value = STEPS;
-  const way = model.encode === null ? `with a search of ${STEPS} steps` : "with its encoder";
-  part.status.textContent = `MSE ${meanSquare(recreated, image).toFixed(4)}, ${way}`;
+  const mse = `MSE ${meanSquare(recreated, image).toFixed(4)}`;
+  part.status.textContent = `${mse}, ${wayOf(model)}; z has ${model.latent - model.classes} numbers`;
 }
 
 function setTarget(image) {

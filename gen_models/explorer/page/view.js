@@ -43,12 +43,17 @@ async function run(network, inputs, n) {
   return ask("run", { network, inputs, n });
 }
 
-/* Images of n latents. */
-async function decode(model, z, n = 1) {
-  const { output, milliseconds } = await run(model.decode, [Float32Array.from(z)], n);
+/* Images of n latents; `watch` gets them on the way where there is one. */
+async function decode(model, z, n = 1, watch) {
+  const latents = Float32Array.from(z);
+  const { output, milliseconds } = await (model.flow
+    ? followToImages(model, latents, n, watch) : run(model.decode, [latents], n));
   if (n > 1) showSpeed(model, 1000 * n / milliseconds);
   return output;
 }
+
+/* Whether the z of an image must be searched for. */
+const searches = (model) => model.encode === null && !model.flow;
 
 const speeds = new Map();
 function showSpeed(model, speed) {
@@ -108,10 +113,12 @@ function show(canvas, image) {
   canvas.getContext("2d").putImageData(pixels, 0, 0);
 }
 
-/* One large image and what the classifier sees in it; returns how to show another. */
-function viewer(parent, label) {
+/* One large image and what the classifier sees in it, at first a word; returns how to show another
+   image. */
+function viewer(parent, label, waiting = "") {
   const each = longest < 3 && names.length <= ALL_BARS; // an upright bar for each class
-  const canvas = picture("large", label), seen = make("div", { className: "seen" });
+  const canvas = picture("large", label);
+  const seen = make("div", { className: "seen" }, waiting);
   const bars = make("div", { className: each ? "bars" : "bars rows", ariaHidden: "true" });
   const count = each ? names.length : Math.min(TOP, names.length);
   for (let i = 0; i < count; i++) bars.append(make("span", {}, make("i"), make("b")));
@@ -159,7 +166,7 @@ function latest(action) {
 
 /* A column for each model, with its title. */
 function columns(parent) {
-  parent.classList.add(models.length === 1 ? "one" : "two");
+  parent.classList.add(["one", "two", "three"][models.length - 1]);
   return models.map((model) => {
     const column = make("div", {}, make("h3", {}, model.title));
     parent.append(column);

@@ -99,6 +99,34 @@ async function invert({ program, target, starts, n, steps, rate, reach, fixed },
 /* Lets the worker answer other questions. */
 const pause = () => new Promise((resume) => { setTimeout(resume); });
 
+/* What a step adds to x, for each solver, from the velocity at x and a time. */
+const SOLVERS = {
+  euler: (velocity, x, t, step) => velocity(x, t).map((v) => step * v),
+  midpoint(velocity, x, t, step) {
+    const slope = velocity(x, t), middle = x.map((v, i) => v + step / 2 * slope[i]);
+    return velocity(middle, t + step / 2).map((v) => step * v);
+  },
+  heun(velocity, x, t, step) {
+    const slope = velocity(x, t), end = x.map((v, i) => v + step * slope[i]);
+    return velocity(end, t + step).map((v, i) => step / 2 * (v + slope[i]));
+  },
+};
+
+/* Follows the velocity of n rows from one time to another; `watch` gets x at the start and after
+   each step. */
+async function solve({ program, x, columns, n, start, end, solver, steps }, watch) {
+  const step = (end - start) / steps;
+  const velocity = (at, t) =>
+    forward(program, [at, new Float32Array(n).fill(t), columns], n)[program.output];
+  await watch(x);
+  for (let k = 0; k < steps; k++) {
+    const change = SOLVERS[solver](velocity, x, start + k * step, step);
+    x = x.map((v, i) => v + change[i]);
+    await watch(x);
+  }
+  return x;
+}
+
 /* `count` draws of a model's prior and their images. */
 async function candidates(program, model, label, count) {
   const z = prior(model, uniforms(1), count, label), step = 20;
@@ -150,6 +178,17 @@ function answer() {
       const start = performance.now(), program = programs[network];
       const output = forward(program, inputs, n)[program.output];
       return { output, milliseconds: performance.now() - start };
+    },
+    async solve(id, { network, ...rest }) {
+      let milliseconds = 0, begin = performance.now();
+      const program = programs[network];
+      const output = await solve({ program, ...rest }, async (progress) => {
+        milliseconds += performance.now() - begin;
+        postMessage({ id, progress });
+        await pause();
+        begin = performance.now();
+      });
+      return { output, milliseconds };
     },
     async invert(id, { network, model, label, target, n, count, steps, rate }) {
       const program = programs[network];
