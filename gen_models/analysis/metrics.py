@@ -1,7 +1,12 @@
-"""What is known of each metric: its unit, direction and format (`metrics.csv`), and its places."""
+"""What is known of each metric: its unit, direction and format (`metrics.csv`), and its places.
+
+The same metric with another number of samples or of a solver's steps is a metric of its own:
+`quick/fid_lenet`, `val/fid_lenet`, `steps/heun-4/fid_lenet`, `steps/dopri5/fid_lenet`.
+"""
 
 import csv
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -18,9 +23,13 @@ BOUNDS = {
     "real": "real test images",
 }
 ENCODER, INVERSION = "encoder/mse", "inversion/mse"
+RECREATION = re.compile("(quick/)?(encoder|inversion)/(mse|psnr|ssim)")
+LATENT_DIM = "latent_dim"
+CONTROL, CONVERGED = "inversion/control_share", 0.05  # at most: the search has found its end
+TINY = 1e-3  # where two significant digits are shown
 NOT_OF_NEW_IMAGES = (
     "encoder/", "inversion/", "test/", "val/loss", "val/recon", "val/kl", "val/d_", "val/g_",
-    "grey_pixels/", "grey_density/", "likelihood/", "active_units", "cost/",
+    "grey_pixels/", "grey_density/", "likelihood/", "active_units", "cost/", LATENT_DIM,
 )  # fmt: skip
 HEADLINES: dict[str, set[Place]] = {  # columns of the main table -> where else they are shown
     FID: {"verdicts", "plots", "terminal", "sweeps"},
@@ -54,7 +63,11 @@ class Metric(NamedTuple):
             return "-"
         if not math.isfinite(value):
             return DIVERGED
-        return _si(value) if self.format == "si" else format(value, self.format)
+        if self.format == "si":
+            return _si(value)
+        text = format(value, self.format)
+        digits = text.lstrip("-0.")
+        return _two_digits(value) if 0 < abs(value) < TINY and len(digits) < 2 else text
 
     def rank(self, value: float, real: float | None = None) -> float:
         """A number that is smaller for a better value; 0 for all if nothing says which is better.
@@ -93,20 +106,30 @@ def _si(value: float) -> str:
     return f"{value:.3g}"
 
 
+def _two_digits(value: float) -> str:
+    """A tiny number: "0.000081", "8.1e-12"."""
+    decimals = 1 - math.floor(math.log10(abs(value)))
+    return f"{value:.{decimals}f}" if decimals <= 7 else f"{value:.1e}"
+
+
 _LINES = (Path(__file__).parent / "metrics.csv").read_text(encoding="utf-8").splitlines()
 _BY_KEY = {row["key"]: Metric(**row) for row in csv.DictReader(_LINES)}  # type: ignore[arg-type]
 _OTHER_SAMPLES = {QUICK: "at most 2,000 new images", "val/": "against validation images"}
+_OF_SOLVER = re.compile(r"steps/(\w+?)(?:-(\d+))?/(\w+)")
 
 
 def metric(key: str) -> Metric:
-    """The description of `key`; a key of another sample size is a metric of its own."""
+    """The description of `key`, with what is particular to its samples."""
     prefix, base = _split(key)
     known = _BY_KEY.get(base)
     if known is None and base.startswith("features/"):
         known = Metric(base, "lower", "", "the distance in other features", ".2f")
     if known is None:
         return Metric(key, "", "", "", ".4g")
-    samples = f" ({_OTHER_SAMPLES[prefix]})" if prefix else ""
+    samples = f" ({_OTHER_SAMPLES[prefix]})" if prefix in _OTHER_SAMPLES else ""
+    if solved := solver_and_steps(key):
+        solver, steps = solved
+        samples = f" ({solver}, {steps} step{'s' * (steps > 1)})" if steps else f" ({solver})"
     return known._replace(key=key, meaning=known.meaning + samples)
 
 
@@ -122,19 +145,30 @@ def headlines(place: Place, keys: Iterable[str]) -> list[str]:
 
 
 def order(key: str) -> tuple[bool, int, str]:
-    """Sorts keys as in `metrics.csv`; unknown ones follow by name, other sample sizes last."""
+    """Sorts keys as in `metrics.csv`; unknown ones follow by name, other samples last."""
     prefix, base = _split(key)
     keys = list(_BY_KEY)
-    return bool(prefix), keys.index(base) if base in keys else len(keys), key
+    solver, steps = solver_and_steps(key) or (key, 0)
+    return bool(prefix), keys.index(base) if base in keys else len(keys), f"{solver}{steps:9}"
 
 
 def of_new_images(key: str) -> bool:
     """Whether `key` measures new images: not given ones, a loss, or what a run costs."""
-    return not key.removeprefix(QUICK).startswith(NOT_OF_NEW_IMAGES)
+    base = _split(key)[1] if solver_and_steps(key) else key.removeprefix(QUICK)
+    return not base.startswith(NOT_OF_NEW_IMAGES)
+
+
+def solver_and_steps(key: str) -> tuple[str, int] | None:
+    """Of "steps/heun-4/fid_lenet" "heun" and 4, 0 for an adaptive solver; None of another key."""
+    match = _OF_SOLVER.fullmatch(key)
+    return (match[1], int(match[2] or 0)) if match else None
 
 
 def _split(key: str) -> tuple[str, str]:
-    """The prefix of another sample size, "" for none, and the rest."""
+    """The prefix of other samples, "" for none, and the metric that it is."""
+    if match := _OF_SOLVER.fullmatch(key):
+        name = match[3]
+        return key.removesuffix(name), f"cost/{name}" if f"cost/{name}" in _BY_KEY else name
     known = () if key in _BY_KEY else _OTHER_SAMPLES
     prefix = next((prefix for prefix in known if key.startswith(prefix)), "")
     return prefix, key.removeprefix(prefix)

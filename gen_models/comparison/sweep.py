@@ -150,7 +150,10 @@ def _best(points: Sequence[Point], setting: str, key: str) -> tuple[str, str]:
     else:
         first, second = sound[:2]
         _, words = against(first.summary, second.summary)
-        text = f"best {setting} {first.label}; {key} against the runner-up {second.label}: {words}"
+        text = (
+            f"{setting} {first.label} has the {metric(key).better_word} {key}; "
+            f"against the runner-up {second.label}: {words}"
+        )
     if failed := [f"{p.label} ({p.summary.failures})" for p in points if p.summary.failures]:
         text += f"; failed: {', '.join(failed)}"
     return text, sound[0].label if sound else ""
