@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gen_models.analysis.groups import Group
-from gen_models.analysis.metrics import CONVERGED, ENCODER, FID, INVERSION, QUICK, metric
+from gen_models.analysis.metrics import CONTROL, CONVERGED, ENCODER, FID, INVERSION, QUICK, metric
 from gen_models.analysis.runs import Run
 from gen_models.analysis.statistics import LEAST
 from gen_models.comparison.compare import Comparison
+from gen_models.comparison.sweep import Line
 from gen_models.comparison.verdicts import evidence, is_decided
 
 TOPICS = {  # metric -> what it decides
@@ -18,7 +19,7 @@ TOPICS = {  # metric -> what it decides
     QUICK + ENCODER: "Best at recreating an image with its encoder",
     INVERSION: "Best at recreating an image with a search for z",
 }
-REFERENCES = {"floor": "Real images reach", "gaussian": "a crude Gaussian"}
+REFERENCES = {"floor": "real images reach", "gaussian": "a crude Gaussian"}
 
 
 class Finding(NamedTuple):
@@ -46,12 +47,23 @@ def compared(comparison: Comparison) -> str:
 def result(comparison: Comparison) -> list[Finding]:
     """The best setting of each sweep, or the best group at each; and how many runs failed."""
     lines = [line for sweep in comparison.sweeps for line in sweep.lines]
-    if best := dict.fromkeys(Finding(line.label, line.best) for line in lines if line.best):
+    if best := dict.fromkeys(_of_line(line) for line in lines if line.best):
         return [*best]
     known = {key for group in comparison.groups for key in group.summaries}
     keys = [key for key in TOPICS if key != QUICK + ENCODER or ENCODER not in known]
     findings = [finding for key in keys if (finding := _best(comparison, key))]
     return [*findings, _failures(comparison.groups)]
+
+
+def _of_line(line: Line) -> Finding:
+    """The best setting of a sweep."""
+    answer, _, numbers = line.best.partition("; ")
+    return Finding(line.label, answer, _sentence(numbers))
+
+
+def _sentence(text: str) -> str:
+    """A text as a sentence; "" for none."""
+    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def _best(comparison: Comparison, key: str) -> Finding | None:
@@ -64,9 +76,8 @@ def _best(comparison: Comparison, key: str) -> Finding | None:
         if (summary := group.summary(key)) and summary.sound and group.label not in left_out
     }
     if len(summaries) < 2:
-        return (
-            Finding(TOPICS[key], "not compared", " ".join(left_out.values())) if left_out else None
-        )
+        reasons = " ".join(left_out.values())
+        return Finding(TOPICS[key], "not compared", reasons) if reasons else None
     (first, one), (second, other), *_ = sorted(
         summaries.items(), key=lambda item: known.rank(item[1].median)
     )
@@ -82,9 +93,8 @@ def _best(comparison: Comparison, key: str) -> Finding | None:
         for bound, name in REFERENCES.items()
         if f"{bound}/{key}" in comparison.bounds
     ]
-    if references:
-        numbers += f" {', '.join(references)}."
-    return Finding(TOPICS[key], answer, " ".join([numbers, *left_out.values()]))
+    sentences = [numbers, _sentence(", ".join(references)), *left_out.values()]
+    return Finding(TOPICS[key], answer, " ".join(filter(None, sentences)))
 
 
 def _left_out(comparison: Comparison, key: str) -> dict[str, str]:
@@ -93,10 +103,8 @@ def _left_out(comparison: Comparison, key: str) -> dict[str, str]:
         return {}
     reasons = {}
     for group in (group for group in comparison.groups if group.summary(key)):
-        size, control = (
-            group.latent_dim or 0,
-            group.summary(f"{key.rpartition('/')[0]}/control_share"),
-        )
+        size = group.latent_dim
+        control = group.summary(CONTROL) if key == INVERSION else None
         if size and size >= comparison.image_size:
             reasons[group.label] = (
                 f"{group.label} is left out: its z has {size:,} numbers and an image "

@@ -236,7 +236,7 @@ def test_a_sweep_of_which_little_is_left_says_so_once(tmp_path: Path) -> None:
     for lr, fids in (("2e-3", (99.0, 99.0)), ("5e-4", (99.0, 10.0))):
         for seed, fid in enumerate(fids):
             make_run(tmp_path, "model=gan", f"lr={lr}", f"seed={seed}", fid=fid)
-    only = "GAN final: only lr 0.0005 has runs that did not fail; failed: "
+    only = "GAN final: only lr 0.0005 has runs that did not fail. Failed: "
     assert [finding.text for finding in result(compare([tmp_path], "lr"))] == [
         f"{only}0.0005 (1 of 2 failed), 0.002 (2 of 2 failed)."
     ]
@@ -246,7 +246,7 @@ def test_a_sweep_of_which_little_is_left_says_so_once(tmp_path: Path) -> None:
         coverage=0,
     )
     assert [finding.text for finding in result(compare([tmp_path], "lr"))] == [
-        "GAN final: no best setting; failed: 0.0005 (2 of 2 failed), 0.002 (2 of 2 failed)."
+        "GAN final: no best setting. Failed: 0.0005 (2 of 2 failed), 0.002 (2 of 2 failed)."
     ]
 
 
