@@ -110,6 +110,7 @@ def test_by_lr_finds_the_best_and_marks_the_diverged(tmp_path: Path) -> None:
     assert (found["by"], found["metric"]) == ("lr", "fid_lenet")
     (line,) = found["lines"]
     assert line["best"] == "0.0002"
+    assert line["text"].startswith("cannot decide; the lowest fid_lenet is that of lr 0.0002; ")
     assert "runner-up 0.0001: 9.00 against 9.05; better in 67 % [" in line["text"]
     assert (
         "3 seeds cannot decide, train at least four; failed: 0.002 (2 of 3 diverged)"
