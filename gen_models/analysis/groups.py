@@ -2,13 +2,21 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
 from statistics import median
 from typing import Any
 
-from gen_models.analysis.metrics import BOUNDS, is_measure, metric, of_new_images, order
+from gen_models.analysis.metrics import (
+    BOUNDS,
+    LATENT_DIM,
+    RECREATION,
+    is_measure,
+    metric,
+    of_new_images,
+    order,
+)
 from gen_models.analysis.runs import Run
 from gen_models.analysis.settings import describe, sortable, varying
 
@@ -21,11 +29,14 @@ class Summary:
         key: The metric.
         values: Seed -> value; NaN where the run diverged.
         failed: Seeds of the runs that count as the worst by it.
+        latent_dim: How many numbers z has, where that matters: an error of recreation is the
+            smaller the more there are.
     """
 
     key: str
     values: dict[int, float]
     failed: frozenset[int] = frozenset()
+    latent_dim: int | None = field(default=None, kw_only=True)
 
     @property
     def finite(self) -> list[float]:
@@ -64,10 +75,18 @@ class Summary:
         return f"{len(self.lost)} of {len(self.values)} {word}" if self.lost else ""
 
     @property
+    def size(self) -> str:
+        """The dimension of z for a person: "z of 100 numbers"; "" where it does not matter."""
+        return f"z of {self.latent_dim:,} numbers" if self.latent_dim else ""
+
+    @property
     def text(self) -> str:
         """The median for a person, marked where runs failed: "8.00 (1 of 3 failed)"."""
-        text = metric(self.key).show(self.median)
-        return f"{text} ({self.failures})" if self.failures else text
+        text, remarks = (
+            metric(self.key).show(self.median),
+            [*filter(None, (self.size, self.failures))],
+        )
+        return f"{text} ({'; '.join(remarks)})" if remarks else text
 
     @property
     def ends(self) -> str:
@@ -110,14 +129,26 @@ class Group:
         """The settings that its runs share."""
         return self.runs[0].settings
 
+    @property
+    def latent_dim(self) -> int | None:
+        """How many numbers its z has; None where no run has recorded it."""
+        values = (run.metrics.get(LATENT_DIM, math.nan) for run in self.runs)
+        return next((int(value) for value in values if math.isfinite(value)), None)
+
+    @property
+    def failed(self) -> list[Run]:
+        """The runs that failed."""
+        return [run for run in self.runs if run.failed]
+
     @cached_property
     def summaries(self) -> dict[str, Summary]:
         """Every number that some run has; a failure counts in metrics of new images alone."""
-        failed, summaries = frozenset(run.seed for run in self.runs if run.failed), {}
+        failed, summaries = frozenset(run.seed for run in self.failed), {}
         for key in {key: None for run in self.runs for key in run.metrics}:
             values = {run.seed: run.metrics[key] for run in self.runs if key in run.metrics}
             worst = failed if of_new_images(key) else frozenset()
-            summaries[key] = Summary(key, values, worst)
+            size = self.latent_dim if RECREATION.fullmatch(key) else None
+            summaries[key] = Summary(key, values, worst, latent_dim=size)
         return summaries
 
     def summary(self, key: str) -> Summary | None:

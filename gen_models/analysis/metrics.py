@@ -1,4 +1,8 @@
-"""What is known of each metric: its unit, direction and format (`metrics.csv`), and its places."""
+"""What is known of each metric: its unit, direction and format (`metrics.csv`), and its places.
+
+The same metric with another number of samples or of a solver's steps is a metric of its own:
+`quick/fid_lenet`, `val/fid_lenet`, `steps/heun-4/fid_lenet`, `steps/dopri5/fid_lenet`.
+"""
 
 import csv
 import math
@@ -19,10 +23,13 @@ BOUNDS = {
     "real": "real test images",
 }
 ENCODER, INVERSION = "encoder/mse", "inversion/mse"
+RECREATION = re.compile("(quick/)?(encoder|inversion)/(mse|psnr|ssim)")
+LATENT_DIM = "latent_dim"
+CONTROL, CONVERGED = "inversion/control_share", 0.05  # at most: the search has found its end
+TINY = 1e-3  # where two significant digits are shown
 NOT_OF_NEW_IMAGES = (
     "encoder/", "inversion/", "test/", "val/loss", "val/recon", "val/kl", "val/d_", "val/g_",
-    "grey_pixels/", "grey_density/", "likelihood/", "latent_dim",
-    "active_units", "cost/", "steps/",
+    "grey_pixels/", "grey_density/", "likelihood/", "active_units", "cost/", LATENT_DIM,
 )  # fmt: skip
 HEADLINES: dict[str, set[Place]] = {  # columns of the main table -> where else they are shown
     FID: {"verdicts", "plots", "terminal", "sweeps"},
@@ -60,7 +67,9 @@ class Metric(NamedTuple):
             return _si(value)
         if self.format == "loss":  # nats of an image are many, errors of a pixel below 2
             return format(value, ".2f" if abs(value) >= 2 else ".4f")
-        return format(value, self.format)
+        text = format(value, self.format)
+        digits = text.lstrip("-0.")
+        return _two_digits(value) if 0 < abs(value) < TINY and len(digits) < 2 else text
 
     def rank(self, value: float, real: float | None = None) -> float:
         """A number that is smaller for a better value; 0 for all if nothing says which is better.
@@ -99,6 +108,12 @@ def _si(value: float) -> str:
     return f"{value:.3g}"
 
 
+def _two_digits(value: float) -> str:
+    """A tiny number: "0.000081", "8.1e-12"."""
+    decimals = 1 - math.floor(math.log10(abs(value)))
+    return f"{value:.{decimals}f}" if decimals <= 7 else f"{value:.1e}"
+
+
 _LINES = (Path(__file__).parent / "metrics.csv").read_text(encoding="utf-8").splitlines()
 _BY_KEY = {row["key"]: Metric(**row) for row in csv.DictReader(_LINES)}  # type: ignore[arg-type]
 _OTHER_SAMPLES = {QUICK: "at most 2,000 new images", "val/": "against validation images"}
@@ -106,7 +121,7 @@ _OF_SOLVER = re.compile(r"steps/(\w+?)(?:-(\d+))?/(\w+)")
 
 
 def metric(key: str) -> Metric:
-    """The description of `key`; a key of another sample size is a metric of its own."""
+    """The description of `key`, with what is particular to its samples."""
     prefix, base = _split(key)
     known = _BY_KEY.get(base)
     if known is None and base.startswith("features/"):
@@ -132,10 +147,11 @@ def headlines(place: Place, keys: Iterable[str]) -> list[str]:
 
 
 def order(key: str) -> tuple[bool, int, str]:
-    """Sorts keys as in `metrics.csv`; unknown ones follow by name, other sample sizes last."""
+    """Sorts keys as in `metrics.csv`; unknown ones follow by name, other samples last."""
     prefix, base = _split(key)
     keys = list(_BY_KEY)
-    return bool(prefix), keys.index(base) if base in keys else len(keys), key
+    solver, steps = solver_and_steps(key) or (key, 0)
+    return bool(prefix), keys.index(base) if base in keys else len(keys), f"{solver}{steps:9}"
 
 
 def of_new_images(key: str) -> bool:

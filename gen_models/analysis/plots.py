@@ -1,9 +1,10 @@
-"""Plots as `templates/macros.html.j2` draws them: each run a mark, at percentages of the plot.
+"""Plots as `templates/macros.html.j2` draws them, with all places in percent of the plot.
 
-A `Strip` has a row of dots for each group; a `Scatter` has a metric upwards, against a setting or a
-cost. A run that failed is a hollow mark.
+A `Strip` has a row of dots for each group, a dot a run. A `Scatter` has a metric upwards: against a
+setting, a mark a run, or against a cost, a mark a group. Where a run failed its mark is hollow.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 from gen_models.analysis.groups import Summary
 from gen_models.analysis.metrics import BOUNDS, metric
 
-NUMBERS = 5  # at an axis, at most
+NUMBERS, LOGARITHMIC = 5, 7  # at an axis, at most
 NEAR = 1.5  # times the largest value of a run: a bound up to there is on the scale
 Point = tuple[float, float]
 Labelled = tuple[str, float]  # a text and its place
@@ -38,14 +39,29 @@ class Strip(NamedTuple):
     numbers: list[Labelled]  # under the rows
 
 
+class Curve(NamedTuple):
+    """Points that are joined, a text next to each."""
+
+    points: list[Point]
+    labels: list[str]
+
+
 class Series(NamedTuple):
-    """The runs of one line, each (x, y)."""
+    """The marks of one colour, each (x, y)."""
 
     label: str
     sound: list[Point]
     failed: list[Point] = []
     diverged: list[float] = []  # x alone
     line: list[Point] = []  # through the medians
+    bars: list[tuple[Point, Point]] = []  # from the least to the most
+    curves: list[Curve] = []
+
+    @property
+    def points(self) -> list[Point]:
+        """All that must be on the scale."""
+        parts = [self.sound, self.failed, *self.bars, *(curve.points for curve in self.curves)]
+        return [*itertools.chain(*parts)]
 
 
 class Scatter(NamedTuple):
@@ -57,6 +73,8 @@ class Scatter(NamedTuple):
     series: list[Series]
     x_numbers: list[Labelled]
     y_numbers: list[Labelled]
+    groups: bool  # whether a mark is a group, not a run
+    level: Labelled | None  # a line all across, such as that of real images
 
 
 class Axis(NamedTuple):
@@ -104,12 +122,35 @@ def strip(rows: Sequence[Row], key: str, bounds: dict[str, float], words: str = 
     return Strip(title, alt, placed, marked, numbers)
 
 
-def scatter(series: Sequence[Series], key: str, x: Axis, x_label: str, alt: str) -> Scatter | None:
-    """Place runs by a metric upwards and something else along; None if there is no run."""
-    values = [y for each in series for _, y in (*each.sound, *each.failed)]
+def scatter(
+    series: Sequence[Series],
+    key: str,
+    x: Axis,
+    x_label: str,
+    alt: str,
+    *,
+    y: Axis | None = None,
+    title: str = "",
+    groups: bool = False,
+    level: Labelled | None = None,
+) -> Scatter | None:
+    """Place marks by a metric upwards and something else along; None if there is none.
+
+    Args:
+        series: The marks, by their values.
+        key: The metric.
+        x: The axis of the other, and
+        x_label: its words.
+        alt: All of it as a text.
+        y: The axis of the metric; None for a linear one.
+        title: The heading, if it is not the metric.
+        groups: Whether a mark is a group, not a run.
+        level: A value of the metric that is drawn as a line, with its name.
+    """
+    values = [up for each in series for _, up in each.points]
     if not values:
         return None
-    place, numbers = linear(values)
+    place, numbers = y or linear(values)
 
     def placed(points: Iterable[Point]) -> list[Point]:
         return [(x.place(across), 100 - place(up)) for across, up in points]
@@ -121,11 +162,15 @@ def scatter(series: Sequence[Series], key: str, x: Axis, x_label: str, alt: str)
             placed(each.failed),
             [*map(x.place, each.diverged)],
             placed(each.line),
+            [(one, other) for one, other in map(placed, each.bars)],
+            [Curve(placed(points), labels) for points, labels in each.curves],
         )
         for each in series
     ]
     upwards = [(text, 100 - at) for text, at in numbers]
-    return Scatter(metric(key).title, alt, x_label, drawn, x.numbers, upwards)
+    title = title or metric(key).title
+    across = level and (level[0], 100 - place(level[1]))
+    return Scatter(title, alt, x_label, drawn, x.numbers, upwards, groups, across)
 
 
 def linear(values: Sequence[float]) -> Axis:
@@ -145,14 +190,24 @@ def linear(values: Sequence[float]) -> Axis:
     return Axis(place, [(f"{tick:.6g}", place(tick)) for tick in ticks])
 
 
-def logarithmic(values: Sequence[float], show: Callable[[float], str]) -> Axis:
-    """An axis of values above 0, with the round numbers among them, or their ends."""
+def logarithmic(values: Sequence[float], show: Callable[[float], str], margin: float = 0.0) -> Axis:
+    """An axis of values above 0, with the round numbers among them, or their ends.
+
+    Args:
+        values: What must be on it.
+        show: A number for a person.
+        margin: What is free at either end, a share of the length.
+    """
     low, high = math.log10(min(values)), math.log10(max(values))
+    free = margin * ((high - low) or 1.0)
+    low, high = low - free, high + free
     powers = range(math.floor(low), math.ceil(high) + 1)
-    ticks = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
-    inside = [tick for tick in ticks if low <= math.log10(tick) <= high]
-    if len(inside) > NUMBERS:
-        inside = [tick for tick in inside if math.log10(tick).is_integer()]
+    inside: list[float] = []
+    for factors in ((1,), (1, 3), (1, 2, 5)):
+        ticks = [factor * 10.0**power for power in powers for factor in factors]
+        more = [tick for tick in ticks if low <= math.log10(tick) <= high]
+        inside = more if len(more) <= LOGARITHMIC or not inside else inside
+    inside = inside[:: math.ceil(len(inside) / LOGARITHMIC) or 1]
     if len(inside) < 2:
         inside = sorted({min(values), max(values)})
 

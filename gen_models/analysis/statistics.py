@@ -14,6 +14,7 @@ import numpy as np
 from scipy import optimize, stats
 
 CONFIDENCE, LEVEL = 0.95, 0.05
+LEAST = 4  # runs that decide anything: three against three never reach p < 0.05
 RESAMPLES = 10_000  # of permutations and bootstraps
 ENUMERATED = 1_000_000  # as many splits of the runs, or fewer, are all tried
 CHUNK = 2**13  # splits held at once: within a processor's cache

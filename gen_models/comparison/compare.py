@@ -1,8 +1,10 @@
 """Everything that is said of many runs: groups, verdicts, sweeps, notes."""
 
+import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from gen_models.analysis.groups import Group, bounds, families, group_runs, measured
@@ -64,6 +66,14 @@ class Comparison:
         known = measured(self.groups)
         return [key for key in HEADLINES if key in known]
 
+    @cached_property
+    def image_size(self) -> float:
+        """How many numbers an image has; infinite if no run has kept pictures."""
+        for run in (run for group in self.groups for run in group.runs if run.measured):
+            if "pictures_test" in (arrays := run.arrays()):
+                return math.prod(arrays["pictures_test"].shape[1:])
+        return math.inf
+
     @property
     def recreations(self) -> dict[str, float]:
         """What recreates test images without a model -> mean squared error, least first."""
@@ -72,7 +82,8 @@ class Comparison:
             for key, name in WITHOUT_MODEL.items():
                 summary = group.summary(f"{key}/mse")
                 if summary and summary.finite:
-                    name = name.format(group.settings.get("model.latent_dim"))
+                    size = group.latent_dim or group.settings.get("model.latent_dim")
+                    name = name.format(size)
                     errors.setdefault(name, summary.median)
         return dict(sorted(errors.items(), key=lambda item: item[1]))
 

@@ -26,6 +26,7 @@ EFFORT = (
 )  # fmt: skip
 MACHINE = ("device", "threads", "machine", "python", "torch", "lightning", "gen-models")
 CODE = "code that trained it"
+TECHNICAL = {*MACHINE[2:], CODE}  # long names and hashes
 UNKNOWN = "-"
 PRIOR = "prior"  # where a run has no sampler
 
@@ -36,6 +37,7 @@ class Property(NamedTuple):
     name: str
     cells: list[str]  # a cell for each group
     equal: Literal["yes", "no", "unknown"]
+    technical: bool  # a platform, a version or a hash
 
 
 def card(groups: Sequence[Group]) -> list[Property]:
@@ -47,10 +49,11 @@ def card(groups: Sequence[Group]) -> list[Property]:
         known: Literal["yes", "no"] = "yes" if len(values) == 1 else "no"
         if values not in ({UNKNOWN}, {PRIOR}):
             cells = [", ".join(each[name]) for each in properties]
-            rows.append(Property(name, cells, "unknown" if UNKNOWN in values else known))
+            equal = "unknown" if UNKNOWN in values else known
+            rows.append(Property(name, cells, equal, name in TECHNICAL))
     runs = [run for group in groups for run in group.runs]
     if len({run.model for run in runs}) > 1 and not _mixed_code(runs):
-        rows[-1] = Property(f"{CODE} (by model)", rows[-1].cells, "yes")  # its file is its own
+        rows[-1] = rows[-1]._replace(name=f"{CODE} (by model)", equal="yes")  # a file of its own
     return rows
 
 
@@ -64,7 +67,7 @@ def notes(runs: Sequence[Run]) -> list[str]:
                 first.setdefault(run.metrics[key], run)
         if len(first) > 1:
             values = ", ".join(f"{value:g} ({run.path})" for value, run in first.items())
-            lines.append(f"{key} differs: {values}: gen-models evaluate all alike")
+            lines.append(f"{key} differs: {values}: measure all alike with gen-models evaluate")
     return lines
 
 
@@ -74,9 +77,9 @@ def _mixed_code(runs: Sequence[Run]) -> list[str]:
     for run in runs:
         first.setdefault(run.model, {}).setdefault(str(run.record["fingerprint"]), run)
     return [
-        f"runs of the {model.upper()} were trained by different code: "
-        f"{', '.join(f'{code} ({run.path})' for code, run in codes.items())}: "
-        "overwrite=true trains a run again"
+        f"runs of the {model.upper()} were trained with different code, for example "
+        f"{' and '.join(str(run.path) for run in codes.values())}: overwrite=true trains a run "
+        "again"
         for model, codes in first.items()
         if len(codes) > 1
     ]

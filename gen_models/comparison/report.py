@@ -10,22 +10,22 @@ from typing import Any, NamedTuple
 
 from gen_models.analysis import plots
 from gen_models.analysis.groups import Group, measured
-from gen_models.analysis.metrics import (
-    BOUNDS,
-    ENCODER,
-    FID,
-    INVERSION,
-    QUICK,
-    headlines,
-    metric,
-    order,
-)
+from gen_models.analysis.metrics import BOUNDS, ENCODER, INVERSION, QUICK, headlines, metric, order
 from gen_models.analysis.page import Picture, picture, render, write_files
-from gen_models.comparison import fairness, summary
+from gen_models.comparison import cost, fairness, summary
 from gen_models.comparison.compare import Comparison
 
 COLUMNS = ("run", "group", "seed", "metric", "value")
-COSTS = ("cost/seconds", "cost/training_flops")  # quality is plotted against
+HEADS = {  # metric -> its words over a column
+    "fid_lenet": "distance to real images",
+    "coverage": "variety",
+    "missing_digits": "missing digits",
+    "missing_classes": "missing classes",
+    ENCODER: "error of images recreated by its encoder",
+    INVERSION: "error of images recreated by a search for z",
+    "test/loss": "loss of test images",
+    "cost/seconds": "seconds of training",
+}
 FAILED = 2  # failed runs of a group whose pictures are shown
 
 
@@ -34,13 +34,21 @@ class Album(NamedTuple):
 
     group: Group
     label: str  # of the group, with the seed
-    pictures: dict[str, Picture]  # "new" and "recreated", those that there are
+    pictures: dict[str, Picture]  # what they show -> new and recreated ones, if there are any
     command: str  # that draws them
 
     @property
     def width(self) -> int:
         """Pixels of the screen."""
         return max(picture.width for picture in self.pictures.values())
+
+
+class Cell(NamedTuple):
+    """A metric of a group."""
+
+    text: str  # the median
+    details: list[str]  # smaller, a line each: the least and the most, the size of z
+    full: str  # the median in full, for sorting; "" for none
 
 
 def write_report(comparison: Comparison, output: Path) -> list[Path]:
@@ -58,21 +66,20 @@ def write_report(comparison: Comparison, output: Path) -> list[Path]:
 def _page(comparison: Comparison) -> dict[str, Any]:
     """Everything that the templates show."""
     groups, keys, shown = comparison.groups, measured(comparison.groups), comparison.headlines
-    quality = QUICK + FID if FID not in keys and QUICK + FID in keys else FID
     strips = [_strip(comparison, key) for key in headlines("plots", keys)]
-    costs = [_cost_plot(groups, cost, quality) for cost in COSTS]
     real, albums = _albums(groups)
     return {
         "comparison": comparison,
         "groups": groups,
-        "models": " and ".join(dict.fromkeys(group.model.upper() for group in groups)),
+        "models": _listed([*dict.fromkeys(group.model.upper() for group in groups)]),
         "compared": summary.compared(comparison),
-        "result": " ".join(summary.result(comparison)),
-        "headlines": [metric(key) for key in shown],
-        "rows": [(group, [cell(group, key) for key in shown]) for group in groups],
+        "result": summary.result(comparison),
+        "headlines": [(metric(key), _head(key)) for key in shown],
+        "rows": [(g, failed(g), [cell(g, key) for key in shown]) for g in groups],
         "references": references(comparison),
         "plots": [plot for plot in strips if plot],
-        "costs": [plot for plot in costs if plot],
+        "sampling": cost.against_cost(groups, cost.SAMPLING, comparison.bounds),
+        "training": cost.against_cost(groups, cost.TRAINING, comparison.bounds),
         "sweeps": [(sweep, sweep.plot()) for sweep in comparison.sweeps],
         "real": real,
         "albums": albums,
@@ -81,17 +88,37 @@ def _page(comparison: Comparison) -> dict[str, Any]:
             for key in keys
         ],
         "bounds": BOUNDS,
-        "card": fairness.card(groups),
+        "card": _card(groups),
         "settings": [(group.label, fairness.other_settings(group)) for group in groups],
     }
 
 
-def cell(group: Group, key: str) -> tuple[str, str, str]:
-    """A metric of a group: its median, marked where runs failed; its ends; the number in full."""
+def cell(group: Group, key: str) -> Cell:
+    """A metric of a group; which of its runs failed is said once, by `failed`."""
     values = group.summary(key)
     if values is None or not values.finite:
-        return metric(key).show(None if values is None else math.nan), "", ""
-    return values.text, values.ends, repr(values.median)
+        return Cell(metric(key).show(None if values is None else math.nan), [], "")
+    lost = {*values.lost} - {run.seed for run in group.failed}
+    not_finite = f"{len(lost)} of {len(values.values)} not finite" if lost else ""
+    details = [*filter(None, (values.ends, values.size, not_finite))]
+    return Cell(metric(key).show(values.median), details, repr(values.median))
+
+
+def failed(group: Group) -> str:
+    """How many runs of a group failed, of those that were measured: "1 of 10"."""
+    measured = sum(run.measured for run in group.runs)
+    return f"{len(group.failed)} of {measured}" if measured else "-"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names in a row: "FLOW, GAN and VAE"."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _head(key: str) -> str:
+    """The words over a column."""
+    words = HEADS[key.removeprefix(QUICK)]
+    return f"{words}, 2,000 images" if key.startswith(QUICK) else words
 
 
 def references(comparison: Comparison) -> list[tuple[str, list[str]]]:
@@ -121,24 +148,19 @@ def _strip(comparison: Comparison, key: str) -> plots.Strip | None:
     return plots.strip(rows, key, comparison.bounds)
 
 
-def _cost_plot(groups: Sequence[Group], cost: str, key: str) -> plots.Scatter | None:
-    """Quality against cost: every run a mark, on a logarithmic axis of cost."""
-    spent, points = metric(cost), []
-    for group in groups:
-        for run in group.runs:
-            x, y = (run.metrics.get(name, math.nan) for name in (cost, key))
-            if math.isfinite(x) and math.isfinite(y) and x > 0:
-                points.append((f"{group.model.upper()} {group.phase}", run.failed, (x, y)))
-    if not points:
-        return None
-    series: dict[str, plots.Series] = {}
-    for name, failed, point in points:
-        own = series.setdefault(name, plots.Series(name, [], []))
-        (own.failed if failed else own.sound).append(point)
-    axis = plots.logarithmic([x for _, _, (x, _) in points], spent.show)
-    words = [f"{n} {metric(key).show(y)} at {spent.show(x)}" for n, _, (x, y) in points]
-    alt = f"{key} against {spent.meaning}: {'; '.join(words)}"
-    return plots.scatter([*series.values()], key, axis, spent.words, alt)
+def _card(groups: Sequence[Group]) -> dict[str, list[fairness.Property]]:
+    """What the groups were trained with: what differs, what is the same, and what few read.
+
+    Of a single group, all is in "differs".
+    """
+    rows = fairness.card(groups)
+    plain = [row for row in rows if not row.technical]
+    differs = [row for row in plain if row.equal != "yes" or len(groups) == 1]
+    return {
+        "differs": differs,
+        "same": [row for row in plain if row not in differs],
+        "technical": [row for row in rows if row.technical],
+    }
 
 
 def _albums(groups: Sequence[Group]) -> tuple[Picture | None, list[Album]]:
@@ -160,7 +182,9 @@ def _albums(groups: Sequence[Group]) -> tuple[Picture | None, list[Album]]:
             new = picture(arrays.get("pictures_samples"), f"New images drawn by {label}")
             again = arrays.get("pictures_recreated")
             recreated = picture(again, f"Test images recreated by {label}")
-            pictures = {k: p for k, p in (("new", new), ("recreated", recreated)) if p}
+            way = "by its encoder" if "encoder_mse" in arrays else "by a search for z"
+            kinds = {"New": new, f"Recreated {way}": recreated}
+            pictures = {kind: each for kind, each in kinds.items() if each}
             albums.append(Album(group, label, pictures, run.evaluate_command))
             test = arrays.get("pictures_test")
             real = real or picture(test, "Real test images, those recreated below")

@@ -1,14 +1,38 @@
-"""The result of a comparison in sentences with numbers, as the report begins."""
+"""The answer of a comparison: a few findings with their numbers, as the report begins."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from gen_models.analysis.groups import Group
-from gen_models.analysis.metrics import FID, QUICK, metric
+from gen_models.analysis.metrics import CONTROL, CONVERGED, ENCODER, FID, INVERSION, QUICK, metric
 from gen_models.analysis.runs import Run
+from gen_models.analysis.statistics import LEAST
 from gen_models.comparison.compare import Comparison
-from gen_models.comparison.verdicts import verdict
+from gen_models.comparison.sweep import Line
+from gen_models.comparison.verdicts import evidence, is_decided
 
-REFERENCES = {"floor": "real images have", "gaussian": "a crude Gaussian"}
+TOPICS = {  # metric -> what it decides
+    FID: "Most realistic new images",
+    QUICK + FID: "Most realistic new images (of 2,000)",
+    "coverage": "Most varied new images",
+    ENCODER: "Best at recreating an image with its encoder",
+    QUICK + ENCODER: "Best at recreating an image with its encoder",
+    INVERSION: "Best at recreating an image with a search for z",
+}
+REFERENCES = {"floor": "real images reach", "gaussian": "a crude Gaussian"}
+
+
+class Finding(NamedTuple):
+    """One answer."""
+
+    topic: str
+    answer: str
+    numbers: str = ""  # that it rests on, and what is left out
+
+    @property
+    def text(self) -> str:
+        """The whole of it on one line."""
+        return f"{self.topic}: {self.answer}. {self.numbers}".rstrip()
 
 
 def compared(comparison: Comparison) -> str:
@@ -20,46 +44,93 @@ def compared(comparison: Comparison) -> str:
     return f"{'; '.join(seeds)}: {first}{' each' if len(seeds) > 1 else ''}."
 
 
-def result(comparison: Comparison) -> list[str]:
-    """The best setting of each sweep, or the best group and how many runs failed."""
+def result(comparison: Comparison) -> list[Finding]:
+    """The best setting of each sweep, or the best group at each; and how many runs failed."""
     lines = [line for sweep in comparison.sweeps for line in sweep.lines]
-    sentences = list(dict.fromkeys(f"{line.label}: {line.best}." for line in lines if line.best))
-    if not sentences:
-        sentences = [_best(comparison, key) for key in (FID, QUICK + FID, "coverage")]
-        sentences += map(_failed, comparison.groups)
-    return [sentence for sentence in sentences if sentence]
+    if best := dict.fromkeys(_of_line(line) for line in lines if line.best):
+        return [*best]
+    known = {key for group in comparison.groups for key in group.summaries}
+    keys = [key for key in TOPICS if key != QUICK + ENCODER or ENCODER not in known]
+    findings = [finding for key in keys if (finding := _best(comparison, key))]
+    return [*findings, _failures(comparison.groups)]
 
 
-def _best(comparison: Comparison, key: str) -> str:
-    """Which group is best by the median, and whether that is beyond seed noise."""
+def _of_line(line: Line) -> Finding:
+    """The best setting of a sweep."""
+    answer, _, numbers = line.best.partition("; ")
+    return Finding(line.label, answer, _sentence(numbers))
+
+
+def _sentence(text: str) -> str:
+    """A text as a sentence; "" for none."""
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def _best(comparison: Comparison, key: str) -> Finding | None:
+    """Which group is best by the median, if that is beyond what seeds do."""
     known = metric(key)
-    summaries = [(group.summary(key), group) for group in comparison.groups]
-    medians = [(each.median, group) for each, group in summaries if each and each.sound]
-    if len(medians) < 2:
-        return ""
-    ranked = sorted(medians, key=lambda pair: known.rank(pair[0]))
-    (least, first), (next_least, second) = ranked[:2]
+    left_out = _left_out(comparison, key)
+    summaries = {
+        group.label: summary
+        for group in comparison.groups
+        if (summary := group.summary(key)) and summary.sound and group.label not in left_out
+    }
+    if len(summaries) < 2:
+        reasons = " ".join(left_out.values())
+        return Finding(TOPICS[key], "not compared", reasons) if reasons else None
+    (first, one), (second, other), *_ = sorted(
+        summaries.items(), key=lambda item: known.rank(item[1].median)
+    )
+    test, words = evidence(one, other)
+    numbers = f"Median {key}: {first} {one.text}, next {second} {other.text}; {words}."
+    answer = "cannot decide" if min(len(one.values), len(other.values)) < LEAST else "not decided"
+    if one.median == other.median:
+        answer, numbers = "no group alone", f"Median {key}: {one.text} of {first} and of {second}."
+    elif test and is_decided(one, other, test):
+        answer = first if test.theta > 0.5 else second
     references = [
         f"{name} {known.show(comparison.bounds[f'{bound}/{key}'])}"
         for bound, name in REFERENCES.items()
         if f"{bound}/{key}" in comparison.bounds
     ]
-    where = f", where {' and '.join(references)}" if references else ""
-    against = verdict(first, second, key)
-    assert against is not None
-    which, pair = first.label, f"against the next, {second.label}"
-    if least == next_least:
-        which, pair = "No group alone", f"{first.label} and {second.label}"
-    return f"{which} has the {known.better_word} median of {key}{where}; {pair}: {against.text}."
+    sentences = [numbers, _sentence(", ".join(references)), *left_out.values()]
+    return Finding(TOPICS[key], answer, " ".join(filter(None, sentences)))
 
 
-def _failed(group: Group) -> str:
-    """How many runs of a group failed."""
-    measured = [run for run in group.runs if run.measured]
-    failed = [run for run in measured if run.failed]
-    if not failed:
-        return ""
-    return f"{group.label}: {len(failed)} of {len(measured)} runs failed ({_seeds(failed)})."
+def _left_out(comparison: Comparison, key: str) -> dict[str, str]:
+    """Groups that cannot be the best at recreating images: label -> why, a sentence."""
+    if key not in (ENCODER, QUICK + ENCODER, INVERSION):
+        return {}
+    reasons = {}
+    for group in (group for group in comparison.groups if group.summary(key)):
+        size = group.latent_dim
+        control = group.summary(CONTROL) if key == INVERSION else None
+        if size and size >= comparison.image_size:
+            reasons[group.label] = (
+                f"{group.label} is left out: its z has {size:,} numbers and an image "
+                f"{comparison.image_size:,}, so z can hold the whole image and recreating it is "
+                "trivial."
+            )
+        elif control and control.median > CONVERGED:
+            reasons[group.label] = (
+                f"{group.label} is left out: its search has not converged "
+                f"({control.key} {control.text}, above {CONVERGED:g}), so its error is an upper "
+                "limit."
+            )
+    return reasons
+
+
+def _failures(groups: Sequence[Group]) -> Finding:
+    """How many runs of each group failed."""
+    failed = [
+        f"{len(group.failed)} of {sum(run.measured for run in group.runs)} runs of {group.label} "
+        f"({_seeds(group.failed)})"
+        for group in groups
+        if group.failed
+    ]
+    count = sum(run.measured for group in groups for run in group.runs)
+    none = f"none of the {count} runs" if count > 1 else "no run"
+    return Finding("Failed", "; ".join(failed) or none)
 
 
 def _seeds(runs: Sequence[Run]) -> str:

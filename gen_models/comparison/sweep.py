@@ -7,6 +7,7 @@ from gen_models.analysis import plots
 from gen_models.analysis.groups import Group, Summary, measured
 from gen_models.analysis.metrics import FID, QUICK, headlines, metric
 from gen_models.analysis.settings import describe, short_name, show_value, sortable, varying
+from gen_models.analysis.statistics import LEAST
 from gen_models.comparison.verdicts import LOSS_IS, LOSSES, against
 from gen_models.errors import UserError
 
@@ -150,7 +151,11 @@ def _best(points: Sequence[Point], setting: str, key: str) -> tuple[str, str]:
     else:
         first, second = sound[:2]
         _, words = against(first.summary, second.summary)
-        text = f"best {setting} {first.label}; {key} against the runner-up {second.label}: {words}"
+        which, best = f"{setting} {first.label}", f"{metric(key).better_word} {key}"
+        answer = f"{which} has the {best}"
+        if min(len(first.summary.values), len(second.summary.values)) < LEAST:
+            answer = f"cannot decide; the {best} is that of {which}"
+        text = f"{answer}; against the runner-up {second.label}: {words}"
     if failed := [f"{p.label} ({p.summary.failures})" for p in points if p.summary.failures]:
         text += f"; failed: {', '.join(failed)}"
     return text, sound[0].label if sound else ""

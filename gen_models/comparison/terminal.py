@@ -8,7 +8,8 @@ from rich.table import Table
 
 from gen_models.analysis.metrics import headlines, metric
 from gen_models.comparison.compare import Comparison
-from gen_models.comparison.report import cell, references
+from gen_models.comparison.report import cell, failed, references
+from gen_models.comparison.summary import result
 from gen_models.terminal import say
 from gen_models.terminal import show as show_table
 
@@ -16,12 +17,10 @@ PAIRS = 4  # whose verdicts are printed
 
 
 def show(comparison: Comparison, written: Sequence[Path]) -> None:
-    """Print the comparison in short, and which files were written."""
+    """Print the answer, the comparison in short, and which files were written."""
+    for finding in result(comparison):
+        say(finding.text)
     show_table(_main_table(comparison))
-    for sweep in comparison.sweeps:
-        say(f"{sweep.metric} by {sweep.key}:")
-        for line in sweep.lines:
-            say(f"  {line.label}: {line.best or 'one setting'}")
     for pair in comparison.verdicts[:PAIRS]:
         say(f"{pair.one.label} against {pair.other.label}:")
         for verdict in (each for each in pair.verdicts if each.is_headline):
@@ -40,11 +39,11 @@ def _main_table(comparison: Comparison) -> Table:
     keys = comparison.headlines
     shown = headlines("terminal", keys)
     heads = (metric(key).title for key in shown)
-    table = Table("", "seeds", *heads, box=SIMPLE, pad_edge=False)
+    table = Table("", "failed", *heads, box=SIMPLE, pad_edge=False)
     for group in comparison.groups:
-        cells = [cell(group, key)[:2] for key in shown]
-        numbers = ("\n".join(filter(None, each)) for each in cells)
-        table.add_row(group.label, str(len(group.runs)), *numbers)
+        cells = (cell(group, key) for key in shown)
+        numbers = ("\n".join([each.text, *each.details]) for each in cells)
+        table.add_row(group.label, failed(group), *numbers)
     table.add_section()
     for words, texts in references(comparison):
         cells_shown = [texts[keys.index(key)] for key in shown]

@@ -7,10 +7,10 @@ from typing import NamedTuple
 from gen_models.analysis.groups import Group, Summary, families
 from gen_models.analysis.metrics import HEADLINES, metric
 from gen_models.analysis.statistics import (
+    LEAST,
     LEVEL,
     Superiority,
     format_p,
-    least_p,
     percent,
     superiority,
 )
@@ -76,7 +76,7 @@ def verdict(one: Group, other: Group, key: str, real: float | None = None) -> Ve
         return None
     test, text = against(first, second, real)
     better = ""
-    if test and test.p < LEVEL:
+    if test and is_decided(first, second, test):
         better = one.label if test.theta > 0.5 else other.label
     return Verdict(one.label, other.label, key, test, better, text)
 
@@ -88,15 +88,27 @@ def against(
 
     "8.00 against 37.00; better in 90 % [60, 98] of pairs, p = 0.002: beyond seed noise"
     """
+    test, words = evidence(one, other, real)
+    return test, f"{one.text} against {other.text}; {words}"
+
+
+def evidence(
+    one: Summary, other: Summary, real: float | None = None
+) -> tuple[Superiority | None, str]:
+    """The second half of `against`; fewer runs than `LEAST` of one of them decide nothing."""
     n, m = len(one.values), len(other.values)
     count = f"{n} and {m} seeds" if n != m else "one seed" if n == 1 else f"{n} seeds"
-    medians = f"{one.text} against {other.text}"
+    few = f"{count} cannot decide, train at least four"
     if min(n, m) < 2:
-        return None, f"{medians}, with {count}: seed noise is unknown"
+        return None, few
     test = superiority(one.scores(real=real), other.scores(real=real), RESAMPLES)
-    if least_p(n, m) >= LEVEL:
-        end = f"{count} cannot decide, train at least four"
-    else:
-        end = "beyond seed noise" if test.p < LEVEL else f"not decided with {count}"
-    often = f"better in {percent(test)} of pairs, p = {format_p(test.p)}"
-    return test, f"{medians}; {often}: {end}"
+    end = few
+    if min(n, m) >= LEAST:
+        decided = is_decided(one, other, test)
+        end = "beyond seed noise" if decided else f"not decided with {count}"
+    return test, f"better in {percent(test)} of pairs, p = {format_p(test.p)}: {end}"
+
+
+def is_decided(one: Summary, other: Summary, test: Superiority) -> bool:
+    """Whether two groups have runs enough, and differ beyond what seeds do."""
+    return min(len(one.values), len(other.values)) >= LEAST and test.p < LEVEL

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from omegaconf import MISSING
 
+from gen_models.analysis.statistics import LEAST as LEAST  # runs of an arm
+
 
 class Kind(NamedTuple):
     """What a kind of contrast takes."""
@@ -16,7 +18,6 @@ class Kind(NamedTuple):
     options: tuple[str, ...]  # keys of `Contrast` that its rule reads, besides those of every kind
 
 
-LEAST = 4  # runs of an arm: three against three never reach p < 0.05
 BETTER = ("margin", "at_least", "at_most", "other_metric")
 OPTIONS = (*BETTER, "unconverged")
 KINDS = {  # `kinds.py` has their rules

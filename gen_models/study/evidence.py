@@ -9,14 +9,20 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from gen_models.analysis.groups import Summary, bounds
-from gen_models.analysis.metrics import ENCODER, FID, INVERSION, of_new_images
+from gen_models.analysis.metrics import (
+    CONTROL,
+    CONVERGED,
+    ENCODER,
+    FID,
+    INVERSION,
+    of_new_images,
+)
 from gen_models.analysis.runs import Run
 from gen_models.study.definition import LEAST, Study
 from gen_models.study.table import Table
 
 SPACES = "features/"  # the same distance in other feature spaces
 SEARCHED = "inversion/"  # what the search for z finds
-CONTROL, CONVERGED = "inversion/control_share", 0.05
 
 
 class Missing(Exception):

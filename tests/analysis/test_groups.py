@@ -7,6 +7,7 @@ import pytest
 from synthetic import edit, make_run, make_study
 
 from gen_models.analysis.groups import Group, group_runs
+from gen_models.analysis.metrics import is_known, metric, of_new_images, order
 from gen_models.analysis.runs import read_run
 
 
@@ -38,6 +39,33 @@ def test_variants_are_named_by_what_differs_from_the_phase(tmp_path: Path) -> No
         "GAN final, lr 0.0005, 50 epochs",
         "GAN final, layers 256-512",
     ]
+
+
+def test_numbers_of_steps_are_metrics_like_their_own() -> None:
+    few = metric("steps/heun-4/fid_lenet")
+    assert (few.better, few.format) == ("lower", metric("fid_lenet").format)
+    assert few.meaning.endswith("(heun, 4 steps)")
+    assert metric("steps/dopri5/sampling_seconds").unit == "s"
+    assert of_new_images("steps/euler-1/fid_lenet")
+    assert not of_new_images("steps/euler-1/flops_per_sample")
+    assert not is_known("steps/euler-x/fid_lenet")
+    keys = [f"steps/euler-{n}/fid_lenet" for n in (1, 2, 16)]
+    assert sorted(keys, key=order) == keys  # by number: 2 is before 16
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("encoder/mse", 0.00431, "0.00431"),
+        ("encoder/mse", 0.0000812, "0.000081"),
+        ("encoder/mse", 3.14e-12, "3.1e-12"),
+        ("encoder/mse", 0.0, "0.00000"),
+        ("kid_lenet", -0.00002, "-0.000020"),
+        ("coverage", 0.003, "0.003"),
+    ],
+)
+def test_a_tiny_number_has_two_digits(key: str, value: float, text: str) -> None:
+    assert metric(key).show(value) == text
 
 
 def test_without_the_phase_itself_all_that_varies_is_named(tmp_path: Path) -> None:

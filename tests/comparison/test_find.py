@@ -203,7 +203,7 @@ def test_code_that_differs_within_a_model_is_marked(tmp_path: Path) -> None:
     assert compare([tmp_path]).notes == []  # the models' own files differ, as they must
     edit(RunDirectory(tmp_path / "mnist/gan_final/seed1").status, fingerprint="other")
     (note,) = compare([tmp_path]).notes
-    assert "runs of the GAN were trained by different code" in note
+    assert "runs of the GAN were trained with different code" in note
     assert "seed1" in note
 
 

@@ -12,7 +12,7 @@ from synthetic import edit, make_run, make_study
 from test_cli import call
 
 from gen_models.comparison.compare import compare
-from gen_models.comparison.summary import result
+from gen_models.comparison.summary import Finding, result
 from gen_models.runs.directory import RunDirectory
 
 FILES = ["report.html", "report.md", "results.csv", "results.json"]
@@ -40,7 +40,7 @@ def test_a_study_makes_four_files(tmp_path: Path) -> None:
     assert len(charts) == page.count('<figure class="chart"') > 4
     for shown in ("compares with no published FID", "crude Gaussian"):
         assert shown in page
-    assert "| GAN final | 3 | 8.00; 7.70 to 8.30 |" in files["report.md"]
+    assert "| GAN final | 0 of 3 | 8.00; 7.70 to 8.30 |" in files["report.md"]
     assert "| *pixel noise* | | 77.10 |" in files["report.md"]
     results = json.loads(files["results.json"])
     group = results["groups"]["GAN final"]["metrics"]["fid_lenet"]
@@ -57,9 +57,10 @@ def test_a_study_makes_four_files(tmp_path: Path) -> None:
     assert measured.items() <= told.items()
 
 
-def test_one_seed_is_said_to_be_one(tmp_path: Path) -> None:
+def test_one_seed_cannot_decide(tmp_path: Path) -> None:
     text, files = report(make_study(tmp_path / "runs", seeds=1), output=tmp_path / "out")
-    assert "7.70 against 36.70, with one seed: seed noise is unknown" in text
+    assert "7.70 against 36.70; one seed cannot decide" in text
+    assert "Most realistic new images: cannot decide." in text
     for page in (files["report.html"], files["report.md"]):
         assert "±" not in page
     verdicts = json.loads(files["results.json"])["verdicts"]
@@ -75,8 +76,8 @@ def test_a_diverged_run_is_shown(tmp_path: Path) -> None:
     for shown in (text, files["report.html"], files["report.md"]):
         assert "diverged" in shown
         assert "g_loss is inf" in shown
-    for shown in (files["report.html"], files["report.md"]):
-        assert "(1 of 2 diverged)" in shown
+    assert "| GAN final | 1 of 1 | diverged |" in files["report.md"]
+    assert "| VAE final | 1 of 2 |" in files["report.md"]
     assert "NaN" not in files["results.json"]
     assert ",nan" in files["results.csv"]
 
@@ -109,6 +110,7 @@ def test_by_lr_finds_the_best_and_marks_the_diverged(tmp_path: Path) -> None:
     assert (found["by"], found["metric"]) == ("lr", "fid_lenet")
     (line,) = found["lines"]
     assert line["best"] == "0.0002"
+    assert line["text"].startswith("cannot decide; the lowest fid_lenet is that of lr 0.0002; ")
     assert "runner-up 0.0001: 9.00 against 9.05; better in 67 % [" in line["text"]
     assert (
         "3 seeds cannot decide, train at least four; failed: 0.002 (2 of 3 diverged)"
@@ -122,17 +124,17 @@ def test_a_failed_seed_is_told_and_moves_no_median(tmp_path: Path) -> None:
         overrides = ("model=gan", f"seed={seed}")
         make_run(tmp_path, *overrides, fid=fid, metrics={"missing_digits": missing})
         make_run(tmp_path, "model=vae", f"seed={seed}", fid=30.0 + seed)
-    said = result(compare([tmp_path]))
-    assert said[0].startswith("GAN final has the lowest median of fid_lenet, where real images")
-    assert "9.00 (1 of 3 failed) against 31.00; better in 67 % [21, 94] of pairs" in said[0]
-    assert "GAN final: 1 of 3 runs failed (seed 2)." in said
+    realism, *_, failures = result(compare([tmp_path]))
+    assert "GAN final 9.00 (1 of 3 failed), next VAE final 31.00; better in 67 %" in realism.numbers
+    assert realism.answer == "cannot decide"
+    assert failures.text == "Failed: 1 of 3 runs of GAN final (seed 2)."
 
 
 def test_many_failed_runs_are_told_by_their_ends_and_two_are_shown(tmp_path: Path) -> None:
     for seed in (0, 2, 3, 4, 5, 6, 9):
         make_run(tmp_path / "runs", "model=gan", f"seed={seed}", fid=99.0, pictures=True)
     _, files = report(tmp_path / "runs", output=tmp_path / "out")
-    assert "7 of 7 runs failed (seeds 0, 2 to 6, 9)." in files["report.md"]
+    assert "**7 of 7 runs of GAN final (seeds 0, 2 to 6, 9)**" in files["report.md"]
     assert re.findall(r'alt="New images drawn by [^"]*(seed \d)', files["report.html"]) == [
         "seed 0",
         "seed 2",
@@ -147,10 +149,72 @@ def test_a_model_that_failed_throughout_is_not_the_best(tmp_path: Path) -> None:
         make_run(tmp_path, "model=vae", *made, fid=20.0, mse=0.03)
         make_run(tmp_path, "model=vae", "phase=baseline", *made, fid=30.0, mse=0.04)
     make_run(tmp_path, "model=gan", "seed=3", fid=None)  # nothing is known of it
-    said = " ".join(result(compare([tmp_path])))
-    assert said.startswith("VAE final has the lowest median of fid_lenet, where")
-    assert "No group alone has the highest median of coverage" in said
-    assert "GAN final: 3 of 3 runs failed (seeds 0, 1, 2)." in said
+    said = {finding.topic: finding for finding in result(compare([tmp_path]))}
+    assert "VAE final 20.00, next VAE baseline" in said["Most realistic new images"].numbers
+    assert said["Most varied new images"].answer == "no group alone"
+    assert said["Failed"].answer == "3 of 3 runs of GAN final (seeds 0, 1, 2)"
+
+
+def test_the_page_opens_with_the_answer_and_folds_hashes(tmp_path: Path) -> None:
+    make_study(tmp_path / "runs", seeds=4, pictures=True)
+    make_run(tmp_path / "runs", "model=gan", "seed=9", status="diverged", error="g_loss is inf")
+    _, files = report(tmp_path / "runs", output=tmp_path / "out")
+    page = files["report.html"]
+    order = [
+        "Most realistic new images: <b>", "What the images look like",
+        "How good each group is", "Which group is better at what", "g_loss is inf",
+        "What differed between the groups", "<summary>Machine, versions and code</summary>",
+        "code of gan",
+    ]  # fmt: skip
+    places = [page.index(text) for text in order]
+    assert places == sorted(places)
+    assert page.count("Recreated by its encoder") == page.count("Recreated by a search for z") == 2
+
+
+def test_fewer_than_four_seeds_of_either_group_cannot_decide(tmp_path: Path) -> None:
+    for seed in range(6):
+        make_run(tmp_path, "model=gan", f"seed={seed}", fid=8.0 + seed / 10)
+        if seed < 3:
+            make_run(tmp_path, "model=vae", f"seed={seed}", fid=30.0 + seed)
+    (pair,) = compare([tmp_path]).verdicts
+    verdict = next(each for each in pair.verdicts if each.metric == "fid_lenet")
+    assert verdict.test is not None
+    assert verdict.test.p < 0.05
+    assert verdict.better == ""
+    assert "6 and 3 seeds cannot decide" in verdict.text
+
+
+def of_z(folder: Path, control: float = 0.01) -> list[Finding]:
+    """Three groups that differ by how many numbers their z has; images have 784."""
+    for seed in range(4):
+        for options, size, mse in (
+            (("model=vae",), 20.0, 0.004),
+            (("model=gan",), 100.0, 0.006),
+            (("model=gan", "phase=baseline"), 784.0, 2.3e-6),
+        ):
+            more = {"latent_dim": size, "inversion/control_share": control}
+            make_run(folder, *options, f"seed={seed}", mse=mse * (1 + seed / 100),
+                     metrics=more, pictures=True)  # fmt: skip
+    return result(compare([folder]))
+
+
+def test_recreation_names_the_size_of_z_and_crowns_no_z_as_large_as_the_image(
+    tmp_path: Path,
+) -> None:
+    found = {finding.topic: finding for finding in of_z(tmp_path)}
+    search = found["Best at recreating an image with a search for z"]
+    assert search.answer == "VAE final"
+    assert "VAE final 0.00406 (z of 20 numbers), next GAN final 0.00609 (z of 100" in search.numbers
+    assert "GAN baseline is left out: its z has 784 numbers and an image 784" in search.numbers
+    assert "z of" not in found["Most realistic new images"].text
+    _, files = report(tmp_path, output=tmp_path / "out")
+    assert "0.0000024; z of 784 numbers |" in files["report.md"]
+
+
+def test_a_search_that_has_not_converged_is_not_the_best(tmp_path: Path) -> None:
+    said = next(finding for finding in of_z(tmp_path, control=0.2) if "search" in finding.topic)
+    assert said.answer == "not compared"
+    assert "VAE final is left out: its search has not converged" in said.numbers
 
 
 def test_a_sound_run_is_shown_before_those_that_failed(tmp_path: Path) -> None:
@@ -173,8 +237,8 @@ def test_a_sweep_of_which_little_is_left_says_so_once(tmp_path: Path) -> None:
     for lr, fids in (("2e-3", (99.0, 99.0)), ("5e-4", (99.0, 10.0))):
         for seed, fid in enumerate(fids):
             make_run(tmp_path, "model=gan", f"lr={lr}", f"seed={seed}", fid=fid)
-    only = "GAN final: only lr 0.0005 has runs that did not fail; failed: "
-    assert result(compare([tmp_path], "lr")) == [
+    only = "GAN final: only lr 0.0005 has runs that did not fail. Failed: "
+    assert [finding.text for finding in result(compare([tmp_path], "lr"))] == [
         f"{only}0.0005 (1 of 2 failed), 0.002 (2 of 2 failed)."
     ]
     edit(
@@ -182,8 +246,8 @@ def test_a_sweep_of_which_little_is_left_says_so_once(tmp_path: Path) -> None:
         fid_lenet=99.0,
         coverage=0,
     )
-    assert result(compare([tmp_path], "lr")) == [
-        "GAN final: no best setting; failed: 0.0005 (2 of 2 failed), 0.002 (2 of 2 failed)."
+    assert [finding.text for finding in result(compare([tmp_path], "lr"))] == [
+        "GAN final: no best setting. Failed: 0.0005 (2 of 2 failed), 0.002 (2 of 2 failed)."
     ]
 
 
@@ -192,7 +256,7 @@ def test_runs_measured_with_other_effort_are_marked(tmp_path: Path) -> None:
         make_run(tmp_path, f"model={model}", metrics={"inversion/restarts": restarts})
     (note,) = compare([tmp_path]).notes
     assert note.startswith("inversion/restarts differs: 8 (")
-    assert note.endswith(": gen-models evaluate all alike")
+    assert "gen-models evaluate" in note
 
 
 def test_commands_are_quoted_and_whole(tmp_path: Path) -> None:
@@ -212,7 +276,7 @@ def test_groups_without_a_metric_in_common_have_no_verdicts(tmp_path: Path) -> N
              metrics={"quick/fid_lenet": 9.0})  # fmt: skip
     _, files = report(tmp_path / "runs", output=tmp_path / "out")
     assert json.loads(files["results.json"])["verdicts"] == []
-    assert "## Verdicts" not in files["report.md"]
+    assert "## Which group is better" not in files["report.md"]
 
 
 def test_quick_numbers_are_a_column_of_their_own(tmp_path: Path) -> None:

@@ -1,0 +1,124 @@
+"""Quality against cost: how near new images come to real ones, for what they cost."""
+
+import math
+from collections.abc import Sequence
+from statistics import median
+from typing import NamedTuple
+
+from gen_models.analysis import plots
+from gen_models.analysis.groups import Group
+from gen_models.analysis.metrics import FID, QUICK, metric, order, solver_and_steps
+from gen_models.analysis.runs import Run
+
+SAMPLING = ("cost/sampling_seconds", "cost/flops_per_sample")
+TRAINING = ("cost/seconds", "cost/training_flops")
+NAMED = 16  # groups that have a mark of their own; of more, each model and phase has
+MARGIN = 0.08  # of an axis, free at its ends
+SHORT = {  # titles of the plots
+    "cost/sampling_seconds": "the seconds that 1,000 images take",
+    "cost/flops_per_sample": "the operations that an image takes",
+    "cost/seconds": "the seconds of the training",
+    "cost/training_flops": "the operations of the training",
+}
+
+
+class Spot(NamedTuple):
+    """Where a group is: its median, and lines to the least and the most."""
+
+    at: plots.Point
+    bars: list[tuple[plots.Point, plots.Point]]
+    failed: bool
+
+
+def against_cost(
+    groups: Sequence[Group], costs: Sequence[str], bounds: dict[str, float]
+) -> list[plots.Scatter]:
+    """A plot for each cost that was measured, both axes logarithmic, real images as a line.
+
+    Args:
+        groups: The groups.
+        costs: Keys of `SAMPLING` or `TRAINING`.
+        bounds: Floor and ceilings, as of `groups.bounds`.
+    """
+    keys = {key for group in groups for key in group.summaries}
+    quality = QUICK + FID if FID not in keys and QUICK + FID in keys else FID
+    drawn = [_plot(groups, cost, quality, bounds.get(f"floor/{quality}")) for cost in costs]
+    return [plot for plot in drawn if plot]
+
+
+def _plot(
+    groups: Sequence[Group], cost: str, key: str, floor: float | None
+) -> plots.Scatter | None:
+    """The plot of one cost; None if no run has both."""
+    series: dict[str, plots.Series] = {}
+    words = []
+    for group in groups:
+        spot = _spot(group.runs, cost, key)
+        solvers = _solvers(group, cost) if key == FID and cost in SAMPLING else {}
+        if not (spot or solvers):
+            continue
+        name = group.label if len(groups) <= NAMED else f"{group.model.upper()} {group.phase}"
+        own = series.setdefault(name, plots.Series(name, [], [], [], [], [], []))
+        if spot:
+            (own.failed if spot.failed else own.sound).append(spot.at)
+            own.bars.extend(spot.bars)
+            words.append(_words(group.label, spot, cost, key))
+        for solver, spots in solvers.items():
+            labels = [str(steps or "") for steps in spots]
+            for steps, spot in zip(labels, spots.values(), strict=True):
+                own.bars.extend(spot.bars)
+                words.append(_words(f"{group.label}, {solver} {steps}".rstrip(), spot, cost, key))
+            labels[0] = f"{solver} {labels[0]}".rstrip()
+            own.curves.append(plots.Curve([spot.at for spot in spots.values()], labels))
+    points = [point for each in series.values() for point in each.points]
+    if not points:
+        return None
+    spent, known = metric(cost), metric(key)
+    level = (f"real images {known.show(floor)}", floor) if floor and floor > 0 else None
+    heights = [y for _, y in points] + ([level[1]] if level else [])
+    return plots.scatter(
+        [*series.values()],
+        key,
+        plots.logarithmic([x for x, _ in points], spent.show, MARGIN),
+        spent.words,
+        f"{key} against {spent.meaning}: {'; '.join(words)}",
+        y=plots.logarithmic(heights, lambda value: f"{value:.3g}", MARGIN),
+        title=f"{known.title} against {SHORT[cost]}",
+        groups=True,
+        level=level,
+    )
+
+
+def _solvers(group: Group, cost: str) -> dict[str, dict[int, Spot]]:
+    """Solver -> number of steps, 0 for an adaptive one -> place; of what has such metrics."""
+    solvers: dict[str, dict[int, Spot]] = {}
+    for key in sorted(group.summaries, key=order):
+        solved, prefix = solver_and_steps(key), key.removesuffix(FID)
+        if solved and prefix != key:
+            spot = _spot(group.runs, prefix + cost.removeprefix("cost/"), key)
+            if spot and not spot.failed:
+                solvers.setdefault(solved[0], {})[solved[1]] = spot
+    return solvers
+
+
+def _spot(runs: Sequence[Run], cost: str, key: str) -> Spot | None:
+    """The place of a group's runs that did not fail, or of all if every one did."""
+    points = [
+        (run.metrics.get(cost, math.nan), run.metrics.get(key, math.nan), run.failed)
+        for run in runs
+    ]
+    known = [(x, y, lost) for x, y, lost in points if 0 < x < math.inf and 0 < y < math.inf]
+    sound = [(x, y) for x, y, lost in known if not lost]
+    shown = sound or [(x, y) for x, y, _ in known]
+    if not shown:
+        return None
+    xs, ys = zip(*shown, strict=True)
+    x, y = median(xs), median(ys)
+    bars = [((min(xs), y), (max(xs), y)), ((x, min(ys)), (x, max(ys)))]
+    return Spot((x, y), [bar for bar in bars if bar[0] != bar[1]], not sound)
+
+
+def _words(name: str, spot: Spot, cost: str, key: str) -> str:
+    """A mark for those who do not see it."""
+    across, up = spot.at
+    return f"{name} {metric(key).show(up)} at {metric(cost).show(across)}"
