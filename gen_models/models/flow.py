@@ -68,8 +68,8 @@ class Flow(Density):
         steps: Number of steps; None for "dopri5".
         lr: Adam's learning rate.
         betas: Adam's decay rates.
-        ema_decay: Images come from an exponential moving average of the weights with this decay per
-            update; 0 turns it off.
+        ema_decay: Images come from an exponential moving average of the weights. Its decay per
+            update rises to this, as (1 + n) / (10 + n) after n updates; 0 turns it off.
 
     Raises:
         ValueError: An argument is out of its range or refuses another; the message names it.
@@ -264,7 +264,9 @@ class Flow(Density):
         super().optimizer_step(*args, **kwargs)
         if self.velocity_ema is not None:
             average, current = self.velocity_ema.parameters(), self.velocity.parameters()
-            get_ema_multi_avg_fn(self.ema_decay)(tuple(average), tuple(current), 0)
+            n = self.global_step + 1  # with this update
+            decay = min(self.ema_decay, (1 + n) / (10 + n))
+            get_ema_multi_avg_fn(decay)(tuple(average), tuple(current), 0)
 
     def _drawn(self, draw: Callable[..., Tensor], n: int, *shape: int) -> Tensor:
         """This process's rows of what is drawn for the batch of all: one stream for all ranks."""
