@@ -64,19 +64,14 @@ def main(config: DictConfig) -> float | None:
         job = composition.job_of(config)
         together = composition.trains_beside_others(job.config)
         prepare(job.config.get("threads"), together=together)  # before torch is imported
-        from gen_models import terminal, training
+        from gen_models import evaluation, terminal, training
 
         terminal.quiet_libraries()
         with training.stopped_by_signals():
             run = train(job)
         if run is not None:
             objective = run.read_status().get("objective")
-            from gen_models import evaluation
-
-            if in_sweep():
-                evaluation.show_line(run)
-            else:
-                evaluation.show_run(run, composition.typed_options())
+            evaluation.show_end(run, composition.typed_options(), in_a_line=in_sweep())
     return objective
 
 

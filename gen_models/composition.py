@@ -228,9 +228,6 @@ def one_line(error: Exception) -> str:
     text = str(error).partition("Config search path")[0]
     lines = [line.strip() for line in text.splitlines()]
     message = " ".join(line for line in lines if line and not line.startswith(NOISE))
-    for launcher, extra in LAUNCHERS.items():
-        if launcher in message:
-            message = f"{launcher} is not installed: {how_to_install(extra)}"
     if type(error).__name__ in KILLED:
         message = f"a job of the sweep was killed: the same command resumes from there ({message})"
     override = getattr(error, "override", None)  # Hydra's parser knows it, and may not say it
@@ -241,6 +238,9 @@ def one_line(error: Exception) -> str:
         message = f"{message}, in: {' '.join(sys.argv[1:])}"
     if isinstance(error, MissingConfigException):
         message = _unknown_choice(error) or message
+        for launcher, extra in LAUNCHERS.items():
+            if error.missing_cfg_file == launcher:
+                message = f"{launcher} is not installed: {how_to_install(extra)}"
     if message.startswith("Could not override") and error.__cause__:
         message = _unknown_key(error.__cause__) or message
     return message or type(error).__name__

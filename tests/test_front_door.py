@@ -66,7 +66,7 @@ COMMANDS = [
     ("~logger", "logger"),
     ("logger=[csv,comet]", "logger/comet"),
     ("debug=true", "debug=true"),
-    ("debug=slow", "fast overfit profile"),
+    ("debug=slow", "fast, overfit, profile"),
     ("model=1", "model=1"),
     ("model=ＧＡＮ", "ＧＡＮ"),
     ("model=gam", "Did you mean model=gan?"),

@@ -88,7 +88,7 @@ def test_every_command_takes_it(at_home: Path, tmp_path: Path) -> None:
     assert load_study("~/study.yaml").name == "study"
     code, text = call("search", "model=vae", "--space=~/space.yaml", "--storage=sqlite:///~/s.db")
     assert code == 1
-    assert "nothing: no such option" in text
+    assert "unknown option 'nothing'" in text
     assert list(tmp_path.iterdir()) == []
 
 

@@ -49,6 +49,14 @@ ROWS = (
 )
 
 
+def show_end(run: RunDirectory, typed: Sequence[str] | None, *, in_a_line: bool) -> None:
+    """Show what a run has achieved: on a screen (`show_run`), or in a line."""
+    if in_a_line:
+        show_line(run)
+    else:
+        show_run(run, typed)
+
+
 def show_run(run: RunDirectory, typed: Sequence[str] | None = None) -> None:
     """Show what a finished run has achieved, where its pictures are, and what to type next.
 

@@ -285,7 +285,7 @@ def test_which_metrics_are_of_new_images(key: str, new: bool) -> None:
 
 
 def test_metrics_are_shown_with_their_unit_and_sample_size() -> None:
-    assert metric("test/loss").unit == "nats"
+    assert metric("test/recon").unit == "nats"
     quick = metric("quick/fid_lenet")
     assert quick.better == "lower"
     assert "2,000 new images" in quick.meaning

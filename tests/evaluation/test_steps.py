@@ -37,7 +37,7 @@ def test_a_flow_is_measured_without_a_search_for_z(run: RunDirectory) -> None:
     assert code == 0, text
     metrics = read_metrics(run)
     assert metrics["latent_dim"] == 784
-    assert 0 < metrics["likelihood/bits_per_dim/low"] < metrics["likelihood/bits_per_dim"] < 20
+    assert 0 < metrics["likelihood/bits_per_dim/low"] < metrics["likelihood/bits_per_dim"]
     assert metrics["likelihood/images"] == 4
     left_out = ("inversion/", "pca/", "active_units", "grey_pixels/")
     assert not any(key.startswith(left_out) for key in metrics)

@@ -408,7 +408,7 @@ def test_a_launcher_starts_each_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     [
         ("max_epochs=1", "max_epochs=1: the arms say what is trained"),
         ("hydra/launcher=none", "hydra/launcher=none: "),
-        ("hydra.launcher.nodes=2", "hydra.launcher.nodes=2: hydra.launcher.nodes: no such option"),
+        ("hydra.launcher.nodes=2", "hydra.launcher.nodes=2: unknown option 'hydra.launcher.nodes'"),
     ],
 )
 def test_what_is_no_launcher_is_refused(option: str, said: str, tmp_path: Path) -> None:
