@@ -41,7 +41,7 @@ def test_a_flow_is_measured_without_a_search_for_z(run: RunDirectory) -> None:
     assert metrics["likelihood/images"] == 4
     left_out = ("inversion/", "pca/", "active_units", "grey_pixels/")
     assert not any(key.startswith(left_out) for key in metrics)
-    for shown in ("numbers in z", "784", "bits_per_dim"):
+    for shown in ("z of 784", "bits/dim"):
         assert shown in text
     with np.load(run.path / "evaluation.npz") as arrays:
         z = torch.tensor(arrays["inversion_z"])

@@ -55,8 +55,8 @@ function dot(w, i, x, j, length) {
   return a + b + c + d;
 }
 
-/* Rows of x times the transpose of w, (outputs, inputs). Four rows and two outputs at once are two
-   to three times as fast: six numbers are then read for eight products. */
+/* Rows of x times the transpose of w, (outputs, inputs). Four rows and two outputs at once read six
+   numbers for eight products; measured, that is up to twice as fast as one by one. */
 function multiply(w, x, outputs, inputs) {
   const rows = x.length / inputs, y = new Float32Array(rows * outputs);
   const wholeRows = rows - rows % 4, wholeOutputs = outputs - outputs % 2;
