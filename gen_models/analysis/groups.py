@@ -19,6 +19,7 @@ from gen_models.analysis.metrics import (
 )
 from gen_models.analysis.runs import Run
 from gen_models.analysis.settings import describe, sortable, varying
+from gen_models.runs.identity import model_title
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,7 @@ def _named(family: Sequence[list[Run]]) -> list[Group]:
     groups = []
     for own, same in zip(settings, family, strict=True):
         keys = [k for k in varied if reference is None or own.get(k) != reference.get(k)]
-        head = f"{same[0].model.upper()} {same[0].record['phase']}"
+        head = f"{model_title(same[0].model)} {same[0].record['phase']}"
         label = ", ".join([head, *(describe(key, own.get(key)) for key in keys)])
         alone = own is reference or len(family) == 1
         place = (own is not reference, [sortable(own.get(key)) for key in keys])

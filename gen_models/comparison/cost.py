@@ -9,6 +9,7 @@ from gen_models.analysis import plots
 from gen_models.analysis.groups import Group
 from gen_models.analysis.metrics import FID, QUICK, metric, order, solver_and_steps
 from gen_models.analysis.runs import Run
+from gen_models.runs.identity import model_title
 
 SAMPLING = ("cost/sampling_seconds", "cost/flops_per_sample")
 TRAINING = ("cost/seconds", "cost/training_flops")
@@ -57,7 +58,7 @@ def _plot(
         solvers = _solvers(group, cost) if key == FID and cost in SAMPLING else {}
         if not (spot or solvers):
             continue
-        name = group.label if len(groups) <= NAMED else f"{group.model.upper()} {group.phase}"
+        name = group.label if len(groups) <= NAMED else f"{model_title(group.model)} {group.phase}"
         own = series.setdefault(name, plots.Series(name, [], [], [], [], [], []))
         if spot:
             (own.failed if spot.failed else own.sound).append(spot.at)

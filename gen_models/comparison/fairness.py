@@ -8,6 +8,7 @@ from gen_models.analysis.groups import Group
 from gen_models.analysis.metrics import metric
 from gen_models.analysis.runs import Run
 from gen_models.analysis.settings import describe, short_name, show_value
+from gen_models.runs.identity import model_title
 
 SETTINGS = {  # setting -> its name in the card
     "data": "data set",
@@ -77,7 +78,7 @@ def _mixed_code(runs: Sequence[Run]) -> list[str]:
     for run in runs:
         first.setdefault(run.model, {}).setdefault(str(run.record["fingerprint"]), run)
     return [
-        f"runs of the {model.upper()} were trained with different code, for example "
+        f"runs of the {model_title(model)} were trained with different code, for example "
         f"{' and '.join(str(run.path) for run in codes.values())}: overwrite=true trains a run "
         "again"
         for model, codes in first.items()

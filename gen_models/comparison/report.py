@@ -14,6 +14,7 @@ from gen_models.analysis.metrics import BOUNDS, ENCODER, INVERSION, QUICK, headl
 from gen_models.analysis.page import Picture, picture, render, write_files
 from gen_models.comparison import cost, fairness, summary
 from gen_models.comparison.compare import Comparison
+from gen_models.runs.identity import model_title
 
 COLUMNS = ("run", "group", "seed", "metric", "value")
 HEADS = {  # metric -> its words over a column
@@ -71,7 +72,7 @@ def _page(comparison: Comparison) -> dict[str, Any]:
     return {
         "comparison": comparison,
         "groups": groups,
-        "models": _listed([*dict.fromkeys(group.model.upper() for group in groups)]),
+        "models": _listed([*dict.fromkeys(model_title(group.model) for group in groups)]),
         "compared": summary.compared(comparison),
         "result": summary.result(comparison),
         "headlines": [(metric(key), _head(key)) for key in shown],

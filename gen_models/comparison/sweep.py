@@ -10,6 +10,7 @@ from gen_models.analysis.settings import describe, short_name, show_value, sorta
 from gen_models.analysis.statistics import LEAST
 from gen_models.comparison.verdicts import LOSS_IS, LOSSES, against
 from gen_models.errors import UserError
+from gen_models.runs.identity import model_title
 
 RATES = ("lr", "lr_g", "lr_d")  # on a logarithmic axis
 
@@ -135,7 +136,7 @@ def _lines(groups: Sequence[Group], setting: str, metric: str) -> list[Line]:
 def _head(members: Sequence[tuple[Group, Point]]) -> str:
     """The model and the phases of a line: "GAN baseline/final"."""
     phases = "/".join(sorted({group.phase for group, _ in members}))
-    return f"{members[0][0].model.upper()} {phases}"
+    return f"{model_title(members[0][0].model)} {phases}"
 
 
 def _best(points: Sequence[Point], setting: str, key: str) -> tuple[str, str]:

@@ -84,9 +84,14 @@ def model_name(config: dict[str, Any]) -> str:
     return str(config["model"]["_target_"]).rpartition(".")[2].lower()
 
 
+def model_title(name: str) -> str:
+    """A model's name as a sentence has it: "GAN", "VAE", "Flow"."""
+    return name.upper() if len(name) <= 3 else name.capitalize()
+
+
 def run_title(config: dict[str, Any]) -> str:
     """Model and phase, as titles of pictures have them: "GAN final"."""
-    return f"{model_name(config).upper()} {config['phase']}"
+    return f"{model_title(model_name(config))} {config['phase']}"
 
 
 def _label(key: str, value: Any) -> str:

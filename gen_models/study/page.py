@@ -15,6 +15,7 @@ from gen_models.analysis.metrics import ENCODER, FID, INVERSION, metric
 from gen_models.analysis.page import Picture, picture, render, write_files
 from gen_models.analysis.runs import Run, missing_rule
 from gen_models.analysis.statistics import wilson_interval
+from gen_models.runs.identity import model_title
 from gen_models.study import words
 from gen_models.study.answer import Answer, answers
 from gen_models.study.definition import Study
@@ -105,7 +106,7 @@ def _devices(trainings: Sequence[Run]) -> str:
     for row in trainings:
         name = row.record["processor"]
         device = f"CPU with {name}" if name in CPUS else name
-        models.setdefault(row.model.upper(), []).append(device)
+        models.setdefault(model_title(row.model), []).append(device)
     return "; ".join(f"{model} on {_tally(devices)}" for model, devices in sorted(models.items()))
 
 
