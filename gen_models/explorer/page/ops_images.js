@@ -1,8 +1,8 @@
 /* Operations on images, (channels, height, width) each, for ops.js. */
 
-/* For each position of a convolution's result, the places in the image that its kernel covers; one
-   place after the last beyond the edge. `big` is the side before a convolution, `small` the one after; of a transposed
-   convolution the other way round. */
+/* For each position of a convolution's result, the places in the image that its kernel covers; the
+   place after the last for those beyond the edge. `big` is the side before a convolution, `small`
+   the one after it; for a transposed convolution it is the other way round. */
 const patches = new WeakMap();
 function patchesOf(node, big, small) {
   if (patches.has(node)) return patches.get(node);
