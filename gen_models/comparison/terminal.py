@@ -22,8 +22,10 @@ def show(comparison: Comparison, written: Sequence[Path]) -> None:
         say(finding.text)
     show_table(_main_table(comparison))
     for pair in comparison.verdicts[:PAIRS]:
-        say(f"{pair.one.label} against {pair.other.label}:")
-        for verdict in (each for each in pair.verdicts if each.is_headline):
+        headline = [verdict for verdict in pair.verdicts if verdict.is_headline]
+        measured = "" if headline else " not compared, as they have no metric in common"
+        say(f"{pair.one.label} against {pair.other.label}:{measured}")
+        for verdict in headline:
             better = f" ({verdict.better} is better)" if verdict.better else ""
             say(f"  {verdict.metric} {verdict.text}{better}")
     if len(comparison.verdicts) > PAIRS:
