@@ -84,7 +84,7 @@ def test_a_run_and_its_pages_are_written_in_a_locale_of_ascii(tmp_path: Path) ->
         capture_output=True, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr.decode(errors="replace")
-    assert "quick/coverage ?" in result.stdout.decode("ascii")
+    assert "coverage ?" in result.stdout.decode("ascii")
     for name in ("report/report.html", "report/report.md", "exported/README.md"):
         assert "↓" in (tmp_path / name).read_text(encoding="utf-8")
     assert (tmp_path / "page.html").read_text(encoding="utf-8").startswith("<!doctype html>")

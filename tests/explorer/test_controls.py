@@ -114,9 +114,9 @@ def test_between_two_digits(seen: Seen) -> None:
     page = seen.page
     page.locator("#between").scroll_into_view_if_needed()
     strips = [f"#paths > div:nth-child({n}) .strip" for n in (1, 2)]
-    seen.changes(strips[0], seen.look(strips[0]))  # blank until both ends are found
+    for n in (1, 2):  # blank until both ends are found
+        seen.wait(f"#paths > div:nth-child({n}) .seen:text('sees a')")
     large = "#paths > div:nth-child(2) .large"
-    seen.wait("#paths > div:nth-child(2) .seen:text('sees a')")
     by_line, path, middle = seen.look(strips[0]), seen.look(strips[1]), seen.look(large)
     page.click("text=arc")
     seen.changes(strips[0], by_line)
