@@ -1,6 +1,8 @@
 """The networks of flow matching: a velocity of all pixels, from pixels, a time and a label.
 
-A small U-Net (Ronneberger et al. 2015), or a perceptron. The sizes in comments are those of MNIST.
+A small U-Net (Ronneberger et al. 2015), or a perceptron. Both predict the image in which a path
+ends, and the velocity follows from it (Li & He 2025, "Back to Basics: Let Denoising Generative
+Models Denoise"). The sizes in comments are those of MNIST.
 """
 
 from collections.abc import Sequence
@@ -26,12 +28,18 @@ def time_columns(t: Tensor) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], 1)
 
 
-class LinearVelocity(nn.Module):
-    """A perceptron that is given the pixels, the time and the label, and predicts the image.
+def towards(image: Tensor, x: Tensor, t: Tensor) -> Tensor:
+    """The velocity that leads from x at the times t to an image at time 1, (n, d).
 
-    The velocity follows from the image, (image - x) / (1 - t) (Li & He 2025, "Back to Basics: Let
-    Denoising Generative Models Denoise"): hidden layers cannot carry all of the noise along, which
-    a predicted velocity would need. 1 - t is at least 0.05 there.
+    Its 1 - t is at least LATEST.
+    """
+    return (image - x) / (1 - t).clamp(min=LATEST)[:, None]
+
+
+class LinearVelocity(nn.Module):
+    """A perceptron that is given the pixels, the time and the label.
+
+    Its hidden layers need not carry the noise along, as a predicted velocity would ask of them.
     """
 
     def __init__(
@@ -48,8 +56,7 @@ class LinearVelocity(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, columns: Tensor) -> Tensor:
         """Velocities at x, (n, c h w), and the times t, (n,), with a label's columns, (n, k)."""
-        image: Tensor = self.layers(torch.cat([x, time_columns(t), columns], 1))
-        return (image - x) / (1 - t).clamp(min=LATEST)[:, None]
+        return towards(self.layers(torch.cat([x, time_columns(t), columns], 1)), x, t)
 
 
 class ResidualBlock(nn.Module):
@@ -182,4 +189,4 @@ class UNet(nn.Module):
             coarse = self.attention(coarse)
         coarse = self.up2(self.coarse2(coarse, conditions))
         h = self.act(self.norm(self.merge(torch.cat([coarse, fine], 1), conditions)))
-        return self.up1(self.last(h)).flatten(1)
+        return towards(self.up1(self.last(h)).flatten(1), x, t)
