@@ -29,6 +29,7 @@ LEVELS = {  # arm -> what its runs have measured
     "gan": {FID: 0.5, COVERAGE: 0.91, "inversion/mse": 0.009, "latent_dim": 100.0},
     "vae": {FID: 1.2, COVERAGE: 0.9, "encoder/mse": 0.006, "latent_dim": 32.0}
     | {"inversion/mse": 0.0035},
+    "vae_labels": {FID: 1.1, COVERAGE: 0.9, "encoder/mse": 0.006, "latent_dim": 42.0},
 }
 COSTS = {"cost/sampling_seconds": 0.1, "cost/flops_per_sample": 1e7}  # of the GAN
 SECONDS = 1.0  # of the flow, for one evaluation of its network
@@ -50,7 +51,7 @@ def by_steps(study: Study, distance: float) -> dict[str, float]:
 def table(
     study: Study, *, steps: float = 0.45, runs: int = len(SEEDS), failed: str = "", **changed: dict
 ) -> Table:
-    """Runs of the three arms.
+    """Runs of all arms.
 
     Args:
         study: Their study.
