@@ -18,7 +18,7 @@ from gen_models.models.networks import GROUPS, Shape
 
 FREQUENCIES = 32  # of a time's columns, a sine and a cosine each
 HIGHEST = 1000  # of them
-LATEST = 0.05  # 1 - t
+ERROR = 0.05  # that a predicted image is taken to have, of a pixel in [-1, 1]
 
 
 def time_columns(t: Tensor) -> Tensor:
@@ -29,11 +29,13 @@ def time_columns(t: Tensor) -> Tensor:
 
 
 def towards(image: Tensor, x: Tensor, t: Tensor) -> Tensor:
-    """The velocity that leads from x at the times t to an image at time 1, (n, d).
+    """The velocity at x and the times t of paths that end in images, (n, d).
 
-    Its 1 - t is at least LATEST.
+    It is image - z, where x = (1 - t) z + t image. Near the end, a small error of the image makes a
+    large one of z, whose estimate is therefore shrunk by (1 - t)^2 / ((1 - t)^2 + ERROR^2).
     """
-    return (image - x) / (1 - t).clamp(min=LATEST)[:, None]
+    left = (1 - t)[:, None]
+    return image - (x - (1 - left) * image) * left / (left.square() + ERROR**2)
 
 
 class LinearVelocity(nn.Module):
