@@ -1,9 +1,8 @@
 """Flow matching: a network learns the velocity at which noise turns into images.
 
 Lipman et al. 2023, "Flow Matching for Generative Modeling", with straight paths (Liu et al. 2023,
-"Flow Straight and Fast"): x_t = (1 - t) z + t x, whose velocity is x - z. The objective is
-`losses.flow_matching_loss`. An image is made by solving dx/dt = v(x, t) from noise at t = 0 to
-t = 1, and the same equation solved backwards gives its noise.
+"Flow Straight and Fast"). An image is made by solving dx/dt = v(x, t) from noise at t = 0 to t = 1,
+and the same equation solved backwards gives its noise.
 """
 
 import copy
