@@ -170,8 +170,12 @@ def test_a_drawing_fills_the_box_of_the_data_set_around_its_mass(
     seen.context.close()
 
 
-def test_a_flow_has_a_slider_of_time_and_solves_backwards(browser: Any, tmp_path: Path) -> None:
+def test_a_flow_has_a_slider_of_time_and_solves_backwards(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
+    # an untrained network, as if it predicted the velocity: two steps follow that back
+    monkeypatch.setattr("gen_models.models.velocity.ERROR", 1e3)
     run = make_run(tmp_path, "model=flow", "data=digits")
     save_model(run, small_flow(steps=2).eval())
     written([run.path], tmp_path / "flow.html")
