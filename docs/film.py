@@ -1,6 +1,6 @@
 """Draw docs/explorer.webp and docs/explorer.png: the explorer in Chromium while a digit is drawn.
 
-    gen-models explore GAN_RUN VAE_RUN --output explorer.html && python docs/film.py explorer.html
+gen-models explore GAN_RUN VAE_RUN --output explorer.html && python docs/film.py explorer.html
 """
 
 import io
@@ -12,19 +12,20 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 DOCS = Path(__file__).parent
-STROKES = [  # of a 3 and of a 5, in the pad's [0, 1]
-    [[(0.30, 0.24), (0.50, 0.12), (0.70, 0.26), (0.62, 0.44), (0.44, 0.49)],
-     [(0.44, 0.49), (0.68, 0.54), (0.73, 0.72), (0.56, 0.88), (0.28, 0.80)]],
-    [[(0.70, 0.16), (0.36, 0.16), (0.33, 0.46)],
-     [(0.33, 0.46), (0.60, 0.40), (0.72, 0.62), (0.60, 0.84), (0.30, 0.82)]],
+Curve = list[tuple[float, float]]  # points of the pad, in [0, 1]
+DIGITS: list[list[list[Curve]]] = [  # each of strokes, and these of curves that meet in corners
+    [[[(0.27, 0.20), (0.50, 0.18), (0.74, 0.17)], [(0.74, 0.17), (0.58, 0.50), (0.46, 0.88)]],
+     [[(0.37, 0.52), (0.54, 0.49), (0.71, 0.49)]]],
+    [[[(0.30, 0.24), (0.50, 0.12), (0.70, 0.26), (0.62, 0.44), (0.44, 0.49)],
+      [(0.44, 0.49), (0.68, 0.54), (0.73, 0.72), (0.56, 0.88), (0.28, 0.80)]]],
 ]  # fmt: skip
 WIDTH, CORNER = 1280, {"x": 0, "y": 0}
-SCALE = 0.75  # of the film's frames
+SCALE = 0.7  # of the film's frames
 STEPS = 8  # of the search from a frame to the next
 EVERY, LAST = 80, 2500  # milliseconds of a frame, and of the last one of a digit
 
 
-def smooth(points: list[tuple[float, float]], steps: int = 12) -> list[tuple[float, float]]:
+def smooth(points: Curve, steps: int = 12) -> Curve:
     """Points of a curve through some points (Catmull and Rom's)."""
     padded = [points[0], *points, points[-1]]
     curve = []
@@ -56,19 +57,19 @@ def film(page: Page) -> tuple[list[Image.Image], list[int]]:
 
     while not finished():  # the test image that the page begins with
         page.wait_for_timeout(500)
-    for strokes in STROKES:
+    for strokes in DIGITS:
         page.locator("#clear").click()
         page.mouse.move(0, 0)
         box = pad.bounding_box()
         assert box
         for stroke in strokes:
-            for number, (x, y) in enumerate(smooth(stroke)):
+            for number, (x, y) in enumerate(point for curve in stroke for point in smooth(curve)):
                 page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
-                if number == 0 and stroke is strokes[0]:
+                if number == 0:
                     page.mouse.down()
                 if number % 4 == 0:
                     shoot(EVERY)
-        page.mouse.up()
+            page.mouse.up()
         shown = -STEPS
         while not finished():
             step = bar.evaluate("bar => bar.value")
@@ -76,9 +77,10 @@ def film(page: Page) -> tuple[list[Image.Image], list[int]]:
                 shoot(EVERY)
                 shown = step
         shoot(LAST)
-    box = part.bounding_box()
+    box, last = part.bounding_box(), page.locator("#recreated").bounding_box()
     assert box
-    edges = (box["x"] - 10, box["y"], box["x"] + box["width"] + 10, box["y"] + box["height"])
+    assert last
+    edges = (box["x"] - 12, box["y"], box["x"] + box["width"] + 12, last["y"] + last["height"] + 12)
     size = [round(SCALE * (edges[end] - edges[end - 2])) for end in (2, 3)]
     return [frame.resize(size, Image.Resampling.LANCZOS, edges) for frame in frames], lengths
 
@@ -92,7 +94,7 @@ def main(file: Path) -> None:
         page.goto(file.resolve().as_uri())
         frames, lengths = film(page)
         page.evaluate("window.scrollTo(0, 0)")
-        page.screenshot(path=DOCS / "explorer.png", clip={**CORNER, "width": WIDTH, "height": 1100})
+        page.screenshot(path=DOCS / "explorer.png", clip={**CORNER, "width": WIDTH, "height": 1180})
         chromium.close()
     first, *rest = frames
     first.save(

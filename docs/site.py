@@ -1,4 +1,4 @@
-"""What mkdocs does besides its own: notebooks are pages, and the site links to its repository."""
+"""Hooks of the site of docs/: notebooks become pages, and it links to its repository."""
 
 import base64
 import json
@@ -39,8 +39,19 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Lead links to a notebook to its page."""
+    """Lead links to a notebook to its page, and show the tables inside of `<details>`."""
+    markdown = markdown.replace("<details>", '<details markdown="1">')
     return re.sub(r"(\]\([^):]+)\.ipynb\)", r"\1.md)", markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Let a name in code break after its parts (`max_`, `epochs=`), so that tables fit a phone."""
+    return re.sub(r"<code>([^<]*)</code>", _breakable, html)
+
+
+def _breakable(code: re.Match[str]) -> str:
+    parts = re.sub(r"([_./=,])(?=[\w\[])", r"\1<wbr>", code[1])
+    return f"<code>{parts}</code>"
 
 
 def as_markdown(cells: list[dict[str, Any]], *, name: str) -> str:
