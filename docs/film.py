@@ -80,7 +80,7 @@ def film(page: Page) -> tuple[list[Image.Image], list[int]]:
     box, last = part.bounding_box(), page.locator("#recreated").bounding_box()
     assert box
     assert last
-    edges = (box["x"] - 12, box["y"], box["x"] + box["width"] + 12, last["y"] + last["height"] + 12)
+    edges = (box["x"] - 12, box["y"], box["x"] + box["width"] + 12, last["y"] + last["height"] + 2)
     size = [round(SCALE * (edges[end] - edges[end - 2])) for end in (2, 3)]
     return [frame.resize(size, Image.Resampling.LANCZOS, edges) for frame in frames], lengths
 

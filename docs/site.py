@@ -16,15 +16,20 @@ DOWNLOAD = '<p><a href="../{name}" download>Download this notebook</a></p>\n\n'
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Link to where this checkout was cloned from, if that is on the web."""
-    command = ["git", "remote", "get-url", "origin"]
+    command = ["git", "config", "--get", "remote.origin.url"]
     where = Path(config.config_file_path).parent
-    done = subprocess.run(command, cwd=where, capture_output=True, text=True)
-    address = re.sub(r"^git@([^:]+):", r"https://\1/", done.stdout.strip())
-    parts = urlsplit(address)
-    if parts.scheme == "https" and parts.hostname and not config.repo_url:
-        config.repo_url = f"https://{parts.hostname}{parts.path.removesuffix('.git')}"  # no token
-        config.repo_name = parts.path.removesuffix(".git").strip("/")
+    remote = subprocess.run(command, cwd=where, capture_output=True, text=True).stdout.strip()
+    if not config.repo_url and (address := web_address(remote)):
+        config.repo_url, config.repo_name = address, urlsplit(address).path.strip("/")
     return config
+
+
+def web_address(remote: str) -> str | None:
+    """The page of a git remote, without a user or a token; None of a folder or another server."""
+    parts = urlsplit(re.sub(r"^git@([^:]+):", r"https://\1/", remote))
+    if parts.scheme != "https" or not parts.hostname:
+        return None
+    return f"https://{parts.hostname}{parts.path.removesuffix('.git')}"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
