@@ -18,7 +18,7 @@ COMMANDS = [
     line.partition("  #")[0].strip()
     for text in TEXTS.values()
     for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
-    for line in block.splitlines()
+    for line in block.replace("\\\n", "").splitlines()
 ]
 
 
