@@ -14,10 +14,17 @@ from rich.table import Table
 from gen_models.files import read_json
 from gen_models.places import COMMAND
 from gen_models.runs.directory import RunDirectory
-from gen_models.runs.failure import FID, MISSING, QUICK, why_failed
-from gen_models.runs.features import RANDOM, features_in_words, features_of
 from gen_models.runs.identity import model_name, run_title
 from gen_models.runs.listing import find_runs
+from gen_models.runs.measured import (
+    FID,
+    MISSING,
+    QUICK,
+    RANDOM,
+    features_in_words,
+    features_of,
+    why_failed,
+)
 from gen_models.runs.sampler import sampler_measured_with
 from gen_models.terminal import say, show
 from gen_models.training.validation import EARLY, saturated
