@@ -137,16 +137,14 @@ def _title(config: Mapping[str, Any]) -> str:
 
 
 def _length(status: Mapping[str, Any]) -> str:
-    epochs = status.get("epochs")
+    epochs, seconds = status.get("epochs"), status.get("seconds")
     length = f"{epochs} epoch{'' if epochs == 1 else 's'}"
-    return f"{length} in {_duration(status['seconds'])}" if "seconds" in status else length
-
-
-def _duration(seconds: float) -> str:
+    if seconds is None:
+        return length
     if seconds < 120:
-        return f"{seconds:.0f} s"
+        return f"{length} in {seconds:.0f} s"
     hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+    return f"{length} in {hours} h {minutes} min" if hours else f"{length} in {minutes} min"
 
 
 def _table(metrics: Mapping[str, float]) -> Table:
