@@ -76,7 +76,9 @@ def test_help_explains_the_groups_on_a_screen(tmp_path: Path) -> None:
     ("arguments", "names"),
     [
         (["lrr=1"], "lrr"),  # refused by Hydra
-        (["data=mnist", "data.root=nowhere"], "data=digits"),  # by us; more: test_front_door
+        pytest.param(  # by us; more: test_front_door
+            ["data=mnist", "data.root=nowhere"], "data=digits", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_bad_input_ends_with_1_and_no_traceback(

@@ -81,7 +81,7 @@ def test_own_images_go_through_every_command(
     name, model, network = case
     monkeypatch.setattr("gen_models.metrics.classifier.LEAST_STEPS", 100)
     labelled, shape = name != "unlabelled", SHAPES[name]
-    phase = ["phase=best"] if network == "conv" else ["hidden_dims=[32]"]
+    phase = ["phase=best", "model.width=8"] if network == "conv" else ["hidden_dims=[32]"]
     options = ["data=npz", f"data.root={own(place, name)}", f"model={model}", "sampler=null"]
     conditional = labelled and case[1:] != ("vae", "conv")  # which the explorer refuses
     options += [*phase, "data.batch_size=32", f"model.conditional={str(conditional).lower()}"]

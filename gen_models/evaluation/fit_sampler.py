@@ -25,8 +25,7 @@ from gen_models.metrics.classifier import Classifier
 from gen_models.metrics.distribution import frechet_distance
 from gen_models.models.interface import Encoder, GenerativeModel, eval_mode, latent_means
 from gen_models.models.sampler import WithSampler, no_sampler
-from gen_models.runs.classifier import find_classifier
-from gen_models.runs.data import load_run_data
+from gen_models.runs.classifier import find_classifier, load_run_data
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.sampler import write_sampler
 from gen_models.runs.weights import load_model

@@ -14,10 +14,17 @@ from rich.table import Table
 from gen_models.files import read_json
 from gen_models.places import COMMAND
 from gen_models.runs.directory import RunDirectory
-from gen_models.runs.failure import FID, MISSING, QUICK, why_failed
-from gen_models.runs.features import RANDOM, features_in_words, features_of
 from gen_models.runs.identity import model_name, run_title
 from gen_models.runs.listing import find_runs
+from gen_models.runs.measured import (
+    FID,
+    MISSING,
+    QUICK,
+    RANDOM,
+    features_in_words,
+    features_of,
+    why_failed,
+)
 from gen_models.runs.sampler import sampler_measured_with
 from gen_models.terminal import say, show
 from gen_models.training.validation import EARLY, saturated
@@ -130,16 +137,14 @@ def _title(config: Mapping[str, Any]) -> str:
 
 
 def _length(status: Mapping[str, Any]) -> str:
-    epochs = status.get("epochs")
+    epochs, seconds = status.get("epochs"), status.get("seconds")
     length = f"{epochs} epoch{'' if epochs == 1 else 's'}"
-    return f"{length} in {_duration(status['seconds'])}" if "seconds" in status else length
-
-
-def _duration(seconds: float) -> str:
+    if seconds is None:
+        return length
     if seconds < 120:
-        return f"{seconds:.0f} s"
+        return f"{length} in {seconds:.0f} s"
     hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+    return f"{length} in {hours} h {minutes} min" if hours else f"{length} in {minutes} min"
 
 
 def _table(metrics: Mapping[str, float]) -> Table:

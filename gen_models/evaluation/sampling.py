@@ -17,7 +17,7 @@ from gen_models.files import replaced
 from gen_models.metrics.pixels import as_bytes
 from gen_models.models.interface import Encoder, GenerativeModel, draw, reconstruct
 from gen_models.models.sampler import without_sampler
-from gen_models.runs.data import load_run_data
+from gen_models.runs.classifier import load_run_data
 from gen_models.runs.directory import RunDirectory
 from gen_models.seeding import generator
 

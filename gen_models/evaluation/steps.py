@@ -22,7 +22,7 @@ from gen_models.machine import device_name, machine
 from gen_models.metrics.distribution import frechet_distance
 from gen_models.models.interface import Density, GenerativeModel
 from gen_models.runs.directory import RunDirectory
-from gen_models.runs.features import features_record
+from gen_models.runs.measured import features_record
 from gen_models.runs.weights import load_model
 from gen_models.terminal import say as echo
 from gen_models.terminal import show

@@ -16,8 +16,7 @@ from gen_models.explorer.pace import set_page_steps
 from gen_models.files import replaced, writing
 from gen_models.metrics.classifier import Classifier, classifier_path, is_kept, load_classifier
 from gen_models.models.interface import Density, Encoder
-from gen_models.runs.classifier import POOR
-from gen_models.runs.data import check_same_data, load_run_data
+from gen_models.runs.classifier import POOR, check_same_data, load_run_data
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import run_title
 from gen_models.runs.sampler import read_record

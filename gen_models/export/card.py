@@ -18,9 +18,8 @@ from gen_models.export.programs import Exported
 from gen_models.files import read_json
 from gen_models.models.interface import Density, GenerativeModel
 from gen_models.runs.directory import RunDirectory
-from gen_models.runs.failure import MISSING
-from gen_models.runs.features import features_in_words
 from gen_models.runs.identity import identity, model_name, run_title
+from gen_models.runs.measured import MISSING, features_in_words
 
 TASK = "unconditional-image-generation"
 SHOWN = (FID, "coverage", *MISSING, ENCODER, INVERSION, "test/loss")

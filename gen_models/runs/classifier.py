@@ -1,4 +1,4 @@
-"""The classifier of a data set: from the package, from the folder of the data, or trained.
+"""The data of a run, and their classifier: from the package, the data's folder, or trained.
 
 Where there are no labels, or it learns too little from them, a network of random weights takes its
 place, and the run's status records that.
@@ -11,9 +11,9 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from gen_models.data.dataset import Dataset
+from gen_models.data.dataset import Dataset, changes
 from gen_models.data.facts import FACTS
-from gen_models.data.module import MNISTDataModule
+from gen_models.data.module import MNISTDataModule, load_data
 from gen_models.errors import UserError
 from gen_models.files import can_be_written
 from gen_models.metrics.classifier import (
@@ -27,13 +27,39 @@ from gen_models.metrics.classifier import (
     train_classifier,
 )
 from gen_models.metrics.features import STANDARDISED_BY, untrained_classifier
-from gen_models.runs.features import features_in_words, features_record
+from gen_models.runs.directory import RunDirectory
+from gen_models.runs.measured import features_in_words, features_record
 
 POOR = 0.6  # test accuracy below which a classifier is not used
 
 Say = Callable[[str], None]
 
 _in_memory: dict[Path, Classifier] = {}  # those that this process has read or trained
+
+
+def load_run_data(run: RunDirectory, root: str | Path | None = None) -> MNISTDataModule:
+    """The data of a run, ready to be used; `root` is where they are now, if they were moved.
+
+    Raises:
+        UserError: They are missing or damaged, or are not those on which the run was trained.
+    """
+    data = load_data(run.read_config()["data"], root)
+    check_same_data(run, data)
+    return data
+
+
+def check_same_data(run: RunDirectory, data: MNISTDataModule) -> None:
+    """Refuse images of the user's own that have changed since the run was trained on them.
+
+    Raises:
+        UserError: The line says what has changed.
+    """
+    before = run.read_status().get("data")
+    if before and (changed := changes(before, data.dataset.record())):
+        raise UserError(
+            f"{run.path}: was trained on other images than those in {data.root} ({changed}): "
+            "put back what was there, or train anew with another data.name or overwrite=true"
+        )
 
 
 def find_classifier(datamodule: MNISTDataModule, say: Say) -> Classifier:

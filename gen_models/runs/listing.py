@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from gen_models.errors import UserError
 from gen_models.files import read_json
 from gen_models.runs.directory import RunDirectory
-from gen_models.runs.features import TRAINED, features_of
 from gen_models.runs.identity import model_name
+from gen_models.runs.measured import TRAINED, features_of
 
 DISTANCES = {"fid_lenet": "test", "quick/fid_lenet": "quick", "val/fid_lenet": "val"}
 RECORDS = {  # of a distance, in the status

@@ -16,8 +16,8 @@ from gen_models.errors import BusyError, DivergedError, StoppedEarly, UserError
 from gen_models.files import read_json
 from gen_models.places import COMMAND
 from gen_models.runs.directory import RunDirectory
-from gen_models.runs.failure import MISSING
 from gen_models.runs.identity import Job, identity
+from gen_models.runs.measured import MISSING
 from gen_models.search.space import Space
 from gen_models.search.storage import (
     StorageError,

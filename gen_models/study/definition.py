@@ -117,10 +117,6 @@ class Study:
         names = [name for name, other in self.arms.items() if other.of == arm]
         return sorted(names, key=lambda name: self.arms[name].at_epoch)
 
-    def shares_runs(self, one: str, other: str) -> bool:
-        """Whether the runs of two arms are the same, up to the earlier one's end."""
-        return self.root(one) == self.root(other)
-
     def root(self, arm: str) -> str:
         """The arm whose runs these are, to their end."""
         return self.arms[arm].of or arm

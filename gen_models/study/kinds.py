@@ -193,7 +193,7 @@ def _compare(
 ) -> Part:
     """One arm against the last, paired where both are the same runs."""
     last = against or contrast.arms[-1]
-    paired = evidence.study.shares_runs(arm, last)
+    paired = evidence.study.root(arm) == evidence.study.root(last)
     scale = 1 - _direction(key) * contrast.margin
 
     def sides(own: str, other_key: str) -> tuple[Side, Side]:

@@ -64,9 +64,9 @@ def train_missing(
     with _interrupted_by_signals():
         try:
             while waiting or working:
-                for run in list(_ready(waiting, [job.run for job in working]))[
-                    : jobs - len(working)
-                ]:
+                before = [*waiting, *(job.run for job in working)]
+                ready = [run for run in waiting if run.earlier not in before]
+                for run in ready[: jobs - len(working)]:
                     waiting.remove(run)
                     if run.state == "running":
                         failed.append(f"{run.name}: another process trains it: {run.path}")
@@ -77,7 +77,9 @@ def train_missing(
                 for job in [job for job in working if job.process.poll() is not None]:
                     working.remove(job)
                     if job.run.state in FINISHED:
-                        say(f"{job.run.name}: {job.run.state}{_took(job.run)}")
+                        seconds = job.run.seconds
+                        took = "" if seconds is None else f" after {seconds:,.0f} s"
+                        say(f"{job.run.name}: {job.run.state}{took}")
                         try:
                             ended(job.run)
                         except UserError as error:
@@ -90,13 +92,6 @@ def train_missing(
         finally:
             _stop(working)
     return failed
-
-
-def _ready(waiting: Sequence[PlannedRun], working: Sequence[PlannedRun]) -> Iterator[PlannedRun]:
-    """The runs whose earlier part is neither at work nor still to come."""
-    for run in waiting:
-        if run.earlier not in waiting and run.earlier not in working:
-            yield run
 
 
 def _start(run: PlannedRun, launcher: Sequence[str], logs: Path) -> Job:
@@ -139,10 +134,6 @@ def _reason(job: Job) -> str:
     ]
     reason = lines[-1].strip() if lines else "said nothing"
     return f"{reason} (exit code {job.process.returncode}; {job.log})"
-
-
-def _took(run: PlannedRun) -> str:
-    return "" if run.seconds is None else f" after {run.seconds:,.0f} s"
 
 
 @contextmanager

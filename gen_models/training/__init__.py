@@ -1,7 +1,7 @@
 """The steps of train.py, from the configuration of a run to a trained model in its directory."""
 
-from gen_models.training.extension import check_extension as check_extension
 from gen_models.training.loggers import build_loggers as build_loggers
+from gen_models.training.options import check_extension as check_extension
 from gen_models.training.options import check_options as check_options
 from gen_models.training.options import limit_epochs as limit_epochs
 from gen_models.training.run import measure_losses as measure_losses

@@ -20,7 +20,29 @@ from torch.utils.tensorboard.summary import hparams
 
 from gen_models.errors import UserError
 from gen_models.runs.directory import RunDirectory
-from gen_models.training.charts import QUALITY, layout
+from gen_models.runs.identity import Job, identity
+from gen_models.training.validation import KEYS, OBJECTIVE
+
+# Cards are sorted by their names, so what is said of quality begins with a "q": before train, val.
+QUALITY = {key: key.replace("val/", "quality/") for key in KEYS}
+KEY_OF = {tag: key for key, tag in QUALITY.items()}
+CHARTS = {  # under "Custom Scalars": group -> title -> curves
+    "quality": {
+        "distance to real images (lower is better)": [OBJECTIVE],
+        "coverage (higher is better)": ["val/coverage"],
+        "missing classes": ["val/missing_digits", "val/missing_classes"],
+    },
+    "discriminator": {
+        "D(real) and D(fake), validation images": ["val/d_real", "val/d_fake"],
+        "D(real) and D(fake), training batches": ["train/d_real", "train/d_fake"],
+    },
+    "losses": {
+        name: [f"{stage}/{name}" for stage in ("train", "val")]
+        for name in ("loss", "recon", "kl", "g_loss", "d_loss")
+    },
+}
+# Settings that HPARAMS shows of every run; others, if they were changed.
+MATTER = ("data", "model", "phase", "seed", "batch_size", "max_epochs", "model.lr")
 
 
 class Start(NamedTuple):
@@ -85,7 +107,13 @@ class TensorBoard(RunLogger, TensorBoardLogger):
 
     def arrange(self, keys: Iterable[str]) -> None:
         """Put curves that belong together into one chart, under "Custom Scalars"."""
-        self.experiment.add_custom_scalars(layout(keys))
+        known = {*keys, *KEYS}
+        charts: dict[str, dict[str, list[Any]]] = {}  # group -> title -> kind, curves
+        for group, titles in CHARTS.items():
+            for title, curves in titles.items():
+                if tags := [QUALITY.get(key, key) for key in curves if key in known]:
+                    charts.setdefault(group, {})[title] = ["Multiline", tags]
+        self.experiment.add_custom_scalars(charts)
 
     def log_result(self, settings: dict[str, Any], metrics: dict[str, float], step: int) -> None:
         """Log a row of HPARAMS; the quality is that of the last point of its curves."""
@@ -152,29 +180,11 @@ def loggers_of(trainer: pl.Trainer) -> list[RunLogger]:
     return [logger for logger in loggers if isinstance(logger, RunLogger)]
 
 
-def begin_logging(
-    trainer: pl.Trainer,
-    directory: RunDirectory,
-    config: dict[str, Any],
-    step: int,
-    remote: dict[str, str],
-) -> dict[str, str]:
-    """Begin to log, after `step` training batches.
-
-    Args:
-        trainer: Of the run.
-        directory: With configuration and architecture.
-        config: Of the run.
-        step: Training batches so far.
-        remote: Ids of the same run on servers, class of the logger -> id.
-
-    Returns:
-        These ids, with those of servers on which it begins now.
-    """
-    ids = {}
-    for logger in loggers_of(trainer):
-        name = type(logger).__name__
-        remote_id = logger.begin(Start(directory, config, step, remote.get(name)))
-        if remote_id is not None:
-            ids[name] = remote_id
-    return ids
+def settings_to_show(job: Job) -> dict[str, str | int | float]:
+    """The settings of a run that matter or were changed."""
+    settings = identity(job.config) | {"phase": job.config["phase"]}
+    return {
+        key: value if isinstance(value, str | int | float) else str(value)
+        for key, value in settings.items()
+        if key in (*MATTER, *job.changed)
+    }

@@ -22,7 +22,7 @@ from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import run_title
 from gen_models.terminal import say
 from gen_models.training.callbacks import SampleGrid
-from gen_models.training.charts import key_of
+from gen_models.training.loggers import KEY_OF
 
 FRAMES = 24  # of a long film; the first epochs change most, so later ones are left out
 SECONDS = 0.4  # a frame
@@ -125,7 +125,7 @@ def read_events(run: Path) -> tuple[dict[str, tuple[list[int], list[float]]], li
     tags = events.Tags()
     curves = {}
     for tag in tags["scalars"]:
-        key = key_of(tag)
+        key = KEY_OF.get(tag, tag)
         if key.startswith(("train/", "val/")):
             points = {event.step: event.value for event in events.Scalars(tag)}
             curves[key] = (list(points), list(points.values()))

@@ -25,7 +25,7 @@ from gen_models.errors import (
 from gen_models.files import write_json
 from gen_models.machine import device_name, machine, peak_memory
 from gen_models.runs.checkpoints import BEST, newest_readable, prepare_folder, read_step
-from gen_models.runs.data import check_same_data
+from gen_models.runs.classifier import check_same_data
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.fingerprint import commit, fingerprint
 from gen_models.runs.identity import Job, identity
@@ -34,9 +34,8 @@ from gen_models.terminal import LogFile, say
 from gen_models.threads import use
 from gen_models.training import reporting
 from gen_models.training.callbacks import RunLog
-from gen_models.training.charts import settings_to_show
-from gen_models.training.extension import find_shorter_run
-from gen_models.training.loggers import begin_logging, loggers_of
+from gen_models.training.loggers import Start, loggers_of, settings_to_show
+from gen_models.training.options import find_shorter_run
 from gen_models.training.trainer import exit_if_stopped
 from gen_models.training.validation import OBJECTIVE
 
@@ -182,7 +181,11 @@ def _begin(
     own = {} if run.extends else status  # a longer run is another one on a server
     begun["tags"] = config["tags"] or own.get("tags", [])
     step = read_step(checkpoint) if checkpoint else 0
-    begun["remote"] = begin_logging(trainer, directory, config, step, own.get("remote", {}))
+    begun["remote"], known = {}, own.get("remote", {})  # class of a logger -> id on its server
+    for logger in loggers_of(trainer):
+        name = type(logger).__name__
+        remote_id = logger.begin(Start(directory, config, step, known.get(name)))
+        begun["remote"] |= {} if remote_id is None else {name: remote_id}
     write_json(directory.status, begun | machine() | devices | {"commit": commit()})
     return threads
 

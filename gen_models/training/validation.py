@@ -31,7 +31,7 @@ from gen_models.metrics.distribution import (
 from gen_models.models.interface import GenerativeModel
 from gen_models.runs.classifier import find_classifier
 from gen_models.runs.directory import RunDirectory
-from gen_models.runs.features import features_record
+from gen_models.runs.measured import features_record
 from gen_models.seeding import generator
 
 log = logging.getLogger(__name__)

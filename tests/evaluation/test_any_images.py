@@ -16,7 +16,7 @@ from gen_models.metrics.features import untrained_classifier
 from gen_models.models.vae import VAE
 from gen_models.runs import classifier as classifiers
 from gen_models.runs.classifier import find_classifier
-from gen_models.runs.features import features_in_words, features_record
+from gen_models.runs.measured import features_in_words, features_record
 
 LITTLE = Effort(restarts=1, iterations=3, importance_samples=2, likelihood_images=6)
 OF_CLASSES = {"label_kl", "missing_digits", "missing_classes", "confidence", "class_accuracy",

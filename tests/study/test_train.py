@@ -1,6 +1,7 @@
 """A study trains what is missing, goes on after any end, and keeps what its runs have measured."""
 
 import csv
+import functools
 import json
 import os
 import signal
@@ -13,12 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
+from conftest import train as train_here
 from synthetic import configured, edit, make_run
 from typer.testing import CliRunner
 
 from gen_models.cli import app
 from gen_models.composition import compose_overrides
 from gen_models.errors import UserError
+from gen_models.evaluation import measure
 from gen_models.runs.directory import RunDirectory
 from gen_models.study import train
 from gen_models.study.collect import collect, missing, of_one_code
@@ -37,9 +40,11 @@ arms:
 claims:
   - {name: D1, says: Two epochs beat one., kind: wins, arms: [two, one], metrics: [encoder/mse]}
 """
+TINY = "hidden_dims=[8] model.latent_dim=2"  # measured in half the time
 PRETENDER = """\
 import json, os, pathlib, sys
 given = dict(word.split("=", 1) for word in sys.argv[1:] if word != "-m")
+launched = [word for word in sys.argv[1:] if word == "-m" or "launcher" in word]
 path = pathlib.Path(given["path"])
 path.mkdir(parents=True, exist_ok=True)
 status = given.get("ends", "done")
@@ -47,7 +52,8 @@ record = {"status": status, "fingerprint": "f", "seconds": 1.0, "evaluation": {"
 if status != "nothing":
     (path / "status.json").write_text(json.dumps(record))
 with open(path.parent / "said.txt", "a") as file:
-    print(path.name, given.get("extend", "-").strip("'"), os.environ["OMP_NUM_THREADS"], file=file)
+    extended = given.get("extend", "-").strip("'")
+    print(path.name, extended, os.environ["OMP_NUM_THREADS"], *launched, file=file)
 print("a warning", file=sys.stderr)
 print("it is broken", file=sys.stderr)
 sys.exit(status != "done")
@@ -389,18 +395,32 @@ def test_what_is_there_is_told_and_nothing_is_written(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["runs"]
 
 
+def test_each_run_is_a_job_of_the_launcher(pretend: Path) -> None:
+    early = planned(pretend, "early")
+    runs = [early, planned(pretend, "whole", early)]
+    launcher = ("hydra/launcher=slurm", "hydra.launcher.nodes=2")
+    assert train_all(runs, pretend, launcher=launcher)[0] == []
+    for line in (pretend / "said.txt").read_text().splitlines():
+        assert line.endswith(" 1 -m hydra/launcher=slurm hydra.launcher.nodes=2")
+
+
 @pytest.mark.slow
-def test_a_launcher_starts_each_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By submitit's executor of this machine, as SLURM would."""
+def test_a_launcher_starts_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By submitit's executor of this machine, as SLURM would; it extends one that is there."""
     monkeypatch.setattr("gen_models.study.study.check_seeds", lambda study: None)  # one is enough
-    (tmp_path / "small.yaml").write_text(SMALL.replace("[1, 2]", "[1]"))
-    words = ["study", str(tmp_path / "small.yaml"), "--train", "--output", str(tmp_path / "out"),
+    monkeypatch.setattr(measure, "Effort", functools.partial(measure.Effort, 1, 2))  # here alone
+    text = SMALL.replace("[1, 2]", "[1]").replace("digits", f"digits {TINY}")
+    (tmp_path / "small.yaml").write_text(text)
+    out = tmp_path / "out"
+    early, _ = plan(load_study(tmp_path / "small.yaml"), composed, out / "runs")
+    train_here(*early.words)
+    words = ["study", str(tmp_path / "small.yaml"), "--train", "--output", str(out),
              "hydra/launcher=submitit_local"]  # fmt: skip
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
-    assert [run_key(row) for row in read_table(tmp_path / "out").rows] == [("one", 1), ("two", 1)]
-    said = (tmp_path / "out/runs").rglob(".submitit/*/*_log.out")
-    assert len(list(said)) == 2
+    assert [run_key(row) for row in read_table(out).rows] == [("one", 1), ("two", 1)]
+    (log,) = (out / "runs").rglob(".submitit/*/*_log.out")
+    assert f"from the end of {early.path}" in log.read_text()
 
 
 @pytest.mark.parametrize(
@@ -426,12 +446,12 @@ def test_a_study_that_was_killed_twice_is_finished_by_its_command(tmp_path: Path
     """By kill -9 of it and its child, then by Ctrl-C; then every run is there once."""
     (tmp_path / "small.yaml").write_text(
         "question: Does it learn?\nseeds: [1, 2]\n"
-        "arms: {vae: model=vae phase=baseline data=digits max_epochs=2}\n"
+        f"arms:\n  vae: model=vae phase=baseline data=digits max_epochs=2 {TINY}\n"
         "claims: [{name: D1, says: It does., kind: beats_gaussian, arms: [vae], "
         "metrics: [fid_lenet]}]\n"
     )
     out = tmp_path / "out"
-    run = out / "runs/digits/vae_baseline/seed1-max_epochs2"
+    run = plan(load_study(tmp_path / "small.yaml"), composed, out / "runs")[0].path
     program = (  # two seeds are enough: the wheel's test trains four
         "from gen_models.study import study; study.check_seeds = lambda study: None; "
         "from gen_models.cli import app; app()"
