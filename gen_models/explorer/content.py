@@ -204,15 +204,20 @@ def _map(
     labels: Tensor | None,
     shown: int,
 ) -> dict[str, Any]:
-    """The first test images on a plane, by an encoder's means, else by the classifier."""
-    for run in runs:
-        if has_codes(run.model) and run.model.noise_dim > 1:
-            positions, source = latent_means(run.model, images, labels), f"{run.title}'s encoder"
-            break
-    else:
-        if classifier is None:
-            return {"points": None, "map": None}
+    """The first test images on a plane, by an encoder's means, else by the classifier.
+
+    A conditional model's means say nothing of the class: there the classifier goes first.
+    """
+    encoders = [run for run in runs if has_codes(run.model) and run.model.noise_dim > 1]
+    free = [run for run in encoders if not run.model.conditional]
+    if free or (encoders and classifier is None):
+        run = (free or encoders)[0]
+        assert isinstance(run.model, Encoder)
+        positions, source = latent_means(run.model, images, labels), f"{run.title}'s encoder"
+    elif classifier is not None:
         positions, source = classifier.read(images).features, "the classifier's features"
+    else:
+        return {"points": None, "map": None}
     plane = latent_map(positions)
     return {"points": _rounded(plane.points[:shown]), "map": source,
             "mapShares": _rounded(plane.shares)}  # fmt: skip

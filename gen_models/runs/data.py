@@ -7,14 +7,21 @@ from gen_models.data.module import MNISTDataModule, load_data
 from gen_models.errors import UserError
 from gen_models.runs.directory import RunDirectory
 
+PART = {"mnist": "mnist5k"}  # of a data set, a part that needs no download
+
 
 def load_run_data(run: RunDirectory, root: str | Path | None = None) -> MNISTDataModule:
     """The data of a run, ready to be used; `root` is where they are now, if they were moved.
 
+    Of a model that comes with the package, without `root`: a part that needs no download.
+
     Raises:
         UserError: They are missing or damaged, or are not those on which the run was trained.
     """
-    data = load_data(run.read_config()["data"], root)
+    options = run.read_config()["data"]
+    if run.shipped and root is None:
+        options = {"name": PART.get(options["name"], options["name"])}
+    data = load_data(options, root)
     check_same_data(run, data)
     return data
 
