@@ -92,7 +92,7 @@ Run = Annotated[
     Path,
     typer.Argument(
         metavar="RUN",
-        help="A run directory, or a name of `gen-models models`.",
+        help="A run directory, or a name that `gen-models models` lists.",
         show_default=False,
         callback=find_run,
     ),

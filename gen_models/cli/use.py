@@ -80,7 +80,7 @@ def explore(
         list[Path] | None,
         typer.Argument(
             metavar="[RUN]...",
-            help="One to three run directories, or names of `gen-models models`.",
+            help="One to three run directories, or names that `gen-models models` lists.",
             show_default=False,
             callback=lambda runs: [find_run(run) for run in runs or []],
         ),
@@ -109,11 +109,11 @@ def explore(
     for sentence in page.left_out:
         typer.echo(sentence)
     rounding = (
-        "The page holds the weights as 16-bit floats, which changes no pixel by more than "
+        " The page holds the weights as 16-bit floats, which changes no pixel by more than "
         f"{page.difference:.2g} of 255 levels."
     )
     typer.echo(
-        f"{output}: {page.size / 1e6:.1f} MB; open it in a browser, it needs no network. "
+        f"{output}: {page.size / 1e6:.1f} MB; open it in a browser, it needs no network."
         f"{rounding if page.difference else ''}"
     )
     if not runs and not webbrowser.open(output.resolve().as_uri()):

@@ -11,7 +11,7 @@ from gen_models.data.facts import facts_of
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
 from gen_models.evaluation.sampling import check_output
-from gen_models.explorer.content import DIGITS, Run, has_codes, page_content
+from gen_models.explorer.content import DIGITS, Run, fits_page, has_codes, page_content
 from gen_models.explorer.pace import set_page_steps
 from gen_models.files import replaced, writing
 from gen_models.metrics.classifier import Classifier, classifier_path, is_kept, load_classifier
@@ -20,7 +20,7 @@ from gen_models.runs.classifier import POOR
 from gen_models.runs.data import PART, check_same_data, load_run_data
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import run_title
-from gen_models.runs.sampler import read_record
+from gen_models.runs.sampler import read_record, read_sampler
 from gen_models.runs.weights import load_model
 
 
@@ -97,7 +97,10 @@ def _read_runs(paths: Sequence[Path], first: Path) -> list[Run]:
     runs: list[Run] = []
     for path in paths:
         model = load_model(path, sampler=False)
-        runs.append(Run(run_title(RunDirectory(path).read_config()), path, model))
+        run = RunDirectory(path)
+        sampler = read_sampler(run, model.latent_dim)[1] if read_record(run) else {}
+        title = run_title(run.read_config())
+        runs.append(Run(title, path, model, sampler if fits_page(sampler) else {}))
     first_name = _data_name(first)
     for path in paths:
         name = _data_name(path)
@@ -172,8 +175,10 @@ def _left_out(
     for run in runs:
         if sampler := read_record(RunDirectory(run.path)):
             sentences.append(
-                f"{run.title} has a sampler ({sampler['name']}). The page does not use it: it "
-                "draws from the prior."
+                f"{run.title} draws new images with its sampler ({sampler['name']})."
+                if run.sampler
+                else f"{run.title} has a sampler ({sampler['name']}) that is too large for the "
+                "page, which draws from the prior."
             )
         if not isinstance(run.model, Encoder):
             sentences.append(f"{run.title} has no encoder, so the page searches for z instead.")

@@ -24,7 +24,8 @@ from gen_models.runs.identity import identity, model_name, run_title
 from gen_models.runs.sampler import sampler_measured_with
 
 TASK = "unconditional-image-generation"
-SHOWN = (FID, "coverage", *MISSING, ENCODER, INVERSION, "test/loss")
+ASKED = "class_accuracy"  # of a conditional model
+SHOWN = (FID, "coverage", *MISSING, ASKED, ENCODER, INVERSION, "test/loss")
 
 
 class Row(NamedTuple):
@@ -114,6 +115,8 @@ def _rows(metrics: dict[str, float]) -> list[Row]:
         samples = int(metrics.get(f"{prefix}samples", 0))
         images = "all" if name.startswith("test/") else f"{samples:,}"
         bounds = {f"{prefix}{bound}/{name}": BOUNDS[bound] for bound in ("floor", "gaussian")}
+        if name == ASKED:
+            bounds = {f"{prefix}real/{name}": "real images"}
         if name in (ENCODER, INVERSION):
             images = f"{min(samples, INVERTED):,}"
             bounds = {"pca/mse": "PCA", "nearest/mse": "nearest training image"}

@@ -3,8 +3,8 @@
 python -m gen_models.pretrained.make RUN [--data-root FOLDER]
 
 Weights are rounded to float16, without what only training needs: the moving average of a network
-takes the network's place. Then the model is measured anew, as users will load it, in a minute or
-several, and its card is written.
+takes the network's place. The result is measured as users will load it, without the search for
+given images, which would take longest. Then its card is written.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from torch import Tensor
 from gen_models.evaluation.bounds import find_bounds
 from gen_models.evaluation.device import measuring
 from gen_models.evaluation.evaluate import real_images
-from gen_models.evaluation.measure import measure
+from gen_models.evaluation.measure import measure_quick
 from gen_models.evaluation.reference import add_feature_spaces
 from gen_models.evaluation.sampling import draw_images, write_images
 from gen_models.export.card import write_card
@@ -137,7 +137,8 @@ def _measure(
         data, real = real_images(target, device, None, data_root, say)
         add_feature_spaces(real, data.key, data.root)
         bounds = find_bounds(data.name, real, say)
-        metrics = measure(model.to(device), real, say=say).metrics | bounds
+        say(f"measuring as many new images as there are test images, {len(real.equal.test):,}")
+        metrics = measure_quick(model.to(device), real) | bounds
     cost = {key: v for key, v in read_json(source.metrics).items() if key.startswith("cost/")}
     write_json(target.metrics, metrics | cost)
     sampler = {"sampler": model.name} if isinstance(model, WithSampler) else {}

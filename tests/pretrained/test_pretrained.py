@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import Trained
 from PIL import Image
+from synthetic import make_run
 from test_cli import call
 from torch import Tensor
 
@@ -16,18 +17,19 @@ import gen_models
 from gen_models.data.module import load_data
 from gen_models.errors import UserError
 from gen_models.evaluation.cost import trained_parameters
-from gen_models.evaluation.measure import Effort, draw_evaluated, measure
+from gen_models.evaluation.measure import draw_evaluated
 from gen_models.export.export import export_run
 from gen_models.files import read_json
 from gen_models.metrics.classifier import WEIGHTS, Classifier, load_classifier
 from gen_models.metrics.distribution import frechet_distance
 from gen_models.models.interface import draw, draw_fixed
+from gen_models.models.vae import VAE
 from gen_models.places import PRETRAINED
 from gen_models.pretrained import make
 from gen_models.pretrained.catalogue import explored, find_run, list_models, names
 from gen_models.runs.data import load_run_data
 from gen_models.runs.directory import RunDirectory
-from gen_models.runs.weights import load_model
+from gen_models.runs.weights import load_model, save_model
 from gen_models.seeding import generator
 
 NAMES = names()
@@ -159,17 +161,19 @@ def test_explore_opens_a_page_of_them(tmp_path: Path, monkeypatch: pytest.Monkey
     assert opened == 2 * [page.as_uri()]
     text = html.unescape(page.read_text())
     assert "trained on the same images: MNIST." in text
+    assert "VAE best draws new images with its sampler (gmm-" in text
     assert "saw most of them in training, as part of MNIST." in text
-    assert call("explore", "mnist/gan_best", "--output", tmp_path / "one.html")[0] == 0
+    own = make_run(tmp_path / "own", "model=vae", "data=mnist5k")
+    save_model(own, VAE())
+    code, _ = call("explore", own.path, "mnist/gan_best", "--output", tmp_path / "mixed.html")
+    assert code == 0
+    assert "GAN best saw most of them" in html.unescape((tmp_path / "mixed.html").read_text())
     assert len(opened) == 2
 
 
 @pytest.mark.slow
-def test_one_is_made_from_a_run(
-    copied: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_is_made_from_a_run(copied: Trained, tmp_path: Path) -> None:
     """The smaller model draws the same images: the generator's moving average takes its place."""
-    monkeypatch.setattr(make, "measure", lambda *a, **b: measure(*a, **b, effort=Effort(1, 1)))
     run = copied("model=gan", "phase=best", "model.conditional=true", "evaluate=quick")
     folder = tmp_path / "models"
     place = make.make_pretrained(run.path, folder, say=lambda line: None)
