@@ -65,7 +65,8 @@ def make_pretrained(
     config = source.read_config()
     name = f"{config['data']['name']}/{model_name(config)}_{config['phase']}"
     with tempfile.TemporaryDirectory() as place:
-        target = RunDirectory(place)
+        target = RunDirectory(Path(place) / "run")  # whose mode is not that of a temporary folder
+        target.path.mkdir()
         _write_run(source, target, trained)
         _measure(source, target, data_root, say)
         model = load_model(target.path)
