@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from conftest import Trained
-from PIL import Image
 from synthetic import make_run
 from test_cli import call
 from torch import Tensor
@@ -27,8 +26,6 @@ from gen_models.models.vae import VAE
 from gen_models.places import PRETRAINED
 from gen_models.pretrained import make
 from gen_models.pretrained.catalogue import explored, find_run, list_models, names
-from gen_models.runs.data import load_run_data
-from gen_models.runs.directory import RunDirectory
 from gen_models.runs.weights import load_model, save_model
 from gen_models.seeding import generator
 
@@ -42,7 +39,7 @@ def classifier() -> Classifier:
     return load_classifier(WEIGHTS / "mnist")
 
 
-def test_they_are_listed_and_small(capsys: pytest.CaptureFixture[str]) -> None:
+def test_they_are_listed_and_small() -> None:
     assert {"mnist/gan_best", "mnist/vae_best"} <= set(NAMES)
     code, text = call("models")
     assert code == 0
@@ -66,28 +63,25 @@ def test_each_is_loaded_in_float32_and_ready_to_draw(name: str) -> None:
     assert 0 <= images.min() < images.max() <= 1
 
 
+@pytest.fixture(scope="module")
+def real(classifier: Classifier) -> list[Tensor]:
+    """Features of twice 1,000 real images, a hundred of each digit, that need no download."""
+    images = load_data({"name": "mnist5k"}).splits["train"].images[:2000]
+    return [classifier.read(some).features for some in images.split(1000)]
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_each_draws_the_digit_that_is_asked_for(name: str, classifier: Classifier) -> None:
-    model = gen_models.load_pretrained(name)
+def test_each_draws_good_images_of_the_digit_that_is_asked_for(
+    name: str, classifier: Classifier, real: list[Tensor]
+) -> None:
+    """The distance of so few images is larger than the card's: that of real ones is too."""
     labels = torch.arange(1000) % 10
+    model = gen_models.load_pretrained(name)
     images = draw(model, 1000, lambda start: generator("shipped", start), labels)
-    assert _share(classifier, images, labels) > 0.95
-
-
-def _share(classifier: Classifier, images: Tensor, labels: Tensor) -> float:
-    seen = classifier.read(images).labels
-    assert seen is not None
-    return (seen == labels).double().mean().item()
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_their_images_are_near_to_real_ones(name: str, classifier: Classifier) -> None:
-    """2,000 images against 2,000 that need no download: fewer give a larger distance."""
-    real = load_data({"name": "mnist5k"}).splits["train"].images[:2000]
-    images = draw_evaluated(gen_models.load_pretrained(name), 2000)
-    distance = frechet_distance(*(classifier.read(some).features for some in (real, images)))
-    recorded = read_json(PRETRAINED / name / "metrics.json")["fid_lenet"]
-    assert recorded - 0.3 < distance < recorded + 1.2
+    features, logits = classifier.read(images)
+    assert logits is not None
+    assert (logits.argmax(1) == labels).double().mean() > 0.95
+    assert frechet_distance(real[0], features) < frechet_distance(*real) + 1.2
 
 
 @pytest.mark.mnist
@@ -133,7 +127,7 @@ def test_a_name_is_taken_for_a_run(tmp_path: Path) -> None:
     assert np.load(output).shape == (5, 28, 28)
     output = tmp_path / "pairs.png"
     assert call("reconstruct", "mnist/vae_best", "--count", 4, "--output", output)[0] == 0
-    assert Image.open(output).size
+    assert output.exists()
 
 
 @pytest.mark.parametrize("command", [["evaluate"], ["fit-sampler"], ["fit-sampler", "--remove"]])
@@ -145,15 +139,10 @@ def test_nothing_changes_them(command: list[str]) -> None:
     assert {file: file.stat().st_mtime_ns for file in PRETRAINED.rglob("*/*/*")} == before
 
 
-def test_a_part_of_the_data_needs_no_download() -> None:
-    data = load_run_data(RunDirectory(PRETRAINED / "mnist/gan_best"))
-    assert data.name == "mnist5k"
-
-
 @pytest.mark.slow
 def test_explore_opens_a_page_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
-    monkeypatch.setattr(webbrowser, "open", lambda address: opened.append(address) or True)
+    monkeypatch.setattr(webbrowser, "open", lambda address: bool(opened.append(address)) or True)
     monkeypatch.chdir(tmp_path)
     for _ in range(2):  # the second replaces the first
         assert call("explore")[0] == 0
