@@ -7,6 +7,7 @@ INSTALLED = (PACKAGE / "front").is_dir()
 FRONT = PACKAGE / "front" if INSTALLED else PACKAGE.parent
 CONF = FRONT / "conf"
 TRAIN = FRONT / "train.py"
+PRETRAINED = PACKAGE / "pretrained"  # trained models, each as a run directory: DATA/MODEL_PHASE
 COMMAND = "gen-models train" if INSTALLED else "python train.py"
 
 

@@ -12,11 +12,12 @@ from typer.core import TyperGroup
 from gen_models.errors import UserError
 from gen_models.files import expanded
 from gen_models.places import COMMAND
+from gen_models.pretrained.catalogue import find_run
 from gen_models.terminal import output_failed, protect_output
 from gen_models.threads import watch
 
 GROUPS = {  # how --help lists the commands, those that one wants first on top
-    "Look": ["explore", "sample", "reconstruct", "runs"],
+    "Look": ["explore", "sample", "reconstruct", "models", "runs"],
     "Measure": ["compare", "evaluate", "study"],
     "Manage": ["train", "search", "fit-sampler", "export", "remove", "train-classifier"],
 }
@@ -87,7 +88,15 @@ def _expanded(value: Any) -> Any:
     return expanded(value) if isinstance(value, Path) else value
 
 
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)]
+Run = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN",
+        help="A run directory, or a name that `gen-models models` lists.",
+        show_default=False,
+        callback=find_run,
+    ),
+]
 Weights = Annotated[
     Literal["last", "best"],
     typer.Option("--checkpoint", help="Use the weights of the last epoch, or those of best.ckpt."),

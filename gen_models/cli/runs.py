@@ -1,4 +1,4 @@
-"""`gen-models runs` lists runs and how far they are, `gen-models remove` deletes some."""
+"""`gen-models runs` and `models` list what is trained, `gen-models remove` deletes runs."""
 
 import os
 import shutil
@@ -18,6 +18,7 @@ from rich.table import Table
 
 from gen_models.cli.app import command
 from gen_models.errors import UserError
+from gen_models.pretrained.catalogue import list_models
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.listing import Listed, list_runs
 from gen_models.terminal import say, show
@@ -45,6 +46,34 @@ def runs(
             listed = sorted(list_runs(folder, tags), key=lambda run: run.state != "running")
             live.update(_table(listed), refresh=True)
             time.sleep(SECONDS)
+
+
+@command()
+def models() -> None:
+    """List the trained models that come with gen-models: names to use instead of a run."""
+    listed = list_models()
+    table = Table(box=SIMPLE_HEAD, padding=0)
+    table.add_column("name", no_wrap=True)
+    table.add_column("family")
+    for name in ("parameters", "fid_lenet", "size"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("digit on request")
+    for model in listed:
+        table.add_row(
+            model.name,
+            model.family,
+            f"{model.parameters:,}",
+            f"{model.distance:.2f}",
+            f"{model.size / 1e6:.1f} MB",
+            "yes" if model.classes else "no",
+        )
+    show(table)
+    say(f"fid_lenet: distance to real images, lower is better (other real images: "
+        f"{listed[0].real:.2f})")  # fmt: skip
+    say("")
+    say("Play     gen-models explore")
+    say(f"Draw     gen-models sample {listed[-1].name} --digit 7")
+    say(f'Python   gen_models.load_pretrained("{listed[0].name}")')
 
 
 @command()

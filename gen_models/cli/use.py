@@ -1,18 +1,22 @@
 """`gen-models sample, reconstruct, explore, export, fit-sampler`: what one does with a model."""
 
 import shlex
+import webbrowser
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from gen_models.cli.app import DataRoot, Run, Weights, command
+from gen_models.pretrained.catalogue import explored, find_run
+
+SHIPPED_PAGE = "gen-models.html"  # with the models that come with the package: may be replaced
 
 
 @command()
 def sample(
     run: Run,
-    output: Annotated[Path, typer.Option(help="A .npy or .png file.")] = Path("samples.npy"),
+    output: Annotated[Path, typer.Option(help="A .npy or .png file.")] = Path("samples.png"),
     count: Annotated[int, typer.Option(min=1, help="The number of images.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="The seed of the noise.")] = 0,
     label: Annotated[
@@ -73,24 +77,47 @@ def reconstruct(
 @command()
 def explore(
     runs: Annotated[
-        list[Path],
-        typer.Argument(metavar="RUN...", help="One to three run directories.", show_default=False),
-    ],
-    output: Annotated[Path, typer.Option(help="An .html file.")] = Path("explorer.html"),
+        list[Path] | None,
+        typer.Argument(
+            metavar="[RUN]...",
+            help="One to three run directories, or names that `gen-models models` lists.",
+            show_default=False,
+            callback=lambda runs: [find_run(run) for run in runs or []],
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="An .html file.", show_default=f"explorer.html; without a RUN {SHIPPED_PAGE}"
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
     data_root: DataRoot = None,
 ) -> None:
-    """Write an HTML page to play with up to three models: new images, sliders, own drawings."""
+    """Write an HTML page to play with up to three models: new images, sliders, own drawings.
+
+    Without a RUN it shows the models that come with gen-models, and opens in the browser.
+    """
     from gen_models.explorer.explore import explore as write_page
 
-    page = write_page(runs, output, data_root=data_root, overwrite=overwrite, say=typer.echo)
+    if not runs and output is None:
+        overwrite = True
+    output = output or Path("explorer.html" if runs else SHIPPED_PAGE)
+    page = write_page(
+        runs or explored(), output, data_root=data_root, overwrite=overwrite, say=typer.echo
+    )
     for sentence in page.left_out:
         typer.echo(sentence)
-    typer.echo(
-        f"{output}: {page.size / 1e6:.1f} MB; open it in a browser, it needs no network. The page "
-        "holds the weights as 16-bit floats, which changes no pixel by more than "
+    rounding = (
+        " The page holds the weights as 16-bit floats, which changes no pixel by more than "
         f"{page.difference:.2g} of 255 levels."
     )
+    typer.echo(
+        f"{output}: {page.size / 1e6:.1f} MB; open it in a browser, it needs no network."
+        f"{rounding if page.difference else ''}"
+    )
+    if not runs and not webbrowser.open(output.resolve().as_uri()):
+        typer.echo("No browser could be started.")
 
 
 @command()

@@ -61,10 +61,13 @@ def trained_parameters(model: GenerativeModel) -> int:
 
 
 def as_built(model: GenerativeModel) -> GenerativeModel:
-    """A copy that can be trained: a model of `load_model` has no gradients."""
+    """A copy that can be trained: a model of `load_model` has no gradients.
+
+    Parts that the model was loaded without have new weights.
+    """
     with torch.random.fork_rng(devices=[]):
         built = type(model)(**model.hparams)
-    built.load_state_dict(model.state_dict())
+    built.load_state_dict(model.state_dict(), strict=not model.left_out)
     return built
 
 

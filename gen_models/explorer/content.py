@@ -3,7 +3,7 @@
 import base64
 import copy
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
@@ -32,6 +32,7 @@ from gen_models.seeding import generator
 
 SHOWN = 500  # test images that the page holds at most
 SHOWN_NUMBERS = 1_200_000  # and of their pixels, one byte each before compression
+MIXED = 250_000  # and of a sampler's, of which it holds about half, 8 bytes each
 COLUMNS = 25  # in the picture that holds them
 DIGITS = tuple("0123456789")  # class names of a data set of digits
 COMPARED = 1000  # new images on which rounding the weights is measured
@@ -44,6 +45,7 @@ class Run(NamedTuple):
     title: str
     path: Path
     model: GenerativeModel
+    sampler: Mapping[str, Tensor]  # weights, means, factors; empty: new images are the prior's
 
 
 def page_content(
@@ -84,6 +86,7 @@ def page_content(
             {"title": run.title, "latent": run.model.latent_dim}
             | {"prior": run.model.prior_kind}
             | {"classes": run.model.label_dim}
+            | {"sampler": _sampler(run.sampler)}
             | {"reach": prior_reach(run.model)._asdict()}
             | _directions(run.model, images, labels)
             | _networks(run.model, weights, networks)
@@ -102,6 +105,23 @@ def page_content(
     content |= {"light": is_light(train), "box": image_box(train)}
     content |= {"sprite": _sprite(pixels[:shown]), "weights": _base64(weights.to_bytes())}
     return content, max(differences)
+
+
+def fits_page(sampler: Mapping[str, Tensor]) -> bool:
+    """Whether the page has room for a sampler."""
+    return sum(tensor.numel() for tensor in sampler.values()) <= MIXED
+
+
+def _sampler(sampler: Mapping[str, Tensor]) -> dict[str, Any] | None:
+    """A sampler as JSON holds it, of its triangular factors the rows as far as they go."""
+    if not sampler:
+        return None
+    numbers = {name: _rounded(tensor) for name, tensor in sampler.items()}
+    numbers["factors"] = [
+        [[row[: place + 1] for place, row in enumerate(factor)] for factor in mixture]
+        for mixture in numbers["factors"]
+    ]
+    return numbers
 
 
 def shown_images(image_shape: tuple[int, int, int]) -> int:
@@ -204,15 +224,20 @@ def _map(
     labels: Tensor | None,
     shown: int,
 ) -> dict[str, Any]:
-    """The first test images on a plane, by an encoder's means, else by the classifier."""
-    for run in runs:
-        if has_codes(run.model) and run.model.noise_dim > 1:
-            positions, source = latent_means(run.model, images, labels), f"{run.title}'s encoder"
-            break
-    else:
-        if classifier is None:
-            return {"points": None, "map": None}
+    """The first test images on a plane, by an encoder's means, else by the classifier.
+
+    A conditional model's means say nothing of the class: there the classifier goes first.
+    """
+    encoders = [run for run in runs if has_codes(run.model) and run.model.noise_dim > 1]
+    free = [run for run in encoders if not run.model.conditional]
+    if free or (encoders and classifier is None):
+        run = (free or encoders)[0]
+        assert isinstance(run.model, Encoder)
+        positions, source = latent_means(run.model, images, labels), f"{run.title}'s encoder"
+    elif classifier is not None:
         positions, source = classifier.read(images).features, "the classifier's features"
+    else:
+        return {"points": None, "map": None}
     plane = latent_map(positions)
     return {"points": _rounded(plane.points[:shown]), "map": source,
             "mapShares": _rounded(plane.shares)}  # fmt: skip

@@ -11,15 +11,15 @@ from gen_models.data.facts import facts_of
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
 from gen_models.evaluation.sampling import check_output
-from gen_models.explorer.content import DIGITS, Run, has_codes, page_content
+from gen_models.explorer.content import DIGITS, Run, fits_page, has_codes, page_content
 from gen_models.explorer.pace import set_page_steps
 from gen_models.files import replaced, writing
 from gen_models.metrics.classifier import Classifier, classifier_path, is_kept, load_classifier
 from gen_models.models.interface import Density, Encoder
-from gen_models.runs.classifier import POOR, check_same_data, load_run_data
+from gen_models.runs.classifier import PART, POOR, check_same_data, load_run_data
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import run_title
-from gen_models.runs.sampler import read_record
+from gen_models.runs.sampler import read_record, read_sampler
 from gen_models.runs.weights import load_model
 
 
@@ -55,36 +55,56 @@ def explore(
     check_output(output, {".html"})
     if output.exists() and not overwrite:
         raise UserError(f"--output {output}: the file exists; --overwrite replaces it")
-    runs, pace = _fast_enough(_read_runs(paths))
-    data = load_run_data(RunDirectory(paths[0]), data_root)
-    for path in paths[1:]:
+    first = next((path for path in paths if not RunDirectory(path).shipped), paths[0])
+    runs, pace = _fast_enough(_read_runs(paths, first))
+    data = load_run_data(RunDirectory(first), data_root)
+    for path in paths:
         check_same_data(RunDirectory(path), data)
-    classifier, why_none = _classifier(data, paths[0])
+    classifier, why_none = _classifier(data, first)
     content, difference = page_content(runs, data, classifier, say)
     left_out = pace + _left_out(runs, classifier, why_none, data)
-    facts = {"difference": difference, "left_out": left_out, "source": facts_of(data.name)}
+    trained_on = {run.title: _data_name(run.path) for run in runs}
+    titles = list(dict.fromkeys(facts_of(name).title for name in trained_on.values()))
+    seen = {title: name for title, name in trained_on.items() if name != data.name}
+    facts = {
+        "difference": difference,
+        "left_out": left_out,
+        "source": facts_of(data.name),
+        "trained_on": titles,
+        "seen_by": list(seen),
+        "part_of": [facts_of(name).title for name in seen.values()],
+    }
     text = _render(content, **facts)
     with writing(f"--output {output}"), replaced(output) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return Page(len(text.encode()), difference, left_out)
 
 
-def _read_runs(paths: Sequence[Path]) -> list[Run]:
-    """The runs, with titles that differ, all on one data set."""
+def _data_name(path: Path) -> str:
+    """The name of the data set on which a run was trained."""
+    name: str = RunDirectory(path).read_config()["data"]["name"]
+    return name
+
+
+def _read_runs(paths: Sequence[Path], first: Path) -> list[Run]:
+    """The runs, with titles that differ, all on the data set of the first one, or on more of it."""
     if len(paths) > 3 or len({path.resolve() for path in paths}) < len(paths):
         raise UserError(
             f"{', '.join(map(str, paths))}: the page shows one to three different runs; name only "
             "those"
         )
     runs: list[Run] = []
-    first, first_name = paths[0], ""
     for path in paths:
         model = load_model(path, sampler=False)
-        config = RunDirectory(path).read_config()
-        runs.append(Run(run_title(config), path, model))
-        name = config["data"]["name"]
-        first_name = first_name or name
-        if name != first_name:
+        run = RunDirectory(path)
+        sampler = read_sampler(run, model.latent_dim)[1] if read_record(run) else {}
+        title = run_title(run.read_config())
+        runs.append(Run(title, path, model, sampler if fits_page(sampler) else {}))
+    first_name = _data_name(first)
+    for path in paths:
+        name = _data_name(path)
+        shipped = RunDirectory(path).shipped and PART.get(name) == first_name
+        if name != first_name and not shipped:
             raise UserError(
                 f"{first} was trained on {first_name} and {path} on {name}: name runs on the same "
                 "data set"
@@ -154,8 +174,10 @@ def _left_out(
     for run in runs:
         if sampler := read_record(RunDirectory(run.path)):
             sentences.append(
-                f"{run.title} has a sampler ({sampler['name']}). The page does not use it: it "
-                "draws from the prior."
+                f"{run.title} draws new images with its sampler ({sampler['name']})."
+                if run.sampler
+                else f"{run.title} has a sampler ({sampler['name']}) that is too large for the "
+                "page, which draws from the prior."
             )
         if not isinstance(run.model, Encoder):
             sentences.append(f"{run.title} has no encoder, so the page searches for z instead.")

@@ -20,9 +20,11 @@ from gen_models.models.interface import Density, GenerativeModel
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import identity, model_name, run_title
 from gen_models.runs.measured import MISSING, features_in_words
+from gen_models.runs.sampler import sampler_measured_with
 
 TASK = "unconditional-image-generation"
-SHOWN = (FID, "coverage", *MISSING, ENCODER, INVERSION, "test/loss")
+ASKED = "class_accuracy"  # of a conditional model
+SHOWN = (FID, "coverage", *MISSING, ASKED, ENCODER, INVERSION, "test/loss")
 
 
 class Row(NamedTuple):
@@ -43,11 +45,22 @@ def write_card(
     kind: str,
     exported: Sequence[Exported],
     path: Path,
+    *,
+    name: str = "",
 ) -> None:
-    """Write the card of an exported run; all figures are those that the run has recorded."""
+    """Write the card of a run; all figures are those that the run has recorded.
+
+    Args:
+        run: The run.
+        model: Its model, without a sampler.
+        kind: The files' format, "onnx" or "torch"; "gen-models" for a model that comes with the
+            package, which has no other files.
+        exported: The files.
+        path: The card.
+        name: Of a model that comes with the package.
+    """
     config, metrics, status = run.read_config(), read_json(run.metrics), run.read_status()
-    name = config["data"]["name"]
-    data = facts_of(name)
+    data = facts_of(config["data"]["name"])
     title = f"{run_title(config)}, {data.title}"
     rows = _rows(metrics)
     environment = jinja2.Environment(
@@ -60,11 +73,13 @@ def write_card(
         model=model,
         solves=isinstance(model, Density),
         kind=kind,
+        name=name,
+        sampler=sampler_measured_with(status),
         exported=exported,
         architecture=run.architecture.read_text(encoding="utf-8").strip(),
         settings={k: v for k, v in identity(config).items() if v not in (None, -1)},  # those set
         data=data,
-        class_names=_class_names(name, status),
+        class_names=_class_names(config["data"]["name"], status),
         rows=rows,
         fid=any(row.key.endswith(FID) for row in rows),
         features=features_in_words(status.get("evaluation") or status.get("quick") or {}),
@@ -99,6 +114,8 @@ def _rows(metrics: dict[str, float]) -> list[Row]:
         samples = int(metrics.get(f"{prefix}samples", 0))
         images = "all" if name.startswith("test/") else f"{samples:,}"
         bounds = {f"{prefix}{bound}/{name}": BOUNDS[bound] for bound in ("floor", "gaussian")}
+        if name == ASKED:
+            bounds = {f"{prefix}real/{name}": "real images"}
         if name in (ENCODER, INVERSION):
             images = f"{min(samples, INVERTED):,}"
             bounds = {"pca/mse": "PCA", "nearest/mse": "nearest training image"}
@@ -114,9 +131,9 @@ def _front_matter(config: dict[str, Any], rows: Sequence[Row], kind: str, title:
     name = config["data"]["name"]
     front: dict[str, Any] = {
         "license": "mit",
-        "library_name": {"onnx": "onnx", "torch": "pytorch"}[kind],
+        "library_name": {"torch": "pytorch"}.get(kind, kind),
         "pipeline_tag": TASK,
-        "tags": ["gen-models", model_name(config), name, kind],
+        "tags": list(dict.fromkeys(("gen-models", model_name(config), name, kind))),
         "datasets": [name],
     }
     if rows:

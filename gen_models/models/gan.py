@@ -37,8 +37,7 @@ class GAN(GenerativeModel):
         activation: Activation of the hidden layers; a key of `layers.ACTIVATIONS`.
         init: Initial weights of "mlp": "torch" or "he" (`layers.linear_layers`); with torch's, G's
             first images hardly depend on z, and D is soon sure of every one of them.
-        dropout: Share of the discriminator's hidden units dropped, [0, 0.95]; with "conv", of the
-            inputs of its last layer.
+        dropout: Share of D's hidden units dropped, [0, 0.95]; with "conv", of its last inputs.
         spectral_norm: Spectral normalisation of the discriminator (Miyato et al. 2018).
         conditional: Both networks are given the label: images of a wanted class can be drawn.
         image_shape: (c, h, w) of the images.
@@ -55,8 +54,7 @@ class GAN(GenerativeModel):
         lr_d: Learning rate of the discriminator alone; None means `lr`.
         betas: Adam's decay rates.
         d_steps: Each batch is one update of D; G is updated every `d_steps`-th batch.
-        label_smoothing: Real images have the target 1 - label_smoothing, in the loss
-            "nonsaturating".
+        label_smoothing: The target of real images is 1 less this; with "nonsaturating" alone.
         fresh_noise: G's update draws images of its own, not those that D has just seen.
         ema_decay: Samples come from an exponential moving average of G's weights with this decay
             per update of G; 0 turns it off.
@@ -64,6 +62,8 @@ class GAN(GenerativeModel):
     Raises:
         ValueError: An argument is out of its range; the message names it.
     """
+
+    training_only = ("discriminator",)
 
     def __init__(
         self,

@@ -47,12 +47,15 @@ class GenerativeModel(pl.LightningModule, ABC):
         invertible: Whether `encode` finds the z from which `decode` makes an image again, as nearly
             as their steps allow.
         steps: Steps in which `decode` makes an image; None: one pass, or as many as it takes.
+        training_only: Names of parts that only training needs; `left_out`: those that it lacks.
     """
 
     period = 1
     cuda_graphs = True
     invertible = False
     steps: int | None = None
+    training_only: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def __init__(
         self,

@@ -31,6 +31,7 @@ from gen_models.runs.directory import RunDirectory
 from gen_models.runs.measured import features_in_words, features_record
 
 POOR = 0.6  # test accuracy below which a classifier is not used
+PART = {"mnist": "mnist5k"}  # of a data set, a part that needs no download
 
 Say = Callable[[str], None]
 
@@ -40,10 +41,15 @@ _in_memory: dict[Path, Classifier] = {}  # those that this process has read or t
 def load_run_data(run: RunDirectory, root: str | Path | None = None) -> MNISTDataModule:
     """The data of a run, ready to be used; `root` is where they are now, if they were moved.
 
+    Of a model that comes with the package, without `root`: a part that needs no download.
+
     Raises:
         UserError: They are missing or damaged, or are not those on which the run was trained.
     """
-    data = load_data(run.read_config()["data"], root)
+    options = run.read_config()["data"]
+    if run.shipped and root is None:
+        options = {"name": PART.get(options["name"], options["name"])}
+    data = load_data(options, root)
     check_same_data(run, data)
     return data
 

@@ -26,6 +26,7 @@ from gen_models.files import (
     replaced,
     write_json,
 )
+from gen_models.places import PRETRAINED
 from gen_models.runs.identity import identity
 
 LOCK = ".lock"
@@ -53,6 +54,11 @@ class RunDirectory:
         self.sampler = self.path / "sampler.safetensors"
         self.metrics = self.path / "metrics.json"
         self.figures = self.path / "figures"
+
+    @property
+    def shipped(self) -> bool:
+        """Whether this is a trained model that comes with the package, which nothing changes."""
+        return PRETRAINED.resolve() in self.path.resolve().parents
 
     def read_status(self) -> dict[str, Any]:
         """The content of `status.json`; empty if there is no run here.
@@ -122,6 +128,11 @@ class RunDirectory:
             BusyError: Another process trains here.
             UserError: The directory cannot be written, at once or later.
         """
+        if self.shipped:
+            raise UserError(
+                f"{self.path}: comes with gen-models and stays as it is: copy the folder, and name "
+                "the copy"
+            )
         if not training and not can_be_written(self.path):
             raise UserError(f"{self.path}: cannot be written: copy the run, and name the copy")
         is_new = not os.path.exists(self.path)

@@ -62,7 +62,7 @@ def read_sampler(run: RunDirectory, latent_dim: int) -> tuple[str, dict[str, Any
     record = read_record(run)
     if record["weights_sha256"] != hash_file(run.weights):
         raise _unusable(run, "was fitted to other weights than this run's model.safetensors")
-    tensors = load_file(run.sampler)
+    tensors = {name: tensor.float() for name, tensor in load_file(run.sampler).items()}
     if set(tensors) != set(TENSORS):
         raise _unusable(run, f"must hold {', '.join(TENSORS)}")
     classes, components, width = tensors["means"].shape

@@ -60,11 +60,15 @@ def load_model(
     record = read_json(run.model)
     try:
         built = _model_class(record, run.model)(**record["arguments"])
-    except (KeyError, TypeError, ValueError) as error:
+        left_out = tuple(record.get("left_out", ()))
+        for part in left_out:
+            delattr(built, part)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{run.model}: not the arguments of its model ({first_line(error)}): train it again"
         ) from error
     model = check_model(built, str(run.model))
+    model.left_out = left_out
     if checkpoint not in ("last", "best"):
         raise UserError(f"checkpoint must be last or best, got {checkpoint!r}")
     sampler = sampler and run.sampler.exists()

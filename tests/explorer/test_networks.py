@@ -13,6 +13,7 @@ from scipy.stats import kstest
 from torch import Tensor, nn
 from toy import Toy
 
+from gen_models.explorer.content import _sampler
 from gen_models.explorer.graph import OPERATIONS
 from gen_models.metrics.classifier import classifier_path, load_classifier
 from gen_models.metrics.latent import spherical, straight
@@ -279,6 +280,23 @@ def test_latents_are_the_priors(networks: Networks) -> None:
         assert kstest(z[:, :2].flatten().numpy(), name, arguments).pvalue > 0.001
         assert z[:, :2].T.corrcoef()[0, 1].abs() < 0.05
         assert (z[:, 2:] == F.one_hot(torch.tensor(7), 10)).all()
+
+
+def test_latents_are_the_samplers(networks: Networks) -> None:
+    """Of two classes: the second has two Gaussians, one of them correlated."""
+    factors = torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[0.5, 0.0], [0.4, 0.3]]])
+    weights = torch.tensor([[1.0, 0.0], [0.25, 0.75]])
+    means = torch.tensor([[[0.0, 0.0], [9.0, 9.0]], [[-5.0, 1.0], [3.0, 7.0]]])
+    sampler = {"weights": weights, "means": means, "factors": factors.expand(2, 2, 2, 2)}
+    script = "(model) => Array.from(prior(model, uniforms(3), 5000, 1))"
+    model = {"latent": 4, "classes": 2, "prior": "normal", "sampler": _sampler(sampler)}
+    z = torch.tensor(networks.page.evaluate(script, model)).view(5000, 4)
+    assert (z[:, 2:] == torch.tensor([0.0, 1.0])).all()
+    first = z[:, 0] < -1
+    assert first.double().mean().item() == pytest.approx(0.25, abs=0.03)
+    for rows, k in ((first, 0), (~first, 1)):
+        assert torch.allclose(z[rows, :2].mean(0), means[1, k], atol=0.12)
+        assert torch.allclose(z[rows, :2].T.cov(), factors[k] @ factors[k].T, atol=0.12)
 
 
 def test_paths_are_those_of_evaluation(networks: Networks) -> None:

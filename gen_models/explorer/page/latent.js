@@ -16,14 +16,27 @@ function gaussian(uniform) {
   return Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
 }
 
-/* n latents from a model's prior; for a conditional model they end with the label. */
+/* A draw from a sampler: of each class, or of all together, a mixture of Gaussians. */
+function mixed({ weights, means, factors }, uniform, label) {
+  const mixture = weights.length > 1 ? label : 0, shares = weights[mixture];
+  let left = uniform(), k = 0;
+  while (k < shares.length - 1 && left >= shares[k]) left -= shares[k++];
+  const noise = means[mixture][k].map(() => gaussian(uniform));
+  return means[mixture][k].map((mean, i) =>
+    factors[mixture][k][i].reduce((sum, factor, j) => sum + factor * noise[j], mean));
+}
+
+/* n latents from a model's prior or its sampler; for a conditional model they end with the label. */
 function prior(model, uniform, n, label = null) {
   const rows = [];
   for (let i = 0; i < n; i++) {
-    for (let k = 0; k < model.latent - model.classes; k++) {
-      rows.push(model.prior === "normal" ? gaussian(uniform) : 2 * uniform() - 1);
-    }
     const own = label ?? Math.floor(uniform() * model.classes);
+    if (model.sampler) rows.push(...mixed(model.sampler, uniform, own));
+    else {
+      for (let k = 0; k < model.latent - model.classes; k++) {
+        rows.push(model.prior === "normal" ? gaussian(uniform) : 2 * uniform() - 1);
+      }
+    }
     for (let k = 0; k < model.classes; k++) rows.push(Number(k === own));
   }
   return Float32Array.from(rows);
