@@ -40,9 +40,10 @@ torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
 LONGEST = [
     "study/test_train", "training/test_kill", "training/test_resume", "test_launchers",
     "test_command", "test_at_once", "search/test_search", "test_benchmarks", "training/test_ddp",
-    "runs/test_runs", "evaluation/test_evaluate", "test_front_door", "test_config", "test_tour",
-    "explorer/test_controls", "export/test_export", "training/test_faults", "test_threads",
-    "study/test_study_page", "runs/test_damaged_files", "third_model/test_third_model",
+    "runs/test_runs", "evaluation/test_evaluate", "test_front_door", "test_config", "test_lab",
+    "test_tour", "explorer/test_controls", "export/test_export", "training/test_faults",
+    "test_threads", "study/test_study_page", "runs/test_damaged_files",
+    "third_model/test_third_model",
 ]  # fmt: skip
 
 
