@@ -46,7 +46,7 @@ for words in (
 def text_mode(call: ast.Call) -> bool:
     """Whether a call opens a file as text, as far as its literal mode tells."""
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    if name not in OPENERS or ast.unparse(call.func) in ("Image.open", "os.open"):
+    if name not in OPENERS or ast.unparse(call.func) in ("Image.open", "os.open", "webbrowser.open"):
         return False
     modes = [part.value for part in call.args if isinstance(part, ast.Constant)]
     modes += [part.value.value for part in call.keywords  # type: ignore[attr-defined]
