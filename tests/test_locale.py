@@ -19,6 +19,7 @@ from gen_models.terminal import protect_output, say
 CODE = [*(ROOT / "gen_models").rglob("*.py"), ROOT / "train.py", *(ROOT / ".ci").glob("*.py")]
 CODE += (ROOT / "benchmarks").glob("*.py")
 OPENERS = {"open", "read_text", "write_text", "fdopen", "NamedTemporaryFile", "FileHandler"}
+NO_TEXT = ("Image.open", "os.open", "webbrowser.open")
 PROGRAM = """
 import runpy, sys
 from gen_models.cli import app
@@ -46,7 +47,7 @@ for words in (
 def text_mode(call: ast.Call) -> bool:
     """Whether a call opens a file as text, as far as its literal mode tells."""
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    if name not in OPENERS or ast.unparse(call.func) in ("Image.open", "os.open", "webbrowser.open"):
+    if name not in OPENERS or ast.unparse(call.func) in NO_TEXT:
         return False
     modes = [part.value for part in call.args if isinstance(part, ast.Constant)]
     modes += [part.value.value for part in call.keywords  # type: ignore[attr-defined]
