@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from gen_models.cli.app import DataRoot, Run, Weights, command
-from gen_models.pretrained.catalogue import explored, find_run
+from gen_models.pretrained.catalogue import find_run, page_models
 
 SHIPPED_PAGE = "gen-models.html"  # with the models that come with the package: may be replaced
 
@@ -104,7 +104,7 @@ def explore(
         overwrite = True
     output = output or Path("explorer.html" if runs else SHIPPED_PAGE)
     page = write_page(
-        runs or explored(), output, data_root=data_root, overwrite=overwrite, say=typer.echo
+        runs or page_models(), output, data_root=data_root, overwrite=overwrite, say=typer.echo
     )
     for sentence in page.left_out:
         typer.echo(sentence)

@@ -34,7 +34,7 @@ def towards(image: Tensor, x: Tensor, t: Tensor) -> Tensor:
     It is image - z, where x = (1 - t) z + t image. Near the end, a small error of the image makes a
     large one of z, whose estimate is therefore shrunk by (1 - t)^2 / ((1 - t)^2 + ERROR^2).
     """
-    rest = (t - 1)[:, None]  # below 0; an explorer's page knows these operations
+    rest = (t - 1)[:, None]  # not 1 - t, an operation that the explorer's page does not have
     return image + (x - t[:, None] * image) * rest / (rest * rest + ERROR**2)
 
 

@@ -71,8 +71,8 @@ def find_run(path: Path) -> Path:
     return path
 
 
-def explored() -> list[Path]:
-    """The run directories of the page that opens without a run: of MNIST, three at most."""
+def page_models() -> list[Path]:
+    """The run directories of the explorer's page without a RUN: of MNIST, three at most."""
     return [PRETRAINED / name for name in names() if name.startswith("mnist/")][:3]
 
 
