@@ -25,7 +25,7 @@ from gen_models.models.interface import draw, draw_fixed
 from gen_models.models.vae import VAE
 from gen_models.places import PRETRAINED
 from gen_models.pretrained import make
-from gen_models.pretrained.catalogue import explored, find_run, list_models, names
+from gen_models.pretrained.catalogue import find_run, list_models, names, page_models
 from gen_models.runs.weights import load_model, save_model
 from gen_models.seeding import generator
 
@@ -180,4 +180,4 @@ def test_one_is_made_from_a_run(copied: Trained, tmp_path: Path) -> None:
 
 
 def test_the_page_shows_three_at_most() -> None:
-    assert 2 <= len(explored()) <= 3
+    assert 2 <= len(page_models()) <= 3
