@@ -186,14 +186,14 @@ def test_the_cheapest_steps_are_picked_for_each_run(study: Study) -> None:
     flow[1].metrics.update(far)
     (part,) = claim("F3", study, runs).parts
     assert part.other is not None
-    assert [*part.other.values.values()][:3] == [2 * SECONDS, 32 * SECONDS, 8 * SECONDS]
+    assert [*part.other.values.values()][:3] == [2 * SECONDS, 16 * SECONDS, 8 * SECONDS]
     assert part.other.bounded == (2,)
 
 
 def test_a_flow_that_is_never_so_near_counts_with_its_dearest_steps(study: Study) -> None:
     found = claim("F3", study, table(study, steps=40.0))
     assert found.outcome == "supported"
-    assert sentence(found).endswith("against over 32.")
+    assert sentence(found).endswith("against over 16.")
     (note,) = [text for text in notes(found) if "at no number of steps" in text]
     assert "1, 2, 3, 4, 5, 6, 7, 8 of best flow" in note
     slow = table(study, steps=40.0, gan={"cost/sampling_seconds": 9.0})
@@ -286,10 +286,10 @@ def test_the_page_shows_three_families(study: Study, tmp_path: Path) -> None:
 def test_it_composes_with_its_sampler_and_its_steps(loaded: Study, tmp_path: Path) -> None:
     assert {seed for arm in loaded.arms.values() for seed in arm.seeds}.isdisjoint(loaded.seen)
     runs = {run.name: run for run in plan(loaded, compose_overrides, tmp_path)}
-    assert len(runs) == 20
+    assert len(runs) == 32
     assert runs["vae seed 1"].sampler == "gmm"
     assert runs["flow seed 1"].steps_words[2:] == [
-        "--steps", "1,2,4,8,16", "--solver", "euler,midpoint",
+        "--steps", "1,2,4,8", "--solver", "euler,midpoint",
     ]  # fmt: skip
     assert not runs["gan seed 1"].by_steps
     other = copy.deepcopy(loaded)
