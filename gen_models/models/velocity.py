@@ -41,7 +41,8 @@ def towards(image: Tensor, x: Tensor, t: Tensor) -> Tensor:
 class LinearVelocity(nn.Module):
     """A perceptron that is given the pixels, the time and the label.
 
-    Its hidden layers need not carry the noise along, as a predicted velocity would ask of them.
+    Its hidden layers need not carry the noise along, as a predicted velocity would ask of them. The
+    image that it predicts is bounded by tanh, or a solver's path could grow without end.
     """
 
     def __init__(
@@ -58,7 +59,8 @@ class LinearVelocity(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, columns: Tensor) -> Tensor:
         """Velocities at x, (n, c h w), and the times t, (n,), with a label's columns, (n, k)."""
-        return towards(self.layers(torch.cat([x, time_columns(t), columns], 1)), x, t)
+        image = self.layers(torch.cat([x, time_columns(t), columns], 1)).tanh()
+        return towards(image, x, t)
 
 
 class ResidualBlock(nn.Module):
