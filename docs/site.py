@@ -50,11 +50,16 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Let a name in code break after its parts (`max_`, `epochs=`), so that tables fit a phone."""
-    return re.sub(r"<code>([^<]*)</code>", _breakable, html)
+    """Let a name in code break after its parts (`max_`, `epochs=`), so that tables fit a phone.
+
+    Lines of a block stay whole: it scrolls.
+    """
+    return re.sub(r"<pre\b.*?</pre>|<code>([^<]*)</code>", _breakable, html, flags=re.DOTALL)
 
 
 def _breakable(code: re.Match[str]) -> str:
+    if code[1] is None:  # a block
+        return code[0]
     parts = re.sub(r"([_./=,])(?=[\w\[])", r"\1<wbr>", code[1])
     return f"<code>{parts}</code>"
 

@@ -58,5 +58,6 @@ def test_long_names_may_break_and_blocks_of_code_may_not(site: ModuleType) -> No
     assert site.on_page_content("<code>max_epochs=20</code>") == (
         "<code>max_<wbr>epochs=<wbr>20</code>"
     )
-    block = "<pre><code><span>max_epochs=20</span></code></pre>"
-    assert site.on_page_content(block) == block
+    for inside in ("<span>max_epochs=20</span>", "846,657 parameters\n4,000 images"):
+        block = f"<pre><span></span><code>{inside}</code></pre>"
+        assert site.on_page_content(block) == block
