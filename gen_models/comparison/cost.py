@@ -77,14 +77,13 @@ def _plot(
     spent, known = metric(cost), metric(key)
     level = (f"real images {known.show(floor)}", floor) if floor and floor > 0 else None
     heights = [y for _, y in points] + ([level[1]] if level else [])
-    return plots.scatter(
-        [*series.values()],
-        key,
-        plots.logarithmic([x for x, _ in points], spent.show, MARGIN),
-        spent.words,
+    return plots.Scatter(
+        f"{known.title} against {SHORT[cost]}",
         f"{key} against {spent.meaning}: {'; '.join(words)}",
-        y=plots.logarithmic(heights, lambda value: f"{value:.3g}", MARGIN),
-        title=f"{known.title} against {SHORT[cost]}",
+        spent.words,
+        [*series.values()],
+        plots.logarithmic([x for x, _ in points], spent.show, MARGIN),
+        plots.logarithmic(heights, lambda value: f"{value:.3g}", MARGIN),
         groups=True,
         level=level,
     )

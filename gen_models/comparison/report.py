@@ -142,7 +142,7 @@ def _strip(comparison: Comparison, key: str) -> plots.Strip | None:
     """Every run of each group by a metric."""
     models = list(dict.fromkeys(group.model for group in comparison.groups))
     rows = [
-        plots.row(group.label, models.index(group.model), values)
+        plots.Row(group.label, models.index(group.model), values)
         for group in comparison.groups
         if (values := group.summary(key))
     ]
@@ -213,8 +213,8 @@ def to_json(comparison: Comparison) -> str:
         "recreated_without_a_model": comparison.recreations,
         "verdicts": [
             {
-                "group": verdict.group,
-                "against": verdict.against,
+                "group": pair.one.label,
+                "against": pair.other.label,
                 "metric": verdict.metric,
                 "found": verdict.test and verdict.test._asdict(),
                 "better": verdict.better or None,

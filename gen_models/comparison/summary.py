@@ -8,8 +8,7 @@ from gen_models.analysis.metrics import CONTROL, CONVERGED, ENCODER, FID, INVERS
 from gen_models.analysis.runs import Run
 from gen_models.analysis.statistics import LEAST
 from gen_models.comparison.compare import Comparison
-from gen_models.comparison.sweep import Line
-from gen_models.comparison.verdicts import evidence, is_decided
+from gen_models.comparison.verdicts import verdict
 
 TOPICS = {  # metric -> what it decides
     FID: "Most realistic new images",
@@ -46,19 +45,16 @@ def compared(comparison: Comparison) -> str:
 
 def result(comparison: Comparison) -> list[Finding]:
     """The best setting of each sweep, or the best group at each; and how many runs failed."""
-    lines = [line for sweep in comparison.sweeps for line in sweep.lines]
-    if best := dict.fromkeys(_of_line(line) for line in lines if line.best):
+    best = {}  # each once: two metrics may say the same
+    for line in (line for sweep in comparison.sweeps for line in sweep.lines if line.best):
+        answer, _, numbers = line.best.partition("; ")
+        best[Finding(line.label, answer, _sentence(numbers))] = None
+    if best:
         return [*best]
     known = {key for group in comparison.groups for key in group.summaries}
     keys = [key for key in TOPICS if key != QUICK + ENCODER or ENCODER not in known]
     findings = [finding for key in keys if (finding := _best(comparison, key))]
     return [*findings, _failures(comparison.groups)]
-
-
-def _of_line(line: Line) -> Finding:
-    """The best setting of a sweep."""
-    answer, _, numbers = line.best.partition("; ")
-    return Finding(line.label, answer, _sentence(numbers))
 
 
 def _sentence(text: str) -> str:
@@ -81,13 +77,12 @@ def _best(comparison: Comparison, key: str) -> Finding | None:
     (first, one), (second, other), *_ = sorted(
         summaries.items(), key=lambda item: known.rank(item[1].median)
     )
-    test, words = evidence(one, other)
-    numbers = f"Median {key}: {first} {one.text}, next {second} {other.text}; {words}."
-    answer = "cannot decide" if min(len(one.values), len(other.values)) < LEAST else "not decided"
+    judged = verdict(one, other, (first, second))
+    numbers = f"Median {key}: {first} {one.text}, next {second} {other.text}; {judged.words}."
+    few = min(len(one.values), len(other.values)) < LEAST
+    answer = judged.better or ("cannot decide" if few else "not decided")
     if one.median == other.median:
         answer, numbers = "no group alone", f"Median {key}: {one.text} of {first} and of {second}."
-    elif test and is_decided(one, other, test):
-        answer = first if test.theta > 0.5 else second
     references = [
         f"{name} {known.show(comparison.bounds[f'{bound}/{key}'])}"
         for bound, name in REFERENCES.items()

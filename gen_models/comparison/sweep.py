@@ -8,7 +8,7 @@ from gen_models.analysis.groups import Group, Summary, measured
 from gen_models.analysis.metrics import FID, QUICK, headlines, metric
 from gen_models.analysis.settings import describe, short_name, show_value, sortable, varying
 from gen_models.analysis.statistics import LEAST
-from gen_models.comparison.verdicts import LOSS_IS, LOSSES, against
+from gen_models.comparison.verdicts import LOSS_IS, LOSSES, verdict
 from gen_models.errors import UserError
 from gen_models.runs.identity import model_title
 
@@ -59,8 +59,12 @@ class Sweep(NamedTuple):
             series.append(plots.Series(line.label, sound, failed, diverged, medians))
             shown = ", ".join(f"{point.label} {point.summary.text}" for point in line.points)
             words.append(f"{line.label}: {shown}.")
+        heights = [height for each in series for _, height in each.points]
+        if not heights:
+            return None
         alt = f"{self.metric} against {self.key}. {' '.join(words)}"
-        return plots.scatter(series, self.metric, axis, self.key, alt)
+        title, upwards = metric(self.metric).title, plots.linear(heights)
+        return plots.Scatter(title, alt, self.key, series, axis, upwards)
 
 
 def sweeps(groups: Sequence[Group], key: str) -> list[Sweep]:
@@ -151,7 +155,7 @@ def _best(points: Sequence[Point], setting: str, key: str) -> tuple[str, str]:
             text = f"only {setting} {sound[0].label} has runs that did not fail"
     else:
         first, second = sound[:2]
-        _, words = against(first.summary, second.summary)
+        words = verdict(first.summary, second.summary).text
         which, best = f"{setting} {first.label}", f"{metric(key).better_word} {key}"
         answer = f"{which} has the {best}"
         if min(len(first.summary.values), len(second.summary.values)) < LEAST:

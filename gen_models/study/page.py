@@ -165,7 +165,7 @@ def _strip(evidence: Evidence, sides: Sequence[Side], key: str) -> plots.Strip |
     """The runs of arms, each by its own metric, on the scale of one."""
     models = sorted({row.model for row in evidence.table.rows})
     rows = [
-        plots.row(
+        plots.Row(
             side.label if side.key == key else f"{side.label} {words.way(side.key) or side.key}",
             models.index(evidence.model(side.arm)),
             side,

@@ -185,7 +185,9 @@ def test_diverged_runs_and_numbers_count_as_the_worst(tmp_path: Path) -> None:
     assert final.failures == "1 of 4 diverged"
     assert final.median == pytest.approx(8.0)
     told = {
-        (v.group, v.against, v.metric): v for pair in comparison.verdicts for v in pair.verdicts
+        (pair.one.label, pair.other.label, v.metric): v
+        for pair in comparison.verdicts
+        for v in pair.verdicts
     }
     verdict = told["GAN final", "GAN baseline", "fid_lenet"]
     assert verdict.test is not None
