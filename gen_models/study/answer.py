@@ -12,7 +12,7 @@ from gen_models.analysis.statistics import LEVEL, holm
 from gen_models.errors import UserError
 from gen_models.study.definition import Claim, Study
 from gen_models.study.evidence import Evidence, Missing
-from gen_models.study.kinds import RULES, Part
+from gen_models.study.kinds import KINDS, Part
 from gen_models.study.table import Table, of_study
 
 Outcome = Literal["supported", "contradicted", "not decided", "not answered"]
@@ -71,7 +71,7 @@ def _gather(claim: Claim, evidence: Evidence) -> Answer:
     for contrast in claim.contrasts:
         for key in contrast.metrics:
             try:
-                parts = RULES[contrast.kind](contrast, key, evidence)
+                parts = KINDS[contrast.kind].rule(contrast, key, evidence)
             except Missing as error:
                 (missing if contrast.decides else missing_others)[str(error)] = None
             else:

@@ -14,12 +14,12 @@ from gen_models.analysis import plots
 from gen_models.analysis.metrics import ENCODER, FID, INVERSION, metric
 from gen_models.analysis.page import Picture, picture, render, write_files
 from gen_models.analysis.runs import Run, missing_rule
-from gen_models.analysis.statistics import wilson_interval
+from gen_models.analysis.statistics import LEAST, wilson_interval
 from gen_models.runs.identity import model_title
 from gen_models.study import words
 from gen_models.study.answer import Answer, answers
 from gen_models.study.definition import Study
-from gen_models.study.evidence import LEAST, Evidence, Side, agreement
+from gen_models.study.evidence import Evidence, Side, agreement
 from gen_models.study.table import Table, of_study, run_key
 
 ENVIRONMENT = ("commit", "threads", "torch")

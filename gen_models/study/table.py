@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 
 from gen_models.analysis.metrics import order
-from gen_models.analysis.page import output_folder
+from gen_models.analysis.page import OTHER_OUTPUT
 from gen_models.analysis.runs import Run, read_arrays
 from gen_models.errors import UserError, first_line
-from gen_models.files import replaced
+from gen_models.files import replaced, writing
 from gen_models.study.definition import Study
 
 RECORD = (  # the columns that say how a run was made
@@ -84,7 +84,8 @@ def write_table(table: Table, folder: Path) -> None:
         UserError: The folder cannot be written.
     """
     keys = sorted({key for row in table.rows for key in row.metrics}, key=order)
-    with output_folder(folder):
+    with writing(folder, OTHER_OUTPUT):
+        folder.mkdir(parents=True, exist_ok=True)
         for name, arrays in ((IMAGES, table.images), (PICTURES, table.pictures)):
             with replaced(folder / name) as temporary:
                 np.savez_compressed(temporary, **dict(sorted(arrays.items())))  # type: ignore[arg-type]

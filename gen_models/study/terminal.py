@@ -8,10 +8,10 @@ from statistics import fmean
 from rich.box import SIMPLE
 from rich.table import Table
 
+from gen_models.analysis.statistics import LEAST
 from gen_models.study import words
 from gen_models.study.answer import Answer
 from gen_models.study.definition import Study
-from gen_models.study.evidence import LEAST
 from gen_models.study.plan import PlannedRun, State
 from gen_models.study.table import RUNS
 from gen_models.terminal import say, show

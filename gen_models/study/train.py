@@ -11,9 +11,10 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
-from gen_models.analysis.page import output_folder
+from gen_models.analysis.page import OTHER_OUTPUT
 from gen_models.analysis.runs import FINISHED
 from gen_models.errors import UserError
+from gen_models.files import writing
 from gen_models.places import TRAIN
 from gen_models.study.plan import PlannedRun
 
@@ -59,8 +60,8 @@ def train_missing(
     """
     waiting = list(runs)
     total, working, failed = len(waiting), list[Job](), list[str]()
-    with output_folder(logs):
-        pass  # made before anything is trained
+    with writing(logs, OTHER_OUTPUT):
+        logs.mkdir(parents=True, exist_ok=True)
     with _interrupted_by_signals():
         try:
             while waiting or working:
