@@ -16,7 +16,6 @@ from gen_models.comparison import cost, fairness, summary
 from gen_models.comparison.compare import Comparison
 from gen_models.runs.identity import model_title
 
-COLUMNS = ("run", "group", "seed", "metric", "value")
 HEADS = {  # metric -> its words over a column
     "fid_lenet": "distance to real images",
     "coverage": "variety",
@@ -27,6 +26,7 @@ HEADS = {  # metric -> its words over a column
     "test/loss": "loss of test images",
     "cost/seconds": "seconds of training",
 }
+OF_FEW = ", 2,000 images"  # of a quick evaluation
 FAILED = 2  # failed runs of a group whose pictures are shown
 
 
@@ -67,15 +67,19 @@ def write_report(comparison: Comparison, output: Path) -> list[Path]:
 def _page(comparison: Comparison) -> dict[str, Any]:
     """Everything that the templates show."""
     groups, keys, shown = comparison.groups, measured(comparison.groups), comparison.headlines
+    *models, last = dict.fromkeys(model_title(group.model) for group in groups)
     strips = [_strip(comparison, key) for key in headlines("plots", keys)]
     real, albums = _albums(groups)
     return {
         "comparison": comparison,
         "groups": groups,
-        "models": _listed([*dict.fromkeys(model_title(group.model) for group in groups)]),
+        "models": f"{', '.join(models)} and {last}" if models else last,
         "compared": summary.compared(comparison),
         "result": summary.result(comparison),
-        "headlines": [(metric(key), _head(key)) for key in shown],
+        "headlines": [
+            (metric(key), HEADS[key.removeprefix(QUICK)] + key.startswith(QUICK) * OF_FEW)
+            for key in shown
+        ],
         "rows": [(g, failed(g), [cell(g, key) for key in shown]) for g in groups],
         "references": references(comparison),
         "plots": [plot for plot in strips if plot],
@@ -89,7 +93,7 @@ def _page(comparison: Comparison) -> dict[str, Any]:
             for key in keys
         ],
         "bounds": BOUNDS,
-        "card": _card(groups),
+        "card": fairness.card(groups),
         "settings": [(group.label, fairness.other_settings(group)) for group in groups],
     }
 
@@ -109,17 +113,6 @@ def failed(group: Group) -> str:
     """How many runs of a group failed, of those that were measured: "1 of 10"."""
     measured = sum(run.measured for run in group.runs)
     return f"{len(group.failed)} of {measured}" if measured else "-"
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Names in a row: "FLOW, GAN and VAE"."""
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-
-
-def _head(key: str) -> str:
-    """The words over a column."""
-    words = HEADS[key.removeprefix(QUICK)]
-    return f"{words}, 2,000 images" if key.startswith(QUICK) else words
 
 
 def references(comparison: Comparison) -> list[tuple[str, list[str]]]:
@@ -147,21 +140,6 @@ def _strip(comparison: Comparison, key: str) -> plots.Strip | None:
         if (values := group.summary(key))
     ]
     return plots.strip(rows, key, comparison.bounds)
-
-
-def _card(groups: Sequence[Group]) -> dict[str, list[fairness.Property]]:
-    """What the groups were trained with: what differs, what is the same, and what few read.
-
-    Of a single group, all is in "differs".
-    """
-    rows = fairness.card(groups)
-    plain = [row for row in rows if not row.technical]
-    differs = [row for row in plain if row.equal != "yes" or len(groups) == 1]
-    return {
-        "differs": differs,
-        "same": [row for row in plain if row not in differs],
-        "technical": [row for row in rows if row.technical],
-    }
 
 
 def _albums(groups: Sequence[Group]) -> tuple[Picture | None, list[Album]]:
@@ -196,7 +174,7 @@ def to_csv(groups: Sequence[Group]) -> str:
     """Every number of every run, a row each; a diverged run's are nan."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(("run", "group", "seed", "metric", "value"))
     for group in groups:
         for run in group.runs:
             for key in sorted(run.metrics, key=order):
@@ -206,9 +184,25 @@ def to_csv(groups: Sequence[Group]) -> str:
 
 def to_json(comparison: Comparison) -> str:
     """Groups, verdicts and sweeps; what is not finite is null."""
+    groups = {}
+    for group in comparison.groups:
+        groups[group.label] = {
+            "settings": group.settings,
+            "runs": {str(run.seed): str(run.path) for run in group.runs},
+            "fingerprints": sorted({str(run.record["fingerprint"]) for run in group.runs}),
+            "metrics": {
+                key: {
+                    "median": _finite(each.median),
+                    "failed": sorted(each.failed),
+                    "values": {str(seed): _finite(value) for seed, value in each.values.items()},
+                }
+                for key in measured([group])
+                for each in [group.summaries[key]]
+            },
+        }
     content = {
         "data": comparison.data,
-        "groups": {group.label: _group(group) for group in comparison.groups},
+        "groups": groups,
         "bounds": {key: _finite(value) for key, value in comparison.bounds.items()},
         "recreated_without_a_model": comparison.recreations,
         "verdicts": [
@@ -237,25 +231,6 @@ def to_json(comparison: Comparison) -> str:
         "notes": comparison.notes,
     }
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
-
-
-def _group(group: Group) -> dict[str, Any]:
-    """A group for results.json."""
-    metrics = {
-        key: {
-            "median": _finite(each.median),
-            "failed": sorted(each.failed),
-            "values": {str(seed): _finite(value) for seed, value in each.values.items()},
-        }
-        for key in measured([group])
-        for each in [group.summaries[key]]
-    }
-    return {
-        "settings": group.settings,
-        "runs": {str(run.seed): str(run.path) for run in group.runs},
-        "fingerprints": sorted({str(run.record["fingerprint"]) for run in group.runs}),
-        "metrics": metrics,
-    }
 
 
 def _finite(value: float) -> float | None:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gen_models.analysis.groups import Group
 from gen_models.analysis.metrics import CONTROL, CONVERGED, ENCODER, FID, INVERSION, QUICK, metric
 from gen_models.analysis.runs import Run
 from gen_models.analysis.statistics import LEAST
@@ -54,7 +53,16 @@ def result(comparison: Comparison) -> list[Finding]:
     known = {key for group in comparison.groups for key in group.summaries}
     keys = [key for key in TOPICS if key != QUICK + ENCODER or ENCODER not in known]
     findings = [finding for key in keys if (finding := _best(comparison, key))]
-    return [*findings, _failures(comparison.groups)]
+    measured = {g.label: sum(run.measured for run in g.runs) for g in comparison.groups}
+    failed = [
+        f"{len(group.failed)} of {measured[group.label]} runs of {group.label} "
+        f"({_seeds(group.failed)})"
+        for group in comparison.groups
+        if group.failed
+    ]
+    count = sum(measured.values())
+    none = f"none of the {count} runs" if count > 1 else "no run"
+    return [*findings, Finding("Failed", "; ".join(failed) or none)]
 
 
 def _sentence(text: str) -> str:
@@ -113,19 +121,6 @@ def _left_out(comparison: Comparison, key: str) -> dict[str, str]:
                 "limit."
             )
     return reasons
-
-
-def _failures(groups: Sequence[Group]) -> Finding:
-    """How many runs of each group failed."""
-    failed = [
-        f"{len(group.failed)} of {sum(run.measured for run in group.runs)} runs of {group.label} "
-        f"({_seeds(group.failed)})"
-        for group in groups
-        if group.failed
-    ]
-    count = sum(run.measured for group in groups for run in group.runs)
-    none = f"none of the {count} runs" if count > 1 else "no run"
-    return Finding("Failed", "; ".join(failed) or none)
 
 
 def _seeds(runs: Sequence[Run]) -> str:
