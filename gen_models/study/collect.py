@@ -1,9 +1,8 @@
-"""From the run directories of a study into its table, and what the table still lacks."""
+"""From the run directories of a study into its table."""
 
 import math
 import shlex
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +12,7 @@ from gen_models.analysis.runs import FINISHED, Run, read_run
 from gen_models.errors import UserError
 from gen_models.study.definition import Study
 from gen_models.study.plan import PlannedRun
-from gen_models.study.table import (
-    RECORD,
-    RUNS,
-    Table,
-    of_study,
-    read_table,
-    run_key,
-    write_table,
-)
+from gen_models.study.table import RECORD, Table, of_study, read_table, run_key, write_table
 
 DIGITS = 8  # of a number
 SHOWN = 20  # images in a picture
@@ -63,39 +54,6 @@ def collect(study: Study, runs: Iterable[PlannedRun], folder: Path) -> Table:
     if changed or {*table.images, *table.pictures} != arrays_of:
         write_table(table, folder)
     return table
-
-
-def missing(runs: Sequence[PlannedRun], table: Table) -> list[PlannedRun]:
-    """The runs that are still to be trained, in their order.
-
-    Not those that are finished on disk, nor those that left nothing there but a row in the table,
-    trained by the same options.
-    """
-    trained = {(*run_key(row), row.record["train"]) for row in table.rows}
-    return [
-        run
-        for run in runs
-        if (state := run.state) not in FINISHED
-        and not (state == "missing" and (*run.key, shlex.join(run.overrides)) in trained)
-    ]
-
-
-def of_one_code(runs: Sequence[PlannedRun], table: Table) -> tuple[list[PlannedRun], list[str]]:
-    """The runs whose arm has no run of other code, and a line for each arm that has."""
-    codes = {row.record["arm"]: row.record for row in table.rows}
-    kept, refused = [], Counter[tuple[str, str]]()
-    for run in runs:
-        earlier = run.earlier if run.earlier and run.earlier.state == "done" else None
-        arms = [each.arm for each in (run, earlier) if each]
-        if other := [arm for arm in arms if arm in codes and codes[arm]["code"] != run.code]:
-            refused[run.arm, other[0]] += 1
-        else:
-            kept.append(run)
-    return kept, [
-        f"arms.{arm}: {count} not trained: runs of {other} in {RUNS} are of other code (commit "
-        f"{codes[other]['commit'] or 'unknown'}): train at that commit, or take them out"
-        for (arm, other), count in refused.items()
-    ]
 
 
 def _row(planned: PlannedRun, run: Run) -> Run:
