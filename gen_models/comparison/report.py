@@ -1,4 +1,4 @@
-"""The report of a comparison: report.html, report.md, results.csv and results.json."""
+"""The report of a comparison: on the terminal, and as four files."""
 
 import csv
 import io
@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rich.box import SIMPLE
+from rich.table import Table
+
 from gen_models.analysis import plots
 from gen_models.analysis.groups import Group, measured
 from gen_models.analysis.metrics import BOUNDS, ENCODER, INVERSION, QUICK, headlines, metric, order
@@ -15,6 +18,7 @@ from gen_models.analysis.page import Picture, picture, render, write_files
 from gen_models.comparison import cost, fairness, summary
 from gen_models.comparison.compare import Comparison
 from gen_models.runs.identity import model_title
+from gen_models.terminal import say, show
 
 HEADS = {  # metric -> its words over a column
     "fid_lenet": "distance to real images",
@@ -27,6 +31,7 @@ HEADS = {  # metric -> its words over a column
     "cost/seconds": "seconds of training",
 }
 OF_FEW = ", 2,000 images"  # of a quick evaluation
+PAIRS = 4  # whose verdicts are printed
 FAILED = 2  # failed runs of a group whose pictures are shown
 
 
@@ -96,6 +101,44 @@ def _page(comparison: Comparison) -> dict[str, Any]:
         "card": fairness.card(groups),
         "settings": [(group.label, fairness.other_settings(group)) for group in groups],
     }
+
+
+def show_result(comparison: Comparison, written: Sequence[Path]) -> None:
+    """Print the answer, the comparison in short, and which files were written."""
+    for finding in summary.result(comparison):
+        say(finding.text)
+    show(_main_table(comparison))
+    for pair in comparison.verdicts[:PAIRS]:
+        headline = [verdict for verdict in pair.verdicts if verdict.is_headline]
+        measured = "" if headline else " not compared, as they have no metric in common"
+        say(f"{pair.one.label} against {pair.other.label}:{measured}")
+        for verdict in headline:
+            better = f" ({verdict.better} is better)" if verdict.better else ""
+            say(f"  {verdict.metric} {verdict.text}{better}")
+    if len(comparison.verdicts) > PAIRS:
+        say(f"{len(comparison.verdicts) - PAIRS} more pairs in the report")
+    for note in comparison.notes:
+        say(f"! {note}")
+    for path in written:
+        say(f"  {path}")
+
+
+def _main_table(comparison: Comparison) -> Table:
+    """The main table, with the columns that fit on a terminal."""
+    keys = comparison.headlines
+    shown = headlines("terminal", keys)
+    heads = (metric(key).title for key in shown)
+    table = Table("", "failed", *heads, box=SIMPLE, pad_edge=False)
+    for group in comparison.groups:
+        cells = (cell(group, key) for key in shown)
+        numbers = ("\n".join([each.text, *each.details]) for each in cells)
+        table.add_row(group.label, failed(group), *numbers)
+    table.add_section()
+    for words, texts in references(comparison):
+        cells_shown = [texts[keys.index(key)] for key in shown]
+        if set(cells_shown) != {"-"}:
+            table.add_row(words, "", *cells_shown)
+    return table
 
 
 def cell(group: Group, key: str) -> Cell:

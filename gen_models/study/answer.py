@@ -51,15 +51,13 @@ def answers(study: Study, table: Table) -> list[Answer]:
     evidence = Evidence(study, of_study(study, table))
     _check(evidence)
     gathered = [_gather(claim, evidence) for claim in study.claims]
-    undecided = [answer.p if answer.p is not None else 1.0 for answer in gathered]
-    decided = []
-    for answer, p in zip(gathered, holm(undecided), strict=True):
-        if answer.p is None:
-            decided.append(answer)
-        else:
-            outcome = answer.outcome if p < LEVEL else "not decided"
-            decided.append(answer._replace(p=p, outcome=outcome))
-    return decided
+    adjusted = holm([1.0 if answer.p is None else answer.p for answer in gathered])
+    return [
+        answer
+        if answer.p is None
+        else answer._replace(p=p, outcome=answer.outcome if p < LEVEL else "not decided")
+        for answer, p in zip(gathered, adjusted, strict=True)
+    ]
 
 
 def _gather(claim: Claim, evidence: Evidence) -> Answer:

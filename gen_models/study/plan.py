@@ -1,17 +1,14 @@
-"""The runs that a study plans: how each is trained, its directory, its state; which are missing."""
+"""The runs that a study plans: how each is trained, its directory, and its state."""
 
 import functools
 import itertools
-import shlex
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from pydoc import locate
 from typing import Any, Literal, NamedTuple
 
 from gen_models.analysis.metrics import FID
-from gen_models.analysis.runs import FINISHED
 from gen_models.analysis.settings import canonical
 from gen_models.errors import UserError, first_line
 from gen_models.files import read_json
@@ -19,7 +16,6 @@ from gen_models.runs.directory import RunDirectory
 from gen_models.runs.fingerprint import fingerprint
 from gen_models.runs.identity import Job, group_overrides, identity
 from gen_models.study.definition import Arm, Study
-from gen_models.study.table import RUNS, Table, run_key
 
 Compose = Callable[[list[str]], dict[str, Any]]  # overrides of train.py -> resolved configuration
 State = Literal["done", "diverged", "running", "stopped", "failed", "missing"]
@@ -157,39 +153,6 @@ def plan(study: Study, compose: Compose, output_dir: Path) -> list[PlannedRun]:
     for name, seed in study.order():
         add(name, seed)
     return list(runs.values())
-
-
-def missing(runs: Sequence[PlannedRun], table: Table) -> list[PlannedRun]:
-    """The runs that are still to be trained, in their order.
-
-    Not those that are finished on disk, nor those that left nothing there but a row in the table,
-    trained by the same options.
-    """
-    trained = {(*run_key(row), row.record["train"]) for row in table.rows}
-    return [
-        run
-        for run in runs
-        if (state := run.state) not in FINISHED
-        and not (state == "missing" and (*run.key, shlex.join(run.overrides)) in trained)
-    ]
-
-
-def of_one_code(runs: Sequence[PlannedRun], table: Table) -> tuple[list[PlannedRun], list[str]]:
-    """The runs whose arm has no run of other code, and a line for each arm that has."""
-    codes = {row.record["arm"]: row.record for row in table.rows}
-    kept, refused = [], Counter[tuple[str, str]]()
-    for run in runs:
-        earlier = run.earlier if run.earlier and run.earlier.state == "done" else None
-        arms = [each.arm for each in (run, earlier) if each]
-        if other := [arm for arm in arms if arm in codes and codes[arm]["code"] != run.code]:
-            refused[run.arm, other[0]] += 1
-        else:
-            kept.append(run)
-    return kept, [
-        f"arms.{arm}: {count} not trained: runs of {other} in {RUNS} are of other code (commit "
-        f"{codes[other]['commit'] or 'unknown'}): train at that commit, or take them out"
-        for (arm, other), count in refused.items()
-    ]
 
 
 def _quoted(path: Path) -> str:

@@ -14,12 +14,11 @@ from gen_models.analysis.statistics import LEAST
 from gen_models.errors import UserError
 from gen_models.study import words
 from gen_models.study.answer import Answer
-from gen_models.study.collect import collect
 from gen_models.study.definition import Study
 from gen_models.study.load import check_seeds
 from gen_models.study.page import write_page
-from gen_models.study.plan import Compose, PlannedRun, State, missing, of_one_code, plan
-from gen_models.study.table import RUNS, of_study, read_table
+from gen_models.study.plan import Compose, PlannedRun, State, plan
+from gen_models.study.table import RUNS, collect, missing, of_one_code, of_study, read_table
 from gen_models.study.train import train_missing
 from gen_models.terminal import say, show
 

@@ -24,12 +24,19 @@ from gen_models.errors import UserError
 from gen_models.evaluation import measure
 from gen_models.runs.directory import RunDirectory
 from gen_models.study import train
-from gen_models.study.collect import collect
 from gen_models.study.definition import Arm, Study
 from gen_models.study.load import load_study
-from gen_models.study.plan import PlannedRun, missing, of_one_code, plan
+from gen_models.study.plan import PlannedRun, plan
 from gen_models.study.study import show_state
-from gen_models.study.table import Table, of_study, read_table, run_key
+from gen_models.study.table import (
+    Table,
+    collect,
+    missing,
+    of_one_code,
+    of_study,
+    read_table,
+    run_key,
+)
 
 SMALL = """\
 question: Do two epochs beat one?
