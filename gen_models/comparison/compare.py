@@ -86,7 +86,7 @@ class Comparison:
         errors: dict[str, float] = {}
         for group in self.groups:
             for key, name in WITHOUT_MODEL.items():
-                summary = group.summary(f"{key}/mse")
+                summary = group.summaries.get(f"{key}/mse")
                 if summary and summary.finite:
                     size = group.latent_dim or group.settings.get("model.latent_dim")
                     name = name.format(size)

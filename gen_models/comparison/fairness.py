@@ -111,7 +111,7 @@ def _properties(group: Group) -> dict[str, list[str]]:
     shown["sampler"] = _texts(record["sampler"] or PRIOR for record in records)
     shown["training batches"] = _texts(record.get("steps") for record in records)
     for cost in map(metric, COSTS):
-        summary = group.summary(cost.key)
+        summary = group.summaries.get(cost.key)
         numbers = summary.finite if summary else []
         ends = [cost.show(end(numbers)) for end in (min, max)] if numbers else [UNKNOWN]
         shown[cost.words] = [" to ".join(dict.fromkeys(ends))]

@@ -143,7 +143,7 @@ def _main_table(comparison: Comparison) -> Table:
 
 def cell(group: Group, key: str) -> Cell:
     """A metric of a group; which of its runs failed is said once, by `failed`."""
-    values = group.summary(key)
+    values = group.summaries.get(key)
     if values is None or not values.finite:
         return Cell(metric(key).show(None if values is None else math.nan), [], "")
     lost = {*values.lost} - {run.seed for run in group.failed}
@@ -180,7 +180,7 @@ def _strip(comparison: Comparison, key: str) -> plots.Strip | None:
     rows = [
         plots.Row(group.label, models.index(group.model), values)
         for group in comparison.groups
-        if (values := group.summary(key))
+        if (values := group.summaries.get(key))
     ]
     return plots.strip(rows, key, comparison.bounds)
 

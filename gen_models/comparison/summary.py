@@ -77,7 +77,7 @@ def _best(comparison: Comparison, key: str) -> Finding | None:
     summaries = {
         group.label: summary
         for group in comparison.groups
-        if (summary := group.summary(key)) and summary.sound and group.label not in left_out
+        if (summary := group.summaries.get(key)) and summary.sound and group.label not in left_out
     }
     if len(summaries) < 2:
         reasons = " ".join(left_out.values())
@@ -105,9 +105,9 @@ def _left_out(comparison: Comparison, key: str) -> dict[str, str]:
     if key not in (ENCODER, QUICK + ENCODER, INVERSION):
         return {}
     reasons = {}
-    for group in (group for group in comparison.groups if group.summary(key)):
+    for group in (group for group in comparison.groups if group.summaries.get(key)):
         size = group.latent_dim
-        control = group.summary(CONTROL) if key == INVERSION else None
+        control = group.summaries.get(CONTROL) if key == INVERSION else None
         if size and size >= comparison.image_size:
             reasons[group.label] = (
                 f"{group.label} is left out: its z has {size:,} numbers and an image "

@@ -118,7 +118,7 @@ def _lines(groups: Sequence[Group], setting: str, metric: str) -> list[Line]:
     """A line for the groups alike in all but the setting: model, phase, and what tells it apart."""
     alike: dict[tuple[Any, ...], list[tuple[Group, Point]]] = {}
     for group in groups:
-        summary = group.summary(metric)
+        summary = group.summaries.get(metric)
         key = next((name for name in group.settings if short_name(name) == setting), None)
         if summary and key is not None:
             value = group.settings[key]
@@ -156,7 +156,8 @@ def _best(points: Sequence[Point], setting: str, key: str) -> tuple[str, str]:
     else:
         first, second = sound[:2]
         words = verdict(first.summary, second.summary).text
-        which, best = f"{setting} {first.label}", f"{metric(key).better_word} {key}"
+        best = {"lower": "lowest", "higher": "highest"}.get(metric(key).better, "best")
+        which, best = f"{setting} {first.label}", f"{best} {key}"
         answer = f"{which} has the {best}"
         if min(len(first.summary.values), len(second.summary.values)) < LEAST:
             answer = f"cannot decide; the {best} is that of {which}"

@@ -62,9 +62,10 @@ def judge(groups: Sequence[Group], keys: Sequence[str], bounds: dict[str, float]
         comparable = [key for key in keys if same or key not in LOSSES]
         verdicts = []
         for key in comparable:
-            sides, real = (one.summary(key), other.summary(key)), bounds.get(f"real/{key}")
-            if sides[0] and sides[1] and (metric(key).better != "real" or real is not None):
-                verdicts.append(verdict(*sides, (one.label, other.label), real))
+            first, second = one.summaries.get(key), other.summaries.get(key)
+            real = bounds.get(f"real/{key}")
+            if first and second and (metric(key).better != "real" or real is not None):
+                verdicts.append(verdict(first, second, (one.label, other.label), real))
         judged.append(Pair(one, other, verdicts))
     return [pair for pair in judged if pair.verdicts]
 

@@ -172,30 +172,6 @@ def _check_contrast(contrast: Contrast, study: Study, place: str) -> None:
         raise UserError(f"{place}.word: needs at_least or at_most, one of them, and they need it")
     if not contrast.metrics:
         raise UserError(f"{place}.metrics: must be one or more: metrics: [fid_lenet]")
-    for name in [*contrast.metrics, contrast.other_metric]:
-        if name.startswith(QUICK):
-            raise UserError(
-                f"{place}.metrics: {name}: only a quick evaluation has it, and a study's runs are "
-                f"measured in full: write {name.removeprefix(QUICK)}"
-            )
-    _check_steps(contrast, study, place)
-    if contrast.kind == "cheaper":
-        return
-    for name in [*contrast.metrics, contrast.other_metric]:
-        if name and not (is_known(name) and metric(name).better in ("lower", "higher")):
-            raise UserError(
-                f"{place}.metrics: {name}: unknown, or neither lower nor higher is better; known "
-                f"are {', '.join(HEADLINES)} and others of gen_models/analysis/metrics.csv"
-            )
-        if contrast.other_metric and metric(name).better != metric(contrast.other_metric).better:
-            raise UserError(
-                f"{place}.other_metric: {contrast.other_metric} and {name}: of one lower is "
-                "better, of the other higher"
-            )
-
-
-def _check_steps(contrast: Contrast, study: Study, place: str) -> None:
-    """Whether the arms are measured at the numbers of steps that a contrast reads."""
     if contrast.kind == "cheaper":
         _check_known(f"{place}.metrics", contrast.metrics, COSTS)
         last = contrast.arms[-1]
@@ -204,14 +180,31 @@ def _check_steps(contrast: Contrast, study: Study, place: str) -> None:
                 f"{study.file}: arms.{last}.steps: {contrast.kind} needs more than one number of "
                 "steps: steps: [1, 2, 4] with solvers: [euler]"
             )
-    for arm, keys in contrast.measured().items():
+        return
+    for arm, names in contrast.measured().items():
         known = study.arms[arm].by_steps
-        for key in keys:
-            if key.startswith("steps/") and not key.startswith(tuple(known)):
+        for name in names:
+            if name.startswith(QUICK):
                 raise UserError(
-                    f"{place}.metrics: {key}: {arm} is not measured so: its steps and solvers "
+                    f"{place}.metrics: {name}: only a quick evaluation has it, and a study's runs "
+                    f"are measured in full: write {name.removeprefix(QUICK)}"
+                )
+            if name.startswith("steps/") and not name.startswith(tuple(known)):
+                raise UserError(
+                    f"{place}.metrics: {name}: {arm} is not measured so: its steps and solvers "
                     f"give {', '.join(known) or 'none'}"
                 )
+            if not is_known(name) or metric(name).better not in ("lower", "higher"):
+                raise UserError(
+                    f"{place}.metrics: {name}: unknown, or neither lower nor higher is better; "
+                    f"known are {', '.join(HEADLINES)}, ... of gen_models/analysis/metrics.csv"
+                )
+    for name in contrast.metrics if contrast.other_metric else ():
+        if metric(name).better != metric(contrast.other_metric).better:
+            raise UserError(
+                f"{place}.other_metric: {contrast.other_metric} and {name}: of one lower is "
+                "better, of the other higher"
+            )
 
 
 def _check_known(place: str, names: Iterable[str], known: Iterable[str]) -> None:
