@@ -48,7 +48,12 @@ def page(study: Study, table: Table) -> dict[str, Any]:
     evidence = Evidence(study, of_study(study, table))
     shown = study.shown or list(dict.fromkeys(a for c in study.claims for a in c.contrasts[0].arms))
     sides = evidence.sides(shown, FID)
-    trainings = _trainings(evidence)
+    by_epoch = sorted(
+        evidence.table.rows,
+        key=lambda row: study.arms[row.record["arm"]].at_epoch or math.inf,
+    )
+    # the last row of each: a run that is kept at two epochs is one training
+    trainings = [*{(study.root(row.record["arm"]), row.seed): row for row in by_epoch}.values()]
     roots = {
         study.root(arm) for c in study.claims for p in c.contrasts if p.decides for arm in p.arms
     }
@@ -90,14 +95,6 @@ def page(study: Study, table: Table) -> dict[str, Any]:
         "arms": [_arm_counts(evidence, arm) for arm in study.arms],
         "slug": _slug,
     }
-
-
-def _trainings(evidence: Evidence) -> list[Run]:
-    """The last row of each training: a run that is kept at two epochs is one."""
-    study, rows = evidence.study, evidence.table.rows
-    by_epoch = sorted(rows, key=lambda row: study.arms[row.record["arm"]].at_epoch or math.inf)
-    last = {(study.root(row.record["arm"]), row.seed): row for row in by_epoch}
-    return list(last.values())
 
 
 def _devices(trainings: Sequence[Run]) -> str:
