@@ -7,8 +7,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import get_args
 
-from rich import table as rich
 from rich.box import SIMPLE
+from rich.table import Table
 
 from gen_models.analysis.statistics import LEAST
 from gen_models.errors import UserError
@@ -97,14 +97,14 @@ def answer(
 
 
 def show_state(
-    study: Study, runs: Sequence[PlannedRun], missing: Sequence[PlannedRun], jobs: int
+    study: Study, runs: Sequence[PlannedRun], to_train: Sequence[PlannedRun], jobs: int
 ) -> None:
-    """Print what is there of each arm, and how long the missing runs take, `jobs` at once."""
-    table = rich.Table("arm", "seeds", "runs", "the rest takes", box=SIMPLE, pad_edge=False)
+    """Print what is there of each arm, and how long those to be trained take, `jobs` at once."""
+    table = Table("arm", "seeds", "runs", "the rest takes", box=SIMPLE, pad_edge=False)
     total, unknown = 0.0, 0
     for name, arm in study.arms.items():
         own = [run for run in runs if run.arm == name]
-        waiting = [run for run in own if run in missing]
+        waiting = [run for run in own if run in to_train]
         states = Counter(run.state for run in own if run in waiting or run.state != "missing")
         rest = _rest(own, waiting)
         total += rest or 0.0

@@ -127,7 +127,7 @@ def _stop(working: Sequence[Job]) -> None:
 
 def _reason(job: Job) -> str:
     """The last line that a process has printed."""
-    lines = job.log.read_text(encoding="utf-8", errors="replace").split("\n")
+    lines = job.log.read_text(encoding="utf-8", errors="replace").splitlines()
     reason = next((line.strip() for line in reversed(lines) if line.strip()), "said nothing")
     return f"{reason} (exit code {job.process.returncode}; {job.log})"
 
