@@ -123,6 +123,29 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def read_yaml(file: Path, folder: Path, missing: str) -> Any:
+    """Read a YAML file that a user names.
+
+    Args:
+        file: The file.
+        folder: Where those that come with the package are.
+        missing: What is said if there is no such file, before the names of those.
+
+    Raises:
+        UserError: It cannot be read.
+    """
+    from omegaconf import OmegaConf
+
+    try:
+        return OmegaConf.to_container(OmegaConf.load(file), resolve=True)
+    except FileNotFoundError as error:
+        known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
+        raise UserError(f"{file}: {missing} {known}") from error
+    except Exception as error:  # of the system, of YAML, of OmegaConf
+        reason = " ".join(str(error).split())
+        raise UserError(f"{file}: cannot be read as YAML: {reason}") from error
+
+
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
     """A file next to `path` to be written, which then takes its place: whole, or not at all."""

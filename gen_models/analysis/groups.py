@@ -152,10 +152,6 @@ class Group:
             summaries[key] = Summary(key, values, worst, latent_dim=size)
         return summaries
 
-    def summary(self, key: str) -> Summary | None:
-        """A metric over the seeds; None if no run has it."""
-        return self.summaries.get(key)
-
 
 def group_runs(runs: Iterable[Run]) -> list[Group]:
     """Group runs by everything but the seed, and name the groups apart.

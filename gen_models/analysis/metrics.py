@@ -15,7 +15,6 @@ from gen_models.runs.measured import FID, QUICK
 
 Better = Literal["lower", "higher", "real", ""]  # real: nearer to that of real images; "": neither
 Place = Literal["verdicts", "plots", "terminal", "sweeps"]
-DIVERGED = "diverged"
 BOUNDS = {
     "floor": "real images",
     "gaussian": "crude Gaussian",
@@ -62,7 +61,7 @@ class Metric(NamedTuple):
         if value is None:
             return "-"
         if not math.isfinite(value):
-            return DIVERGED
+            return "diverged"
         if self.format == "si":
             return _si(value)
         if self.format == "loss":  # nats of an image are many, errors of a pixel below 2
@@ -94,11 +93,6 @@ class Metric(NamedTuple):
     def arrow(self) -> str:
         """The direction of better, as one sign."""
         return {"lower": "↓", "higher": "↑", "real": "≈", "": ""}[self.better]
-
-    @property
-    def better_word(self) -> str:
-        """How the best is called."""
-        return {"lower": "lowest", "higher": "highest"}.get(self.better, "best")
 
 
 def _si(value: float) -> str:

@@ -2,8 +2,6 @@
 
 import base64
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,11 +10,12 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from gen_models import figures
-from gen_models.errors import UserError
+from gen_models.files import writing
 
 COLUMNS = 10  # of square images
 LEVELS = 16  # of grey: half the size, and no difference to the eye
 COLORS = 256
+OTHER_OUTPUT = "choose another --output"  # where a folder cannot be written
 
 
 class Picture(NamedTuple):
@@ -74,24 +73,9 @@ def write_files(folder: Path, files: dict[str, str | bytes]) -> list[Path]:
     Raises:
         UserError: It cannot be written.
     """
-    with output_folder(folder):
+    with writing(folder, OTHER_OUTPUT):
+        folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             data = content.encode() if isinstance(content, str) else content
             (folder / name).write_bytes(data)
     return [folder / name for name in files]
-
-
-@contextmanager
-def output_folder(folder: Path) -> Iterator[None]:
-    """A folder to write into, made if need be.
-
-    Raises:
-        UserError: It, or what is written into it, cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
-        raise UserError(
-            f"{folder}: cannot be written ({error.strerror or error}): choose another --output"
-        ) from error

@@ -1,4 +1,4 @@
-"""Plots as `templates/macros.html.j2` draws them, with all places in percent of the plot.
+"""Plots as `templates/macros.html.j2` draws them: values, with axes that place them in percent.
 
 A `Strip` has a row of dots for each group, a dot a run. A `Scatter` has a metric upwards: against a
 setting, a mark a run, or against a cost, a mark a group. Where a run failed its mark is hollow.
@@ -6,7 +6,7 @@ setting, a mark a run, or against a cost, a mark a group. Where a run failed its
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from gen_models.analysis.groups import Summary
@@ -15,18 +15,28 @@ from gen_models.analysis.metrics import BOUNDS, metric
 NUMBERS, LOGARITHMIC = 5, 7  # at an axis, at most
 NEAR = 1.5  # times the largest value of a run: a bound up to there is on the scale
 Point = tuple[float, float]
-Labelled = tuple[str, float]  # a text and its place
+Labelled = tuple[str, float]  # a text and its place, or its value
+
+
+class Axis(NamedTuple):
+    """The scale of an axis: the place of a value, and the numbers shown."""
+
+    place: Callable[[Any], float]
+    numbers: list[Labelled]
 
 
 class Row(NamedTuple):
     """The runs of a group in a strip."""
 
     label: str
-    text: str  # its median
     color: int
-    sound: Sequence[float]
-    failed: Sequence[float]  # of runs that failed and have a value
-    median: float | None  # of the runs that did not fail
+    summary: Summary
+
+    @property
+    def text(self) -> str:
+        """Its median."""
+        count = len(self.summary.values)
+        return self.summary.text if self.summary.sound else f"all {count} failed"
 
 
 class Strip(NamedTuple):
@@ -34,9 +44,9 @@ class Strip(NamedTuple):
 
     title: str
     alt: str
-    rows: list[Row]
-    bounds: list[tuple[str, float | None]]  # in words, and the place; None: off the scale
-    numbers: list[Labelled]  # under the rows
+    rows: Sequence[Row]
+    bounds: list[Labelled]  # floors and ceilings in words, and their values
+    axis: Axis
 
 
 class Curve(NamedTuple):
@@ -70,107 +80,30 @@ class Scatter(NamedTuple):
     title: str
     alt: str
     x_label: str
-    series: list[Series]
-    x_numbers: list[Labelled]
-    y_numbers: list[Labelled]
-    groups: bool  # whether a mark is a group, not a run
-    level: Labelled | None  # a line all across, such as that of real images
-
-
-class Axis(NamedTuple):
-    """The scale of an axis: the place of a value, and the numbers shown."""
-
-    place: Callable[[Any], float]
-    numbers: list[Labelled]
-
-
-def row(label: str, color: int, summary: Summary) -> Row:
-    """The row of a group."""
-    sound = [*summary.sound.values()]
-    median = summary.median if sound else None
-    text = summary.text if sound else f"all {len(summary.values)} failed"
-    return Row(label, text, color, sound, summary.unsound, median)
+    series: Sequence[Series]
+    x: Axis
+    y: Axis  # upwards
+    groups: bool = False  # whether a mark is a group, not a run
+    level: Labelled | None = None  # a line all across, such as that of real images
 
 
 def strip(rows: Sequence[Row], key: str, bounds: dict[str, float], words: str = "") -> Strip | None:
-    """Place the runs of several groups by one metric; None if no run has a finite value.
+    """The runs of several groups by one metric; None if no run has a finite value.
 
     Floors and ceilings are those of `groups.bounds`; the metric's plain words go into the title.
     """
-    values = [value for each in rows for value in (*each.sound, *each.failed)]
+    values = [value for each in rows for value in each.summary.finite]
     if not values:
         return None
     known = metric(key)
     limits = {name: bounds[f"{bound}/{key}"] for bound, name in BOUNDS.items()
               if f"{bound}/{key}" in bounds}  # fmt: skip
-    place, numbers = linear([*values, *(v for v in limits.values() if v <= NEAR * max(values))])
-    placed = [
-        each._replace(
-            sound=[*map(place, each.sound)],
-            failed=[*map(place, each.failed)],
-            median=None if each.median is None else place(each.median),
-        )
-        for each in rows
-    ]
+    axis = linear([*values, *(v for v in limits.values() if v <= NEAR * max(values))])
     medians = "; ".join(f"{each.label} {each.text}" for each in rows)
     title = f"{words[0].upper()}{words[1:]}, {known.title}" if words else known.title
     alt = f"{key} of each run, a dot each; medians: {medians}"
-    marked = [
-        (f"{name} {known.show(value)}", place(value) if 0 <= place(value) <= 100 else None)
-        for name, value in limits.items()
-    ]
-    return Strip(title, alt, placed, marked, numbers)
-
-
-def scatter(
-    series: Sequence[Series],
-    key: str,
-    x: Axis,
-    x_label: str,
-    alt: str,
-    *,
-    y: Axis | None = None,
-    title: str = "",
-    groups: bool = False,
-    level: Labelled | None = None,
-) -> Scatter | None:
-    """Place marks by a metric upwards and something else along; None if there is none.
-
-    Args:
-        series: The marks, by their values.
-        key: The metric.
-        x: The axis of the other, and
-        x_label: its words.
-        alt: All of it as a text.
-        y: The axis of the metric; None for a linear one.
-        title: The heading, if it is not the metric.
-        groups: Whether a mark is a group, not a run.
-        level: A value of the metric that is drawn as a line, with its name.
-    """
-    values = [up for each in series for _, up in each.points]
-    if not values:
-        return None
-    place, numbers = y or linear(values)
-
-    def placed(points: Iterable[Point]) -> list[Point]:
-        return [(x.place(across), 100 - place(up)) for across, up in points]
-
-    drawn = [
-        Series(
-            each.label,
-            placed(each.sound),
-            placed(each.failed),
-            [*map(x.place, each.diverged)],
-            placed(each.line),
-            [(one, other) for one, other in map(placed, each.bars)],
-            [Curve(placed(points), labels) for points, labels in each.curves],
-        )
-        for each in series
-    ]
-    upwards = [(text, 100 - at) for text, at in numbers]
-    title = title or metric(key).title
-    across = level and (level[0], 100 - place(level[1]))
-    return Scatter(title, alt, x_label, drawn, x.numbers, upwards, groups, across)
+    marked = [(f"{name} {known.show(value)}", value) for name, value in limits.items()]
+    return Strip(title, alt, rows, marked, axis)
 
 
 def linear(values: Sequence[float]) -> Axis:

@@ -104,11 +104,11 @@ def compare(
     output: Annotated[Path, typer.Option(help="The folder of the report.")] = Path("comparison"),
 ) -> None:
     """Compare runs, each setting over several seeds, in a one-page report."""
-    from gen_models.comparison import report, terminal
     from gen_models.comparison.compare import compare as compare_runs
+    from gen_models.comparison.report import show_result, write_report
 
     comparison = compare_runs(runs, by)
-    terminal.show(comparison, report.write_report(comparison, output))
+    show_result(comparison, write_report(comparison, output))
 
 
 @command()

@@ -53,9 +53,8 @@ def study(
         return
     try:
         succeeded = answer(
-            loaded, folder, compose_overrides, train=train, jobs=jobs, launcher=options,
-            report_failure=lambda line: typer.echo(line, err=True),
-        )  # fmt: skip
+            loaded, folder, compose_overrides, train=train, jobs=jobs, launcher=options
+        )
     except KeyboardInterrupt:
         typer.echo("stopped; repeat the same command to resume", err=True)
         raise typer.Exit(130) from None

@@ -1,20 +1,26 @@
-"""Everything that is said of many runs: groups, verdicts, sweeps, notes."""
+"""Which runs on disk can be compared, and all that is said of them: groups, verdicts, sweeps."""
 
 import math
+import os
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from gen_models.analysis.groups import Group, bounds, families, group_runs, measured
-from gen_models.analysis.metrics import HEADLINES, metric
-from gen_models.analysis.runs import Run, missing_rule
+from gen_models.analysis.metrics import FID, HEADLINES, is_measure, metric
+from gen_models.analysis.runs import DISTANCES, Run, missing_rule, read_run
 from gen_models.comparison import fairness
-from gen_models.comparison.find import find_runs
 from gen_models.comparison.sweep import Sweep, sweeps
 from gen_models.comparison.verdicts import Pair, judge
+from gen_models.errors import UserError
+from gen_models.runs.directory import RunDirectory
 from gen_models.runs.measured import RANDOM, features_in_words
+from gen_models.runs.sampler import read_record
+
+HINT = "name run directories, or a folder of them such as outputs/mnist"
 
 WITHOUT_MODEL = {
     "pca": "PCA, {} components",
@@ -80,7 +86,7 @@ class Comparison:
         errors: dict[str, float] = {}
         for group in self.groups:
             for key, name in WITHOUT_MODEL.items():
-                summary = group.summary(f"{key}/mse")
+                summary = group.summaries.get(f"{key}/mse")
                 if summary and summary.finite:
                     size = group.latent_dim or group.settings.get("model.latent_dim")
                     name = name.format(size)
@@ -94,34 +100,128 @@ def compare(paths: Sequence[str | Path], by: str | None = None) -> Comparison:
     Raises:
         UserError: Bad input; one line.
     """
-    selection = find_runs(paths)
-    groups = group_runs(selection.runs)
+    found, notes = find_runs(paths)
+    groups = group_runs(found)
     runs = [run for group in groups for run in group.runs]
     limits, disagreements = bounds(runs)
-    diverged = [
+    random = [run.features[RANDOM] for run in runs if RANDOM in run.features]
+    notes += [f"distances are measured in {features_in_words(each)}" for each in random[:1]]
+    notes += disagreements
+    notes += [
         f"{run.path}: diverged: {run.record.get('error', 'a loss was not finite')}"
         for run in runs
         if run.diverged
     ]
-    keys = [key for key in measured(groups) if metric(key).better]
     options = ["--by", by] if by else []
     return Comparison(
         command=shlex.join(["gen-models", "compare", *map(str, paths), *options]),
         groups=groups,
         bounds=limits,
-        notes=[
-            *selection.notes,
-            *_without_classifier(runs),
-            *disagreements,
-            *diverged,
-            *fairness.notes(runs),
-        ],
-        verdicts=judge(groups, keys, limits),
+        notes=notes + fairness.notes(runs),
+        verdicts=judge(groups, [key for key in measured(groups) if metric(key).better], limits),
         sweeps=sweeps(groups, by) if by is not None else [],
     )
 
 
-def _without_classifier(runs: Sequence[Run]) -> list[str]:
-    """A line, if distances are not measured in the features of a classifier."""
-    records = [run.features[RANDOM] for run in runs if RANDOM in run.features]
-    return [f"distances are measured in {features_in_words(records[0])}"] if records else []
+def find_runs(paths: Sequence[str | Path]) -> tuple[list[Run], list[str]]:
+    """Read every finished run in `paths`, each once, in the order of their paths.
+
+    Args:
+        paths: Run directories, or folders of them at any depth. In a folder, what cannot be
+            compared is left out and noted.
+
+    Returns:
+        The runs, all with the same settings in the same order, one that a run lacks as None; a
+        diverged one with NaN for what the others of its model have measured. And a line for each
+        that is left out or was not measured as it would be now.
+
+    Raises:
+        UserError: Nothing to compare; a run that is named itself cannot be read; runs of more
+            than one data set; one run in two folders; no run is evaluated.
+    """
+    by_path: dict[Path, Run] = {}
+    notes: list[str] = []
+    for folder in map(Path, paths):
+        inside = list(_directories(folder))
+        if not inside:
+            raise UserError(f"{folder}: no run here: {HINT}")
+        for path in inside:
+            try:
+                if path.resolve() not in by_path:
+                    by_path[path.resolve()] = read_run(path)
+            except UserError as error:
+                if path == folder:
+                    raise
+                notes.append(f"left out: {error}")
+    if not by_path:
+        named = ", ".join(map(str, paths))
+        raise UserError(f"{named}: no run to compare here ({notes[0]}): {HINT}")
+    every = dict.fromkeys(key for run in by_path.values() for key in run.settings)
+    runs = [
+        replace(run, settings={key: run.settings.get(key) for key in every})
+        for run in by_path.values()
+    ]
+    _check_comparable(runs)
+    unmeasured = [run for run in runs if not run.measured]
+    if len(unmeasured) == len(runs):
+        run = runs[0]
+        raise UserError(
+            f"{run.path}: not evaluated, nor is any other run named: {run.evaluate_command}"
+        )
+    notes += [f"{run.path}: not evaluated: {run.evaluate_command}" for run in unmeasured]
+    for run in (run for run in runs if not DISTANCES.isdisjoint(run.metrics)):
+        then, now = run.record["sampler"], read_record(RunDirectory(run.path)).get("name")
+        if then != now:
+            notes.append(
+                f"{run.path}: measured with {then or 'its prior'}, but draws with "
+                f"{now or 'its prior'} now: {run.evaluate_command}"
+            )
+    keys: dict[str, set[str]] = {}
+    for run in runs:
+        keys.setdefault(run.model, set()).update(filter(is_measure, run.metrics))
+    distances = DISTANCES & set().union(*keys.values()) or {FID}
+    nothing = {model: dict.fromkeys(sorted(own or distances), math.nan)
+               for model, own in keys.items()}  # fmt: skip
+    runs = [replace(run, metrics=nothing[run.model]) if run.diverged else run for run in runs]
+    return runs, notes
+
+
+def _directories(folder: Path) -> Iterator[Path]:
+    """Run directories at or below `folder`, sorted; links are followed, but not in a circle."""
+    seen: set[Path] = set()
+    for place, names, files in os.walk(folder, followlinks=True):
+        path = Path(place)
+        names.sort()
+        if path.resolve() in seen:
+            names.clear()
+        elif "status.json" in files:
+            names.clear()
+            yield path
+        seen.add(path.resolve())
+
+
+def _check_comparable(runs: Sequence[Run]) -> None:
+    """Refuse runs of several data sets or features, and two with the same settings and seed."""
+    data: dict[tuple[str, str], Run] = {}
+    features: dict[str, Run] = {}
+    for run in runs:
+        data.setdefault((run.settings["data"], run.digest), run)
+        for name in run.features:
+            features.setdefault(name, run)
+    if len(data) > 1:
+        named = ", ".join(f"{name} ({run.path})" for (name, _), run in data.items())
+        raise UserError(f"runs on different data sets: {named}: compare each data set apart")
+    if len(features) > 1:
+        named = ", ".join(f"{name} ({run.path})" for name, run in features.items())
+        raise UserError(
+            f"runs whose distances are measured in different features: {named}: gen-models "
+            "evaluate all of them again, or compare them apart"
+        )
+    first: dict[tuple[Any, ...], Run] = {}
+    for run in runs:
+        twin = first.setdefault((run.seed, *run.settings.items()), run)
+        if twin is not run:
+            raise UserError(
+                f"{twin.path} and {run.path}: the same settings and seed in two folders: "
+                "name one of them"
+            )

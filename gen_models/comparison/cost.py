@@ -52,54 +52,51 @@ def _plot(
 ) -> plots.Scatter | None:
     """The plot of one cost; None if no run has both."""
     series: dict[str, plots.Series] = {}
-    words = []
+    words, spent, known = [], metric(cost), metric(key)
     for group in groups:
-        spot = _spot(group.runs, cost, key)
-        solvers = _solvers(group, cost) if key == FID and cost in SAMPLING else {}
-        if not (spot or solvers):
-            continue
         name = group.label if len(groups) <= NAMED else f"{model_title(group.model)} {group.phase}"
-        own = series.setdefault(name, plots.Series(name, [], [], [], [], [], []))
-        if spot:
-            (own.failed if spot.failed else own.sound).append(spot.at)
+        curves: dict[str, plots.Curve] = {}
+        for (solver, steps), spot in _spots(group, cost, key).items():
+            own = series.setdefault(name, plots.Series(name, [], [], [], [], [], []))
             own.bars.extend(spot.bars)
-            words.append(_words(group.label, spot, cost, key))
-        for solver, spots in solvers.items():
-            labels = [str(steps or "") for steps in spots]
-            for steps, spot in zip(labels, spots.values(), strict=True):
-                own.bars.extend(spot.bars)
-                words.append(_words(f"{group.label}, {solver} {steps}".rstrip(), spot, cost, key))
-            labels[0] = f"{solver} {labels[0]}".rstrip()
-            own.curves.append(plots.Curve([spot.at for spot in spots.values()], labels))
+            label = f"{solver} {steps or ''}".strip()
+            x, y = spot.at
+            place = f"{group.label}, {label}" if label else group.label
+            words.append(f"{place} {known.show(y)} at {spent.show(x)}")
+            if not solver:
+                (own.failed if spot.failed else own.sound).append(spot.at)
+                continue
+            if solver not in curves:
+                own.curves.append(curves.setdefault(solver, plots.Curve([], [])))
+            curve = curves[solver]
+            curve.labels.append(str(steps or "") if curve.labels else label)
+            curve.points.append(spot.at)
     points = [point for each in series.values() for point in each.points]
     if not points:
         return None
-    spent, known = metric(cost), metric(key)
     level = (f"real images {known.show(floor)}", floor) if floor and floor > 0 else None
     heights = [y for _, y in points] + ([level[1]] if level else [])
-    return plots.scatter(
-        [*series.values()],
-        key,
-        plots.logarithmic([x for x, _ in points], spent.show, MARGIN),
-        spent.words,
+    return plots.Scatter(
+        f"{known.title} against {SHORT[cost]}",
         f"{key} against {spent.meaning}: {'; '.join(words)}",
-        y=plots.logarithmic(heights, lambda value: f"{value:.3g}", MARGIN),
-        title=f"{known.title} against {SHORT[cost]}",
+        spent.words,
+        [*series.values()],
+        plots.logarithmic([x for x, _ in points], spent.show, MARGIN),
+        plots.logarithmic(heights, lambda value: f"{value:.3g}", MARGIN),
         groups=True,
         level=level,
     )
 
 
-def _solvers(group: Group, cost: str) -> dict[str, dict[int, Spot]]:
-    """Solver -> number of steps, 0 for an adaptive one -> place; of what has such metrics."""
-    solvers: dict[str, dict[int, Spot]] = {}
-    for key in sorted(group.summaries, key=order):
-        solved, prefix = solver_and_steps(key), key.removesuffix(FID)
-        if solved and prefix != key:
-            spot = _spot(group.runs, prefix + cost.removeprefix("cost/"), key)
-            if spot and not spot.failed:
-                solvers.setdefault(solved[0], {})[solved[1]] = spot
-    return solvers
+def _spots(group: Group, cost: str, key: str) -> dict[tuple[str, int], Spot]:
+    """Where a group is, under ("", 0), and with each solver and number of steps, 0 if adaptive."""
+    keys = {("", 0): (cost, key)}
+    for other in sorted(group.summaries, key=order) if key == FID and cost in SAMPLING else ():
+        solved, prefix = solver_and_steps(other), other.removesuffix(FID)
+        if solved and prefix != other:
+            keys[solved] = prefix + cost.removeprefix("cost/"), other
+    spots = {place: _spot(group.runs, *pair) for place, pair in keys.items()}
+    return {place: s for place, s in spots.items() if s and not (place[0] and s.failed)}
 
 
 def _spot(runs: Sequence[Run], cost: str, key: str) -> Spot | None:
@@ -117,9 +114,3 @@ def _spot(runs: Sequence[Run], cost: str, key: str) -> Spot | None:
     x, y = median(xs), median(ys)
     bars = [((min(xs), y), (max(xs), y)), ((x, min(ys)), (x, max(ys)))]
     return Spot((x, y), [bar for bar in bars if bar[0] != bar[1]], not sound)
-
-
-def _words(name: str, spot: Spot, cost: str, key: str) -> str:
-    """A mark for those who do not see it."""
-    across, up = spot.at
-    return f"{name} {metric(key).show(up)} at {metric(cost).show(across)}"

@@ -38,11 +38,15 @@ class Property(NamedTuple):
     name: str
     cells: list[str]  # a cell for each group
     equal: Literal["yes", "no", "unknown"]
-    technical: bool  # a platform, a version or a hash
 
 
-def card(groups: Sequence[Group]) -> list[Property]:
-    """Everything that a comparison should hold equal, or say that it does not."""
+def card(groups: Sequence[Group]) -> dict[str, list[Property]]:
+    """Everything that a comparison should hold equal, or say that it does not.
+
+    Returns:
+        In "differs" what differs, of a single group all, in "same" what is the same, and in
+        "technical" platforms, versions and hashes, which few read.
+    """
     properties = [_properties(group) for group in groups]
     rows = []
     for name in properties[0]:
@@ -50,12 +54,16 @@ def card(groups: Sequence[Group]) -> list[Property]:
         known: Literal["yes", "no"] = "yes" if len(values) == 1 else "no"
         if values not in ({UNKNOWN}, {PRIOR}):
             cells = [", ".join(each[name]) for each in properties]
-            equal = "unknown" if UNKNOWN in values else known
-            rows.append(Property(name, cells, equal, name in TECHNICAL))
+            rows.append(Property(name, cells, "unknown" if UNKNOWN in values else known))
+    technical = [row for row in rows if row.name in TECHNICAL]
     runs = [run for group in groups for run in group.runs]
     if len({run.model for run in runs}) > 1 and not _mixed_code(runs):
-        rows[-1] = rows[-1]._replace(name=f"{CODE} (by model)", equal="yes")  # a file of its own
-    return rows
+        by_model = technical[-1]._replace(name=f"{CODE} (by model)", equal="yes")
+        technical[-1] = by_model  # the models have a file each
+    plain = [row for row in rows if row.name not in TECHNICAL]
+    differs = [row for row in plain if row.equal != "yes" or len(groups) == 1]
+    same = [row for row in plain if row not in differs]
+    return {"differs": differs, "same": same, "technical": technical}
 
 
 def notes(runs: Sequence[Run]) -> list[str]:
@@ -103,7 +111,7 @@ def _properties(group: Group) -> dict[str, list[str]]:
     shown["sampler"] = _texts(record["sampler"] or PRIOR for record in records)
     shown["training batches"] = _texts(record.get("steps") for record in records)
     for cost in map(metric, COSTS):
-        summary = group.summary(cost.key)
+        summary = group.summaries.get(cost.key)
         numbers = summary.finite if summary else []
         ends = [cost.show(end(numbers)) for end in (min, max)] if numbers else [UNKNOWN]
         shown[cost.words] = [" to ".join(dict.fromkeys(ends))]

@@ -1,4 +1,4 @@
-"""The report of a comparison: report.html, report.md, results.csv and results.json."""
+"""The report of a comparison: on the terminal, and as four files."""
 
 import csv
 import io
@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rich.box import SIMPLE
+from rich.table import Table
+
 from gen_models.analysis import plots
 from gen_models.analysis.groups import Group, measured
 from gen_models.analysis.metrics import BOUNDS, ENCODER, INVERSION, QUICK, headlines, metric, order
@@ -15,8 +18,8 @@ from gen_models.analysis.page import Picture, picture, render, write_files
 from gen_models.comparison import cost, fairness, summary
 from gen_models.comparison.compare import Comparison
 from gen_models.runs.identity import model_title
+from gen_models.terminal import say, show
 
-COLUMNS = ("run", "group", "seed", "metric", "value")
 HEADS = {  # metric -> its words over a column
     "fid_lenet": "distance to real images",
     "coverage": "variety",
@@ -27,6 +30,8 @@ HEADS = {  # metric -> its words over a column
     "test/loss": "loss of test images",
     "cost/seconds": "seconds of training",
 }
+OF_FEW = ", 2,000 images"  # of a quick evaluation
+PAIRS = 4  # whose verdicts are printed
 FAILED = 2  # failed runs of a group whose pictures are shown
 
 
@@ -67,15 +72,19 @@ def write_report(comparison: Comparison, output: Path) -> list[Path]:
 def _page(comparison: Comparison) -> dict[str, Any]:
     """Everything that the templates show."""
     groups, keys, shown = comparison.groups, measured(comparison.groups), comparison.headlines
+    *models, last = dict.fromkeys(model_title(group.model) for group in groups)
     strips = [_strip(comparison, key) for key in headlines("plots", keys)]
     real, albums = _albums(groups)
     return {
         "comparison": comparison,
         "groups": groups,
-        "models": _listed([*dict.fromkeys(model_title(group.model) for group in groups)]),
+        "models": f"{', '.join(models)} and {last}" if models else last,
         "compared": summary.compared(comparison),
         "result": summary.result(comparison),
-        "headlines": [(metric(key), _head(key)) for key in shown],
+        "headlines": [
+            (metric(key), HEADS[key.removeprefix(QUICK)] + key.startswith(QUICK) * OF_FEW)
+            for key in shown
+        ],
         "rows": [(g, failed(g), [cell(g, key) for key in shown]) for g in groups],
         "references": references(comparison),
         "plots": [plot for plot in strips if plot],
@@ -89,14 +98,52 @@ def _page(comparison: Comparison) -> dict[str, Any]:
             for key in keys
         ],
         "bounds": BOUNDS,
-        "card": _card(groups),
+        "card": fairness.card(groups),
         "settings": [(group.label, fairness.other_settings(group)) for group in groups],
     }
 
 
+def show_result(comparison: Comparison, written: Sequence[Path]) -> None:
+    """Print the answer, the comparison in short, and which files were written."""
+    for finding in summary.result(comparison):
+        say(finding.text)
+    show(_main_table(comparison))
+    for pair in comparison.verdicts[:PAIRS]:
+        headline = [verdict for verdict in pair.verdicts if verdict.is_headline]
+        measured = "" if headline else " not compared, as they have no metric in common"
+        say(f"{pair.one.label} against {pair.other.label}:{measured}")
+        for verdict in headline:
+            better = f" ({verdict.better} is better)" if verdict.better else ""
+            say(f"  {verdict.metric} {verdict.text}{better}")
+    if len(comparison.verdicts) > PAIRS:
+        say(f"{len(comparison.verdicts) - PAIRS} more pairs in the report")
+    for note in comparison.notes:
+        say(f"! {note}")
+    for path in written:
+        say(f"  {path}")
+
+
+def _main_table(comparison: Comparison) -> Table:
+    """The main table, with the columns that fit on a terminal."""
+    keys = comparison.headlines
+    shown = headlines("terminal", keys)
+    heads = (metric(key).title for key in shown)
+    table = Table("", "failed", *heads, box=SIMPLE, pad_edge=False)
+    for group in comparison.groups:
+        cells = (cell(group, key) for key in shown)
+        numbers = ("\n".join([each.text, *each.details]) for each in cells)
+        table.add_row(group.label, failed(group), *numbers)
+    table.add_section()
+    for words, texts in references(comparison):
+        cells_shown = [texts[keys.index(key)] for key in shown]
+        if set(cells_shown) != {"-"}:
+            table.add_row(words, "", *cells_shown)
+    return table
+
+
 def cell(group: Group, key: str) -> Cell:
     """A metric of a group; which of its runs failed is said once, by `failed`."""
-    values = group.summary(key)
+    values = group.summaries.get(key)
     if values is None or not values.finite:
         return Cell(metric(key).show(None if values is None else math.nan), [], "")
     lost = {*values.lost} - {run.seed for run in group.failed}
@@ -109,17 +156,6 @@ def failed(group: Group) -> str:
     """How many runs of a group failed, of those that were measured: "1 of 10"."""
     measured = sum(run.measured for run in group.runs)
     return f"{len(group.failed)} of {measured}" if measured else "-"
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Names in a row: "FLOW, GAN and VAE"."""
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-
-
-def _head(key: str) -> str:
-    """The words over a column."""
-    words = HEADS[key.removeprefix(QUICK)]
-    return f"{words}, 2,000 images" if key.startswith(QUICK) else words
 
 
 def references(comparison: Comparison) -> list[tuple[str, list[str]]]:
@@ -142,26 +178,11 @@ def _strip(comparison: Comparison, key: str) -> plots.Strip | None:
     """Every run of each group by a metric."""
     models = list(dict.fromkeys(group.model for group in comparison.groups))
     rows = [
-        plots.row(group.label, models.index(group.model), values)
+        plots.Row(group.label, models.index(group.model), values)
         for group in comparison.groups
-        if (values := group.summary(key))
+        if (values := group.summaries.get(key))
     ]
     return plots.strip(rows, key, comparison.bounds)
-
-
-def _card(groups: Sequence[Group]) -> dict[str, list[fairness.Property]]:
-    """What the groups were trained with: what differs, what is the same, and what few read.
-
-    Of a single group, all is in "differs".
-    """
-    rows = fairness.card(groups)
-    plain = [row for row in rows if not row.technical]
-    differs = [row for row in plain if row.equal != "yes" or len(groups) == 1]
-    return {
-        "differs": differs,
-        "same": [row for row in plain if row not in differs],
-        "technical": [row for row in rows if row.technical],
-    }
 
 
 def _albums(groups: Sequence[Group]) -> tuple[Picture | None, list[Album]]:
@@ -196,7 +217,7 @@ def to_csv(groups: Sequence[Group]) -> str:
     """Every number of every run, a row each; a diverged run's are nan."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(("run", "group", "seed", "metric", "value"))
     for group in groups:
         for run in group.runs:
             for key in sorted(run.metrics, key=order):
@@ -206,15 +227,31 @@ def to_csv(groups: Sequence[Group]) -> str:
 
 def to_json(comparison: Comparison) -> str:
     """Groups, verdicts and sweeps; what is not finite is null."""
+    groups = {}
+    for group in comparison.groups:
+        groups[group.label] = {
+            "settings": group.settings,
+            "runs": {str(run.seed): str(run.path) for run in group.runs},
+            "fingerprints": sorted({str(run.record["fingerprint"]) for run in group.runs}),
+            "metrics": {
+                key: {
+                    "median": _finite(each.median),
+                    "failed": sorted(each.failed),
+                    "values": {str(seed): _finite(value) for seed, value in each.values.items()},
+                }
+                for key in measured([group])
+                for each in [group.summaries[key]]
+            },
+        }
     content = {
         "data": comparison.data,
-        "groups": {group.label: _group(group) for group in comparison.groups},
+        "groups": groups,
         "bounds": {key: _finite(value) for key, value in comparison.bounds.items()},
         "recreated_without_a_model": comparison.recreations,
         "verdicts": [
             {
-                "group": verdict.group,
-                "against": verdict.against,
+                "group": pair.one.label,
+                "against": pair.other.label,
                 "metric": verdict.metric,
                 "found": verdict.test and verdict.test._asdict(),
                 "better": verdict.better or None,
@@ -237,25 +274,6 @@ def to_json(comparison: Comparison) -> str:
         "notes": comparison.notes,
     }
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
-
-
-def _group(group: Group) -> dict[str, Any]:
-    """A group for results.json."""
-    metrics = {
-        key: {
-            "median": _finite(each.median),
-            "failed": sorted(each.failed),
-            "values": {str(seed): _finite(value) for seed, value in each.values.items()},
-        }
-        for key in measured([group])
-        for each in [group.summaries[key]]
-    }
-    return {
-        "settings": group.settings,
-        "runs": {str(run.seed): str(run.path) for run in group.runs},
-        "fingerprints": sorted({str(run.record["fingerprint"]) for run in group.runs}),
-        "metrics": metrics,
-    }
 
 
 def _finite(value: float) -> float | None:

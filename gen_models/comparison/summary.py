@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gen_models.analysis.groups import Group
 from gen_models.analysis.metrics import CONTROL, CONVERGED, ENCODER, FID, INVERSION, QUICK, metric
 from gen_models.analysis.runs import Run
 from gen_models.analysis.statistics import LEAST
 from gen_models.comparison.compare import Comparison
-from gen_models.comparison.sweep import Line
-from gen_models.comparison.verdicts import evidence, is_decided
+from gen_models.comparison.verdicts import verdict
 
 TOPICS = {  # metric -> what it decides
     FID: "Most realistic new images",
@@ -46,19 +44,25 @@ def compared(comparison: Comparison) -> str:
 
 def result(comparison: Comparison) -> list[Finding]:
     """The best setting of each sweep, or the best group at each; and how many runs failed."""
-    lines = [line for sweep in comparison.sweeps for line in sweep.lines]
-    if best := dict.fromkeys(_of_line(line) for line in lines if line.best):
+    best = {}  # each once: two metrics may say the same
+    for line in (line for sweep in comparison.sweeps for line in sweep.lines if line.best):
+        answer, _, numbers = line.best.partition("; ")
+        best[Finding(line.label, answer, _sentence(numbers))] = None
+    if best:
         return [*best]
     known = {key for group in comparison.groups for key in group.summaries}
     keys = [key for key in TOPICS if key != QUICK + ENCODER or ENCODER not in known]
     findings = [finding for key in keys if (finding := _best(comparison, key))]
-    return [*findings, _failures(comparison.groups)]
-
-
-def _of_line(line: Line) -> Finding:
-    """The best setting of a sweep."""
-    answer, _, numbers = line.best.partition("; ")
-    return Finding(line.label, answer, _sentence(numbers))
+    measured = {g.label: sum(run.measured for run in g.runs) for g in comparison.groups}
+    failed = [
+        f"{len(group.failed)} of {measured[group.label]} runs of {group.label} "
+        f"({_seeds(group.failed)})"
+        for group in comparison.groups
+        if group.failed
+    ]
+    count = sum(measured.values())
+    none = f"none of the {count} runs" if count > 1 else "no run"
+    return [*findings, Finding("Failed", "; ".join(failed) or none)]
 
 
 def _sentence(text: str) -> str:
@@ -73,7 +77,7 @@ def _best(comparison: Comparison, key: str) -> Finding | None:
     summaries = {
         group.label: summary
         for group in comparison.groups
-        if (summary := group.summary(key)) and summary.sound and group.label not in left_out
+        if (summary := group.summaries.get(key)) and summary.sound and group.label not in left_out
     }
     if len(summaries) < 2:
         reasons = " ".join(left_out.values())
@@ -81,13 +85,12 @@ def _best(comparison: Comparison, key: str) -> Finding | None:
     (first, one), (second, other), *_ = sorted(
         summaries.items(), key=lambda item: known.rank(item[1].median)
     )
-    test, words = evidence(one, other)
-    numbers = f"Median {key}: {first} {one.text}, next {second} {other.text}; {words}."
-    answer = "cannot decide" if min(len(one.values), len(other.values)) < LEAST else "not decided"
+    judged = verdict(one, other, (first, second))
+    numbers = f"Median {key}: {first} {one.text}, next {second} {other.text}; {judged.words}."
+    few = min(len(one.values), len(other.values)) < LEAST
+    answer = judged.better or ("cannot decide" if few else "not decided")
     if one.median == other.median:
         answer, numbers = "no group alone", f"Median {key}: {one.text} of {first} and of {second}."
-    elif test and is_decided(one, other, test):
-        answer = first if test.theta > 0.5 else second
     references = [
         f"{name} {known.show(comparison.bounds[f'{bound}/{key}'])}"
         for bound, name in REFERENCES.items()
@@ -102,9 +105,9 @@ def _left_out(comparison: Comparison, key: str) -> dict[str, str]:
     if key not in (ENCODER, QUICK + ENCODER, INVERSION):
         return {}
     reasons = {}
-    for group in (group for group in comparison.groups if group.summary(key)):
+    for group in (group for group in comparison.groups if group.summaries.get(key)):
         size = group.latent_dim
-        control = group.summary(CONTROL) if key == INVERSION else None
+        control = group.summaries.get(CONTROL) if key == INVERSION else None
         if size and size >= comparison.image_size:
             reasons[group.label] = (
                 f"{group.label} is left out: its z has {size:,} numbers and an image "
@@ -118,19 +121,6 @@ def _left_out(comparison: Comparison, key: str) -> dict[str, str]:
                 "limit."
             )
     return reasons
-
-
-def _failures(groups: Sequence[Group]) -> Finding:
-    """How many runs of each group failed."""
-    failed = [
-        f"{len(group.failed)} of {sum(run.measured for run in group.runs)} runs of {group.label} "
-        f"({_seeds(group.failed)})"
-        for group in groups
-        if group.failed
-    ]
-    count = sum(run.measured for group in groups for run in group.runs)
-    none = f"none of the {count} runs" if count > 1 else "no run"
-    return Finding("Failed", "; ".join(failed) or none)
 
 
 def _seeds(runs: Sequence[Run]) -> str:

@@ -8,7 +8,7 @@ from gen_models.analysis.groups import Group, Summary, measured
 from gen_models.analysis.metrics import FID, QUICK, headlines, metric
 from gen_models.analysis.settings import describe, short_name, show_value, sortable, varying
 from gen_models.analysis.statistics import LEAST
-from gen_models.comparison.verdicts import LOSS_IS, LOSSES, against
+from gen_models.comparison.verdicts import LOSS_IS, LOSSES, verdict
 from gen_models.errors import UserError
 from gen_models.runs.identity import model_title
 
@@ -59,8 +59,12 @@ class Sweep(NamedTuple):
             series.append(plots.Series(line.label, sound, failed, diverged, medians))
             shown = ", ".join(f"{point.label} {point.summary.text}" for point in line.points)
             words.append(f"{line.label}: {shown}.")
+        heights = [height for each in series for _, height in each.points]
+        if not heights:
+            return None
         alt = f"{self.metric} against {self.key}. {' '.join(words)}"
-        return plots.scatter(series, self.metric, axis, self.key, alt)
+        title, upwards = metric(self.metric).title, plots.linear(heights)
+        return plots.Scatter(title, alt, self.key, series, axis, upwards)
 
 
 def sweeps(groups: Sequence[Group], key: str) -> list[Sweep]:
@@ -114,7 +118,7 @@ def _lines(groups: Sequence[Group], setting: str, metric: str) -> list[Line]:
     """A line for the groups alike in all but the setting: model, phase, and what tells it apart."""
     alike: dict[tuple[Any, ...], list[tuple[Group, Point]]] = {}
     for group in groups:
-        summary = group.summary(metric)
+        summary = group.summaries.get(metric)
         key = next((name for name in group.settings if short_name(name) == setting), None)
         if summary and key is not None:
             value = group.settings[key]
@@ -151,8 +155,9 @@ def _best(points: Sequence[Point], setting: str, key: str) -> tuple[str, str]:
             text = f"only {setting} {sound[0].label} has runs that did not fail"
     else:
         first, second = sound[:2]
-        _, words = against(first.summary, second.summary)
-        which, best = f"{setting} {first.label}", f"{metric(key).better_word} {key}"
+        words = verdict(first.summary, second.summary).text
+        best = {"lower": "lowest", "higher": "highest"}.get(metric(key).better, "best")
+        which, best = f"{setting} {first.label}", f"{best} {key}"
         answer = f"{which} has the {best}"
         if min(len(first.summary.values), len(second.summary.values)) < LEAST:
             answer = f"cannot decide; the {best} is that of {which}"

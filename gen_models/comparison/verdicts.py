@@ -23,12 +23,11 @@ RESAMPLES = 1000  # there are many verdicts
 class Verdict(NamedTuple):
     """One metric, one group against another."""
 
-    group: str
-    against: str
     metric: str
-    test: Superiority | None  # of the group; None with a single run
-    better: str  # the label of the better group; "" if neither is known to be
-    text: str
+    test: Superiority | None  # of the first group; None with a single run
+    better: str  # the name of the better one; "" if neither is known to be
+    words: str  # "better in 90 % [60, 98] of pairs, p = 0.002: beyond seed noise"
+    text: str  # with both medians before it
 
     @property
     def is_headline(self) -> bool:
@@ -61,54 +60,34 @@ def judge(groups: Sequence[Group], keys: Sequence[str], bounds: dict[str, float]
     for one, other in pairs:
         same = all(one.settings.get(key) == other.settings.get(key) for key in LOSS_IS)
         comparable = [key for key in keys if same or key not in LOSSES]
-        verdicts = [verdict(one, other, key, bounds.get(f"real/{key}")) for key in comparable]
-        judged.append(Pair(one, other, [each for each in verdicts if each]))
+        verdicts = []
+        for key in comparable:
+            first, second = one.summaries.get(key), other.summaries.get(key)
+            real = bounds.get(f"real/{key}")
+            if first and second and (metric(key).better != "real" or real is not None):
+                verdicts.append(verdict(first, second, (one.label, other.label), real))
+        judged.append(Pair(one, other, verdicts))
     return [pair for pair in judged if pair.verdicts]
 
 
-def verdict(one: Group, other: Group, key: str, real: float | None = None) -> Verdict | None:
-    """How often one group is better than the other by a metric; None if one was not measured.
+def verdict(
+    one: Summary,
+    other: Summary,
+    names: tuple[str, str] = ("the first", "the second"),
+    real: float | None = None,
+) -> Verdict:
+    """How often the one is better than the other; fewer runs than `LEAST` decide nothing.
 
     Where the nearer to real images is the better, `real` is their value.
     """
-    first, second = one.summary(key), other.summary(key)
-    if first is None or second is None or (metric(key).better == "real" and real is None):
-        return None
-    test, text = against(first, second, real)
-    better = ""
-    if test and is_decided(first, second, test):
-        better = one.label if test.theta > 0.5 else other.label
-    return Verdict(one.label, other.label, key, test, better, text)
-
-
-def against(
-    one: Summary, other: Summary, real: float | None = None
-) -> tuple[Superiority | None, str]:
-    """How often the one is better than the other, and in words.
-
-    "8.00 against 37.00; better in 90 % [60, 98] of pairs, p = 0.002: beyond seed noise"
-    """
-    test, words = evidence(one, other, real)
-    return test, f"{one.text} against {other.text}; {words}"
-
-
-def evidence(
-    one: Summary, other: Summary, real: float | None = None
-) -> tuple[Superiority | None, str]:
-    """The second half of `against`; fewer runs than `LEAST` of one of them decide nothing."""
     n, m = len(one.values), len(other.values)
     count = f"{n} and {m} seeds" if n != m else "one seed" if n == 1 else f"{n} seeds"
-    few = f"{count} cannot decide, train at least four"
-    if min(n, m) < 2:
-        return None, few
-    test = superiority(one.scores(real=real), other.scores(real=real), RESAMPLES)
-    end = few
-    if min(n, m) >= LEAST:
-        decided = is_decided(one, other, test)
-        end = "beyond seed noise" if decided else f"not decided with {count}"
-    return test, f"better in {percent(test)} of pairs, p = {format_p(test.p)}: {end}"
-
-
-def is_decided(one: Summary, other: Summary, test: Superiority) -> bool:
-    """Whether two groups have runs enough, and differ beyond what seeds do."""
-    return min(len(one.values), len(other.values)) >= LEAST and test.p < LEVEL
+    test, better, words = None, "", f"{count} cannot decide, train at least four"
+    if min(n, m) > 1:
+        test = superiority(one.scores(real=real), other.scores(real=real), RESAMPLES)
+        if min(n, m) >= LEAST:
+            better = names[test.theta <= 0.5] if test.p < LEVEL else ""
+            words = "beyond seed noise" if better else f"not decided with {count}"
+        words = f"better in {percent(test)} of pairs, p = {format_p(test.p)}: {words}"
+    text = f"{one.text} against {other.text}; {words}"
+    return Verdict(one.key, test, better, words, text)

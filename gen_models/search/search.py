@@ -118,37 +118,33 @@ def _train(search: Search, trial: Trial, count: int) -> None:
         if report(trial, epoch, value):
             raise StoppedEarly(f"pruned after epoch {epoch}, {OBJECTIVE} {value:.4g}")
 
+    value, state, ending, refused = None, None, "", None
     try:
         with redirect_stdout(io.StringIO()):  # a run's own words; train.log has them
             run = _trained(search, job, Reporter(prune_or_continue))
-        value, ending = float(run.read_status()["objective"]), None
-        metrics = read_json(run.metrics)
+        value, metrics = float(run.read_status()["objective"]), read_json(run.metrics)
         for key in MISSING:
             if missing := int(metrics.get(f"val/{key}", 0)):
                 ending = f"{missing} {key.removeprefix('missing_')} missing"
-        _tell(trial, ending, value=value)
         result = f"{OBJECTIVE} {value:.4g}" + (f" ({ending})" if ending else "")
     except StorageError:
         raise
-    except (StoppedEarly, DivergedError) as error:
-        result = str(error)
-        pruned = isinstance(error, StoppedEarly)
-        _tell(trial, result, state=TrialState.PRUNED if pruned else TrialState.FAIL)
     except UserError as error:
-        _tell(trial, str(error), state=TrialState.FAIL)
-        raise
-    gc.collect()  # a trainer and its model refer to one another, and may hold memory of a GPU
-    say(f"  {result}{_best(trial.study)}")
-
-
-def _tell(
-    trial: Trial, ending: str | None, *, value: float | None = None, state: TrialState | None = None
-) -> None:
-    """Record how a trial ended, in words too."""
+        value, result = None, str(error)
+        ending = result
+        state = TrialState.PRUNED if isinstance(error, StoppedEarly) else TrialState.FAIL
+        refused = None if isinstance(error, StoppedEarly | DivergedError) else error
     with storage_errors():
         if ending:
             trial.set_user_attr(ENDING, ending)
         trial.study.tell(trial, value, state)
+        if refused:
+            raise refused
+        if trial.study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
+            best = trial.study.best_trial
+            result += f"; best so far {best.value:.4g}, trial {best.number + 1}"
+    gc.collect()  # a trainer and its model refer to one another, and may hold memory of a GPU
+    say(f"  {result}")
 
 
 def _trained(search: Search, job: Job, watcher: Reporter) -> RunDirectory:
@@ -161,15 +157,6 @@ def _trained(search: Search, job: Job, watcher: Reporter) -> RunDirectory:
         else:
             assert run is not None
             return run
-
-
-def _best(study: optuna.Study) -> str:
-    with storage_errors():
-        done = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
-        if not done:
-            return ""
-        best = study.best_trial
-    return f"; best so far {best.value:.4g}, trial {best.number + 1}"
 
 
 def summarise(search: Search, study: optuna.Study, output: Path) -> None:

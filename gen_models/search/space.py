@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from omegaconf import OmegaConf
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -20,6 +19,7 @@ from optuna.distributions import (
 from optuna.trial import BaseTrial
 
 from gen_models.errors import UserError, first_line
+from gen_models.files import read_yaml
 from gen_models.places import CONF
 
 FOLDER = CONF / "search"
@@ -87,14 +87,7 @@ def read_space(file: Path) -> Space:
     Raises:
         UserError: There is no such file, or something in it is wrong; the message names the key.
     """
-    try:
-        content: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
-    except FileNotFoundError as error:
-        known = ", ".join(sorted(path.stem for path in FOLDER.glob("*.yaml")))
-        raise UserError(f"{file}: no such space: --space FILE, or one for {known}") from error
-    except Exception as error:  # of the system, of YAML, of OmegaConf
-        reason = " ".join(str(error).split())
-        raise UserError(f"{file}: cannot be read as YAML: {reason}") from error
+    content = read_yaml(file, FOLDER, "no such space: --space FILE, or one for")
     if not isinstance(content, dict) or not content:
         raise UserError(f"{file}: the space is empty: give options of train.py, e.g. lr: {VALUES}")
     kinds: dict[str, BaseDistribution] = {}

@@ -41,7 +41,11 @@ def open_study(url: str, settings: dict[str, Any], space: Space) -> optuna.Study
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     place = f"--storage {url}"
-    asked = {"settings": settings, "space": _describe(space)}
+    described: dict[str, Any] = {
+        name: json.loads(optuna.distributions.distribution_to_json(kind))["attributes"]
+        for name, kind in space.distributions.items()
+    }
+    asked = {"space": described, "settings": settings}
     for tries_left in (2, 1, 0):
         try:
             study = _create_or_load(url, place)
@@ -59,8 +63,8 @@ def open_study(url: str, settings: dict[str, Any], space: Space) -> optuna.Study
                 f"{place}: cannot be opened ({reason}): name a database, e.g. sqlite:///search.db"
             ) from error
     stored = study.user_attrs.get("search", {})
-    for part in ("space", "settings"):
-        for key in [*stored.get(part, {}), *asked[part]]:
+    for part, own in asked.items():
+        for key in [*stored.get(part, {}), *own]:
             before, now = (some.get(part, {}).get(key, "nothing") for some in (stored, asked))
             if before != now:
                 raise UserError(
@@ -165,11 +169,3 @@ def report(trial: Trial, epoch: int, value: float) -> bool:
 def _state(trial: Trial) -> FrozenTrial:
     """The trial as it is in the storage now."""
     return trial.study.get_trials(deepcopy=False)[trial.number]
-
-
-def _describe(space: Space) -> dict[str, Any]:
-    described: dict[str, Any] = {
-        name: json.loads(optuna.distributions.distribution_to_json(kind))["attributes"]
-        for name, kind in space.distributions.items()
-    }
-    return described

@@ -12,7 +12,7 @@ from gen_models.analysis.statistics import LEVEL, holm
 from gen_models.errors import UserError
 from gen_models.study.definition import Claim, Study
 from gen_models.study.evidence import Evidence, Missing
-from gen_models.study.kinds import RULES, Part
+from gen_models.study.kinds import KINDS, Part
 from gen_models.study.table import Table, of_study
 
 Outcome = Literal["supported", "contradicted", "not decided", "not answered"]
@@ -51,15 +51,13 @@ def answers(study: Study, table: Table) -> list[Answer]:
     evidence = Evidence(study, of_study(study, table))
     _check(evidence)
     gathered = [_gather(claim, evidence) for claim in study.claims]
-    undecided = [answer.p if answer.p is not None else 1.0 for answer in gathered]
-    decided = []
-    for answer, p in zip(gathered, holm(undecided), strict=True):
-        if answer.p is None:
-            decided.append(answer)
-        else:
-            outcome = answer.outcome if p < LEVEL else "not decided"
-            decided.append(answer._replace(p=p, outcome=outcome))
-    return decided
+    adjusted = holm([1.0 if answer.p is None else answer.p for answer in gathered])
+    return [
+        answer
+        if answer.p is None
+        else answer._replace(p=p, outcome=answer.outcome if p < LEVEL else "not decided")
+        for answer, p in zip(gathered, adjusted, strict=True)
+    ]
 
 
 def _gather(claim: Claim, evidence: Evidence) -> Answer:
@@ -71,7 +69,7 @@ def _gather(claim: Claim, evidence: Evidence) -> Answer:
     for contrast in claim.contrasts:
         for key in contrast.metrics:
             try:
-                parts = RULES[contrast.kind](contrast, key, evidence)
+                parts = KINDS[contrast.kind].rule(contrast, key, evidence)
             except Missing as error:
                 (missing if contrast.decides else missing_others)[str(error)] = None
             else:

@@ -4,33 +4,9 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from omegaconf import MISSING
 
-from gen_models.analysis.statistics import LEAST as LEAST  # runs of an arm
-
-
-class Kind(NamedTuple):
-    """What a kind of contrast takes."""
-
-    least: int  # number of arms
-    options: tuple[str, ...]  # keys of `Contrast` that its rule reads, besides those of every kind
-
-
-BETTER = ("margin", "at_least", "at_most", "other_metric")
-OPTIONS = (*BETTER, "unconverged")
-KINDS = {  # `kinds.py` has their rules
-    "better": Kind(2, BETTER),  # each arm is better than the last
-    "not_better": Kind(2, BETTER),  # no arm is better than the last by the margin or more
-    "best": Kind(2, ("at_least", "at_most")),  # the first arm is the best of all
-    # each recreates images better than the last
-    "wins": Kind(2, ("at_least", "other_metric", "unconverged")),
-    "beats_gaussian": Kind(1, ()),  # each arm is better than the crude Gaussian
-    "not_beats_gaussian": Kind(1, ()),
-    "cheaper": Kind(2, ("margin",)),  # each costs less than the last, for images as near to real
-    "none_fails": Kind(1, ()),  # no run of any arm failed
-}
 COSTS = ("cost/sampling_seconds", "cost/flops_per_sample")  # that depend on the number of steps
 
 
@@ -56,7 +32,7 @@ class Arm:
 class Contrast:
     """Arms that are compared by one kind of rule."""
 
-    kind: str = MISSING  # a key of KINDS
+    kind: str = MISSING  # a key of `kinds.KINDS`
     arms: list[str] = MISSING  # what the claim speaks of, and last what it is compared with
     metrics: list[str] = MISSING  # a part of the claim each
     other_metric: str = ""  # of the last arm, if that is another one
@@ -65,7 +41,6 @@ class Contrast:
     word: str = ""  # how much better the claim says: "far", "a little"
     at_least: float = 0.0  # what the word means: a share of the last arm's value
     at_most: float = 0.0
-    says: str = ""  # what the parts compare; empty: the arms' labels
     decides: bool = True  # False: only shown
 
     def measured(self) -> dict[str, list[str]]:

@@ -18,7 +18,8 @@ from gen_models.analysis.metrics import (
     of_new_images,
 )
 from gen_models.analysis.runs import Run
-from gen_models.study.definition import LEAST, Study
+from gen_models.analysis.statistics import LEAST
+from gen_models.study.definition import Study
 from gen_models.study.table import Table
 
 SPACES = "features/"  # the same distance in other feature spaces

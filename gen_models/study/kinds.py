@@ -5,15 +5,15 @@ claim is. `answer.py` combines the parts of a claim; the tests are in `analysis/
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
 from gen_models.analysis import statistics
 from gen_models.analysis.metrics import FID, metric
-from gen_models.analysis.statistics import Interval, Superiority
-from gen_models.study.definition import LEAST, Contrast
+from gen_models.analysis.statistics import LEAST, Interval, Superiority
+from gen_models.study.definition import Contrast
 from gen_models.study.evidence import SPACES, Evidence, Missing, Side, in_common
 
 INSIDE = 0.90  # confidence of the interval that has to lie within `at_most`
@@ -62,15 +62,17 @@ class Part(NamedTuple):
 Rule = Callable[[Contrast, str, Evidence], list[Part]]
 
 
+class Kind(NamedTuple):
+    """A kind of contrast: its rule, and what the rule takes."""
+
+    rule: Rule
+    least: int  # number of arms
+    options: tuple[str, ...] = ()  # keys of `Contrast` that it reads, besides those of every kind
+
+
 def better(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
     """Each arm is better than the last."""
     return [_compare(contrast, key, arm, evidence) for arm in contrast.arms[:-1]]
-
-
-def not_better(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
-    """No arm is better than the last by the margin or more."""
-    parts = better(contrast, key, evidence)
-    return [part._replace(supports=part.test.theta < 0.5) for part in parts]
 
 
 def best(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
@@ -112,28 +114,17 @@ def wins(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
 
 def beats_gaussian(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
     """Each arm is better than the crude Gaussian."""
-
-    def compare(arm: str, own: str) -> tuple[Side, float, Superiority]:
-        one, constant = evidence.side(arm, own), evidence.gaussian(own)
-        test = statistics.against_constant(one.scores(), _direction(key) * constant)
-        return one, constant, test
-
-    parts = []
-    for arm in contrast.arms:
-        one, constant, test = compare(arm, key)
-        spaces = {}
-        for space in _other_spaces(key, arm, evidence):
-            with suppress(Missing):
-                if not space.startswith("pixels"):  # of which the Gaussian is made: no bound
-                    spaces[space] = Interval(*compare(arm, SPACES + space)[2][:3])
-        parts.append(Part(contrast, one, None, test, test.theta > 0.5, constant, spaces=spaces))
-    return parts
+    return [_against_gaussian(contrast, key, arm, evidence) for arm in contrast.arms]
 
 
-def not_beats_gaussian(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
-    """No arm is better than the crude Gaussian."""
-    parts = beats_gaussian(contrast, key, evidence)
-    return [part._replace(supports=part.test.theta < 0.5) for part in parts]
+def none_is(rule: Rule) -> Rule:
+    """The rule that no arm is so."""
+
+    def opposite(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
+        parts = rule(contrast, key, evidence)
+        return [part._replace(supports=part.test.theta < 0.5) for part in parts]
+
+    return opposite
 
 
 def cheaper(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
@@ -176,15 +167,16 @@ def none_fails(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
     return parts
 
 
-RULES: dict[str, Rule] = {
-    "better": better,
-    "not_better": not_better,
-    "best": best,
-    "wins": wins,
-    "beats_gaussian": beats_gaussian,
-    "not_beats_gaussian": not_beats_gaussian,
-    "cheaper": cheaper,
-    "none_fails": none_fails,
+BETTER = ("margin", "at_least", "at_most", "other_metric")
+KINDS = {
+    "better": Kind(better, 2, BETTER),
+    "not_better": Kind(none_is(better), 2, BETTER),  # by the margin or more
+    "best": Kind(best, 2, ("at_least", "at_most")),
+    "wins": Kind(wins, 2, ("at_least", "other_metric", "unconverged")),
+    "beats_gaussian": Kind(beats_gaussian, 1),
+    "not_beats_gaussian": Kind(none_is(beats_gaussian), 1),
+    "cheaper": Kind(cheaper, 2, ("margin",)),
+    "none_fails": Kind(none_fails, 1),
 }
 
 
@@ -200,25 +192,48 @@ def _compare(
         both = evidence.side(arm, own), evidence.side(last, other_key)
         return in_common(*both) if paired else both
 
-    def scores(one: Side, other: Side) -> tuple[list[float], list[float]]:
-        return one.scores(), other.scores(scale)
+    def compare_in(space: str) -> Interval:
+        one, other = sides(space, space)
+        return interval(one.scores(), other.scores(scale))
 
     one, other = sides(key, contrast.other_metric or key)
     if contrast.margin and min(other.sound.values(), default=1.0) <= 0:
         raise Missing(f"{other.label}: {key} is not above 0, so no share of it is a margin")
     compare = statistics.paired_superiority if paired else statistics.superiority
     interval = statistics.share_of_pairs_won if paired else statistics.superiority_interval
-    test = compare(*scores(one, other))
-    spaces = {}
-    for space in _other_spaces(key, arm, evidence):
-        with suppress(Missing):
-            pair = scores(*sides(SPACES + space, SPACES + space))
-            spaces[space] = interval(*pair)
+    test = compare(one.scores(), other.scores(scale))
+    spaces = _in_other_spaces(key, arm, evidence, compare_in)
     change = _change(one, other, paired)
     fits = _fits(contrast, one, other, paired) if contrast.word else None
     return Part(
         contrast, one, other, test, test.theta > 0.5, math.nan, paired, change, fits, spaces
     )
+
+
+def _against_gaussian(contrast: Contrast, key: str, arm: str, evidence: Evidence) -> Part:
+    """One arm against the crude Gaussian."""
+
+    def compare(own: str) -> Superiority:
+        constant = metric(key).rank(evidence.gaussian(own))
+        return statistics.against_constant(evidence.side(arm, own).scores(), constant)
+
+    one, constant, test = evidence.side(arm, key), evidence.gaussian(key), compare(key)
+    spaces = _in_other_spaces(key, arm, evidence, compare)
+    # The Gaussian is made of pixels: those are no bound.
+    spaces = {name: each for name, each in spaces.items() if not name.startswith("pixels")}
+    return Part(contrast, one, None, test, test.theta > 0.5, constant, spaces=spaces)
+
+
+def _in_other_spaces(
+    key: str, arm: str, evidence: Evidence, compare: Callable[[str], Sequence[float]]
+) -> dict[str, Interval]:
+    """Theta in the other feature spaces in which the runs of an arm are measured."""
+    names = {name for row in evidence.rows(arm) for name in row.metrics if name.startswith(SPACES)}
+    spaces = {}
+    for name in sorted(names if key == FID else ()):
+        with suppress(Missing):
+            spaces[name.removeprefix(SPACES)] = Interval(*compare(name)[:3])
+    return spaces
 
 
 def _change(
@@ -247,12 +262,6 @@ def _fits(contrast: Contrast, one: Side, other: Side, paired: bool) -> bool | No
         return _direction(one.key) * (1 - one.median / other.median) >= contrast.at_least
     interval = _change(one, other, paired, INSIDE)
     return interval is not None and interval.low >= 0 and interval.high <= contrast.at_most
-
-
-def _other_spaces(key: str, arm: str, evidence: Evidence) -> list[str]:
-    """The other feature spaces in which the runs of an arm are measured by the same distance."""
-    names = {name for row in evidence.rows(arm) for name in row.metrics if name.startswith(SPACES)}
-    return [name.removeprefix(SPACES) for name in sorted(names) if key == FID]
 
 
 def _costs(side: Side, scale: float = 1.0) -> list[float]:

@@ -11,22 +11,15 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gen_models.analysis.metrics import HEADLINES, QUICK, is_known, metric
+from gen_models.analysis.statistics import LEAST
 from gen_models.errors import UserError
-from gen_models.files import expanded
+from gen_models.files import expanded, read_yaml
 from gen_models.places import CONF
-from gen_models.study.definition import (
-    COSTS,
-    KINDS,
-    LEAST,
-    OPTIONS,
-    Arm,
-    Claim,
-    Contrast,
-    Study,
-)
+from gen_models.study.definition import COSTS, Arm, Claim, Contrast, Study
+from gen_models.study.kinds import KINDS
 
 FOLDER = CONF / "study"
-SEEDS = "must be whole numbers from 0, each once: seeds: [0, 1, 2]"
+OPTIONS = {option for kind in KINDS.values() for option in kind.options}
 IN_WORDS: dict[Any, str] = {
     str: "text",
     bool: "true or false",
@@ -47,21 +40,20 @@ def load_study(name_or_file: str | Path) -> Study:
     file = expanded(name_or_file)
     if len(file.parts) == 1 and not file.suffix:
         file = FOLDER / f"{file}.yaml"
-    content = _read(file)
+    content = read_yaml(file, FOLDER, "no such study: name a YAML file or one of:")
+    if not isinstance(content, dict):
+        raise UserError(f"{file}: must have the keys {_keys(Study)}")
     arms, claims = content.pop("arms", None), content.pop("claims", None)
     if not all(isinstance(stage, list) for stage in content.get("stages") or []):
         raise UserError(f"{file}: stages: must be {IN_WORDS[list[list[str]]]}")
     study = _checked(Study, {**content, "file": str(file), "arms": {}, "claims": []}, str(file))
-    _check_seeds(study.seeds, f"{file}: seeds")
     if not isinstance(arms, dict) or not arms:
         raise UserError(f"{file}: arms: must be names with overrides of train.py: one: model=gan")
     study.arms = {str(name): _arm(study, name, entry) for name, entry in arms.items()}
     for name, arm in sorted(study.arms.items(), key=lambda item: bool(item[1].of)):
         _check_arm(study, name, arm)  # those that are of another one last: they take its seeds
-    for name in study.shown:
-        _check_known(f"{file}: shown", name, study.arms)
-    for name in (name for stage in study.stages for name in stage):
-        _check_known(f"{file}: stages", name, study.arms)
+    _check_known(f"{file}: shown", study.shown, study.arms)
+    _check_known(f"{file}: stages", [name for stage in study.stages for name in stage], study.arms)
     if not isinstance(claims, list) or not claims:
         raise UserError(f"{file}: claims: must be a list of one or more: claims: [{{name: ...}}]")
     study.claims = [_claim(study, number, claim) for number, claim in enumerate(claims)]
@@ -87,20 +79,6 @@ def check_seeds(study: Study) -> None:
                 )
 
 
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        content: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
-    except FileNotFoundError as error:
-        known = ", ".join(sorted(path.stem for path in FOLDER.glob("*.yaml")))
-        raise UserError(f"{file}: no such study: name a YAML file or one of: {known}") from error
-    except Exception as error:  # of the system, of YAML, of OmegaConf
-        reason = " ".join(str(error).split())
-        raise UserError(f"{file}: cannot be read as YAML: {reason}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{file}: must have the keys {_keys(Study)}")
-    return content
-
-
 def _arm(study: Study, name: str, entry: Any) -> Arm:
     """An arm from its overrides alone, or from a mapping."""
     place = f"{study.file}: arms.{name}"
@@ -122,7 +100,7 @@ def _check_arm(study: Study, name: str, arm: Arm) -> None:
     if bool(arm.train) == bool(arm.of):
         raise UserError(f"{place}: must have overrides of train.py, or of: ARM with at_epoch: N")
     if arm.of:
-        _check_known(f"{place}.of", arm.of, study.arms)
+        _check_known(f"{place}.of", [arm.of], study.arms)
         if study.arms[arm.of].of:
             first = study.arms[arm.of].of
             raise UserError(f"{place}.of: {arm.of} is itself of an arm: name that one, {first}")
@@ -133,17 +111,13 @@ def _check_arm(study: Study, name: str, arm: Arm) -> None:
     if len(set(arm.by_steps)) < len(arm.by_steps) or min(arm.steps, default=1) < 1:
         raise UserError(f"{place}.steps: must be whole numbers from 1, each once, as the solvers")
     arm.seeds = arm.seeds or (study.arms[arm.of].seeds if arm.of else []) or study.seeds
-    _check_seeds(arm.seeds, f"{place}.seeds")
+    if not arm.seeds or min(arm.seeds) < 0 or len(set(arm.seeds)) < len(arm.seeds):
+        raise UserError(f"{place}.seeds: must be whole numbers from 0, each once: seeds: [0, 1, 2]")
     if seen := sorted(set(arm.seeds) & set(study.seen)):
         raise UserError(
             f"{place}.seeds: seed {seen[0]} chose what the study tests (seen: {study.seen}), so it "
             "cannot test it: take others"
         )
-
-
-def _check_seeds(seeds: list[int], place: str) -> None:
-    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise UserError(f"{place}: {SEEDS}")
 
 
 def _claim(study: Study, number: int, entry: Any) -> Claim:
@@ -179,10 +153,9 @@ def _checked(schema: type, content: dict[str, Any], place: str) -> Any:
 
 def _check_contrast(contrast: Contrast, study: Study, place: str) -> None:
     """Whether the names in a contrast are known, and its arms and numbers fit its kind."""
-    _check_known(f"{place}.kind", contrast.kind, KINDS)
-    for name in contrast.arms:
-        _check_known(f"{place}.arms", name, study.arms)
-    least, options = KINDS[contrast.kind]
+    _check_known(f"{place}.kind", [contrast.kind], KINDS)
+    _check_known(f"{place}.arms", contrast.arms, study.arms)
+    _, least, options = KINDS[contrast.kind]
     if len(contrast.arms) < least:
         count = len(contrast.arms)
         raise UserError(f"{place}.arms: {contrast.kind} needs {least} arms or more, not {count}")
@@ -192,59 +165,52 @@ def _check_contrast(contrast: Contrast, study: Study, place: str) -> None:
         share = getattr(contrast, key)
         if not 0 <= share < 1:
             raise UserError(f"{place}.{key}: must be a share from 0 to 1, not {share:g}")
-    for key in OPTIONS:
+    for key in sorted(OPTIONS):
         if getattr(contrast, key) and key not in options:
             raise UserError(f"{place}.{key}: {contrast.kind} takes none: leave it out")
     if bool(contrast.word) != (bool(contrast.at_least) != bool(contrast.at_most)):
         raise UserError(f"{place}.word: needs at_least or at_most, one of them, and they need it")
     if not contrast.metrics:
         raise UserError(f"{place}.metrics: must be one or more: metrics: [fid_lenet]")
-    for name in [*contrast.metrics, contrast.other_metric]:
-        if name.startswith(QUICK):
-            raise UserError(
-                f"{place}.metrics: {name}: only a quick evaluation has it, and a study's runs are "
-                f"measured in full: write {name.removeprefix(QUICK)}"
-            )
-    _check_steps(contrast, study, place)
     if contrast.kind == "cheaper":
-        return
-    for name in [*contrast.metrics, contrast.other_metric]:
-        if name and not (is_known(name) and metric(name).better in ("lower", "higher")):
-            raise UserError(
-                f"{place}.metrics: {name}: unknown, or neither lower nor higher is better; known "
-                f"are {', '.join(HEADLINES)} and others of gen_models/analysis/metrics.csv"
-            )
-        if contrast.other_metric and metric(name).better != metric(contrast.other_metric).better:
-            raise UserError(
-                f"{place}.other_metric: {contrast.other_metric} and {name}: of one lower is "
-                "better, of the other higher"
-            )
-
-
-def _check_steps(contrast: Contrast, study: Study, place: str) -> None:
-    """Whether the arms are measured at the numbers of steps that a contrast reads."""
-    if contrast.kind == "cheaper":
-        for name in contrast.metrics:
-            _check_known(f"{place}.metrics", name, COSTS)
+        _check_known(f"{place}.metrics", contrast.metrics, COSTS)
         last = contrast.arms[-1]
         if not study.arms[last].steps:
             raise UserError(
                 f"{study.file}: arms.{last}.steps: {contrast.kind} needs more than one number of "
                 "steps: steps: [1, 2, 4] with solvers: [euler]"
             )
-    for arm, keys in contrast.measured().items():
+        return
+    for arm, names in contrast.measured().items():
         known = study.arms[arm].by_steps
-        for key in keys:
-            if key.startswith("steps/") and not key.startswith(tuple(known)):
+        for name in names:
+            if name.startswith(QUICK):
                 raise UserError(
-                    f"{place}.metrics: {key}: {arm} is not measured so: its steps and solvers "
+                    f"{place}.metrics: {name}: only a quick evaluation has it, and a study's runs "
+                    f"are measured in full: write {name.removeprefix(QUICK)}"
+                )
+            if name.startswith("steps/") and not name.startswith(tuple(known)):
+                raise UserError(
+                    f"{place}.metrics: {name}: {arm} is not measured so: its steps and solvers "
                     f"give {', '.join(known) or 'none'}"
                 )
+            if not is_known(name) or metric(name).better not in ("lower", "higher"):
+                raise UserError(
+                    f"{place}.metrics: {name}: unknown, or neither lower nor higher is better; "
+                    f"known are {', '.join(HEADLINES)}, ... of gen_models/analysis/metrics.csv"
+                )
+    for name in contrast.metrics if contrast.other_metric else ():
+        if metric(name).better != metric(contrast.other_metric).better:
+            raise UserError(
+                f"{place}.other_metric: {contrast.other_metric} and {name}: of one lower is "
+                "better, of the other higher"
+            )
 
 
-def _check_known(place: str, name: str, known: Iterable[str]) -> None:
-    if name not in known:
-        raise UserError(f"{place}: unknown: {name}; known are {', '.join(known)}")
+def _check_known(place: str, names: Iterable[str], known: Iterable[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise UserError(f"{place}: unknown: {name}; known are {', '.join(known)}")
 
 
 def _keys(schema: type) -> str:

@@ -14,12 +14,12 @@ from gen_models.analysis import plots
 from gen_models.analysis.metrics import ENCODER, FID, INVERSION, metric
 from gen_models.analysis.page import Picture, picture, render, write_files
 from gen_models.analysis.runs import Run, missing_rule
-from gen_models.analysis.statistics import wilson_interval
+from gen_models.analysis.statistics import LEAST, wilson_interval
 from gen_models.runs.identity import model_title
 from gen_models.study import words
 from gen_models.study.answer import Answer, answers
 from gen_models.study.definition import Study
-from gen_models.study.evidence import LEAST, Evidence, Side, agreement
+from gen_models.study.evidence import Evidence, Side, agreement
 from gen_models.study.table import Table, of_study, run_key
 
 ENVIRONMENT = ("commit", "threads", "torch")
@@ -48,7 +48,12 @@ def page(study: Study, table: Table) -> dict[str, Any]:
     evidence = Evidence(study, of_study(study, table))
     shown = study.shown or list(dict.fromkeys(a for c in study.claims for a in c.contrasts[0].arms))
     sides = evidence.sides(shown, FID)
-    trainings = _trainings(evidence)
+    by_epoch = sorted(
+        evidence.table.rows,
+        key=lambda row: study.arms[row.record["arm"]].at_epoch or math.inf,
+    )
+    # the last row of each: a run that is kept at two epochs is one training
+    trainings = [*{(study.root(row.record["arm"]), row.seed): row for row in by_epoch}.values()]
     roots = {
         study.root(arm) for c in study.claims for p in c.contrasts if p.decides for arm in p.arms
     }
@@ -90,14 +95,6 @@ def page(study: Study, table: Table) -> dict[str, Any]:
         "arms": [_arm_counts(evidence, arm) for arm in study.arms],
         "slug": _slug,
     }
-
-
-def _trainings(evidence: Evidence) -> list[Run]:
-    """The last row of each training: a run that is kept at two epochs is one."""
-    study, rows = evidence.study, evidence.table.rows
-    by_epoch = sorted(rows, key=lambda row: study.arms[row.record["arm"]].at_epoch or math.inf)
-    last = {(study.root(row.record["arm"]), row.seed): row for row in by_epoch}
-    return list(last.values())
 
 
 def _devices(trainings: Sequence[Run]) -> str:
@@ -165,7 +162,7 @@ def _strip(evidence: Evidence, sides: Sequence[Side], key: str) -> plots.Strip |
     """The runs of arms, each by its own metric, on the scale of one."""
     models = sorted({row.model for row in evidence.table.rows})
     rows = [
-        plots.row(
+        plots.Row(
             side.label if side.key == key else f"{side.label} {words.way(side.key) or side.key}",
             models.index(evidence.model(side.arm)),
             side,

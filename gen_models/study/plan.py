@@ -1,8 +1,9 @@
 """The runs that a study plans: how each is trained, its directory, and its state."""
 
 import functools
+import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from pydoc import locate
 from typing import Any, Literal, NamedTuple
@@ -14,7 +15,7 @@ from gen_models.files import read_json
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.fingerprint import fingerprint
 from gen_models.runs.identity import Job, group_overrides, identity
-from gen_models.study.definition import Study
+from gen_models.study.definition import Arm, Study
 
 Compose = Callable[[list[str]], dict[str, Any]]  # overrides of train.py -> resolved configuration
 State = Literal["done", "diverged", "running", "stopped", "failed", "missing"]
@@ -34,9 +35,7 @@ class PlannedRun:
     model: str  # `_target_` of its model
     earlier: "PlannedRun | None"  # the same run up to an earlier epoch, from which it resumes
     sampler: str | None = None  # the kind that draws its new images
-    steps: tuple[int, ...] = ()  # numbers of steps that are measured too,
-    solvers: tuple[str, ...] = ()  # each with each of these solvers
-    by_steps: tuple[str, ...] = ()  # what the metrics at each begin with
+    options: Arm = field(default_factory=Arm)  # with the numbers of steps that are measured too
 
     @property
     def key(self) -> tuple[str, int]:
@@ -80,15 +79,15 @@ class PlannedRun:
     def unmeasured(self) -> bool:
         """Whether it is trained and measured, but not yet at every number of steps."""
         run = RunDirectory(self.path)
-        if not self.by_steps or "evaluation" not in run.read_status():
+        if not self.options.by_steps or "evaluation" not in run.read_status():
             return False
         keys = read_json(run.metrics)
-        return not all(f"{place}{FID}" in keys for place in self.by_steps)
+        return not all(f"{place}{FID}" in keys for place in self.options.by_steps)
 
     @property
     def steps_words(self) -> list[str]:
         """The arguments of gen-models that measure it at every number of steps."""
-        counts, solvers = ",".join(map(str, self.steps)), ",".join(self.solvers)
+        counts, solvers = ",".join(map(str, self.options.steps)), ",".join(self.options.solvers)
         return ["evaluate", str(self.path), "--steps", counts, "--solver", solvers]
 
     @property
@@ -126,8 +125,11 @@ def plan(study: Study, compose: Compose, output_dir: Path) -> list[PlannedRun]:
         UserError: An arm does not compose, two arms are the same run, or an epoch is beyond a
             run's end.
     """
-    compose = _remembered(compose)
-    composed = {name: _compose(study, name, compose, output_dir) for name in study.arms}
+    once = functools.cache(lambda words: compose(list(words)))  # it takes a quarter of a second
+    composed = {
+        name: _compose(study, name, lambda words: once(tuple(words)), output_dir)
+        for name in study.arms
+    }
     _check_different(study, {name: each.settings for name, each in composed.items()})
     runs: dict[tuple[str, int], PlannedRun] = {}
 
@@ -136,16 +138,15 @@ def plan(study: Study, compose: Compose, output_dir: Path) -> list[PlannedRun]:
             return runs[name, seed]
         before = [
             other
-            for other in study.earlier(study.arms[name].of or name)
+            for other in study.earlier(study.root(name))
             if seed in study.arms[other].seeds
             and composed[other].settings["max_epochs"] < composed[name].settings["max_epochs"]
         ]
         earlier = add(before[-1], seed) if before else None
-        path, model = composed[name].path(seed), composed[name].model
-        overrides, arm = tuple(study.overrides(name)), study.arms[name]
+        _, path, model, sampler = composed[name]
         run = PlannedRun(
-            name, seed, overrides, output_dir, path, model, earlier, composed[name].sampler,
-            tuple(arm.steps), tuple(arm.solvers), tuple(arm.by_steps),
+            name, seed, tuple(study.overrides(name)), output_dir, path(seed), model, earlier,
+            sampler, study.arms[name],
         )  # fmt: skip
         return runs.setdefault((name, seed), run)
 
@@ -162,12 +163,6 @@ def _quoted(path: Path) -> str:
 @functools.cache
 def _fingerprint(model: str) -> str:
     return fingerprint(locate(model))  # type: ignore[arg-type]
-
-
-def _remembered(compose: Compose) -> Compose:
-    """The same, composed once for the same overrides: it takes a quarter of a second."""
-    known = functools.cache(lambda overrides: compose(list(overrides)))
-    return lambda overrides: known(tuple(overrides))
 
 
 def _compose(study: Study, name: str, compose: Compose, output_dir: Path) -> _Composed:
@@ -208,11 +203,9 @@ def _compose(study: Study, name: str, compose: Compose, output_dir: Path) -> _Co
 
 
 def _check_different(study: Study, settings: dict[str, dict[str, Any]]) -> None:
-    names = list(settings)
-    for index, name in enumerate(names):
-        for other in names[:index]:
-            place = f"{study.file}: arms.{other} and arms.{name}"
-            if settings[other] == settings[name]:
-                raise UserError(f"{place}: are the same runs: take one of them out")
-            if settings[other]["data"] != settings[name]["data"]:
-                raise UserError(f"{place}: are of different data sets: make a study of each")
+    for other, name in itertools.combinations(settings, 2):
+        place = f"{study.file}: arms.{other} and arms.{name}"
+        if settings[other] == settings[name]:
+            raise UserError(f"{place}: are the same runs: take one of them out")
+        if settings[other]["data"] != settings[name]["data"]:
+            raise UserError(f"{place}: are of different data sets: make a study of each")

@@ -8,23 +8,30 @@ pictures.npz  new and recreated images of a few runs, uint8 (n, h, w) or (n, h, 
 import csv
 import math
 import shlex
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from gen_models.analysis.metrics import order
-from gen_models.analysis.page import output_folder
-from gen_models.analysis.runs import Run, read_arrays
+from gen_models.analysis.metrics import FID, order
+from gen_models.analysis.page import OTHER_OUTPUT
+from gen_models.analysis.runs import FINISHED, Run, read_arrays, read_run
 from gen_models.errors import UserError, first_line
-from gen_models.files import replaced
+from gen_models.files import replaced, writing
 from gen_models.study.definition import Study
+from gen_models.study.plan import PlannedRun
 
 RECORD = (  # the columns that say how a run was made
     "arm", "seed", "train", "model", "status", "finished", "measured", "commit", "code",
     "training_precision", "threads", "processor", "torch", "seconds",
 )  # fmt: skip
 RUNS, IMAGES, PICTURES = "runs.csv", "images.npz", "pictures.npz"
+DIGITS = 8  # of a number
+SHOWN = 20  # images in a picture
+ENDS = ("/low", "/high")
+Key = tuple[str, int]  # arm and seed
 
 
 class Table(NamedTuple):
@@ -35,7 +42,7 @@ class Table(NamedTuple):
     pictures: dict[str, np.ndarray]  # "ARM/SEED/new", "ARM/SEED/recreated", "real"
 
 
-def run_key(row: Run) -> tuple[str, int]:
+def run_key(row: Run) -> Key:
     """The arm and the seed of a row."""
     return row.record["arm"], row.seed
 
@@ -84,7 +91,8 @@ def write_table(table: Table, folder: Path) -> None:
         UserError: The folder cannot be written.
     """
     keys = sorted({key for row in table.rows for key in row.metrics}, key=order)
-    with output_folder(folder):
+    with writing(folder, OTHER_OUTPUT):
+        folder.mkdir(parents=True, exist_ok=True)
         for name, arrays in ((IMAGES, table.images), (PICTURES, table.pictures)):
             with replaced(folder / name) as temporary:
                 np.savez_compressed(temporary, **dict(sorted(arrays.items())))  # type: ignore[arg-type]
@@ -99,3 +107,146 @@ def write_table(table: Table, folder: Path) -> None:
                 numbers = (row.metrics.get(key, math.nan) for key in keys)
                 texts = ("" if math.isnan(number) else repr(float(number)) for number in numbers)
                 writer.writerow([*(row.record[key] for key in RECORD), *texts])
+
+
+def collect(study: Study, runs: Iterable[PlannedRun], folder: Path) -> Table:
+    """Read the finished runs, add them to what the folder's table has, and write it.
+
+    A row that is there stays if its run is not on disk any more, and is replaced only by the same
+    run trained or measured again.
+
+    Raises:
+        UserError: A file cannot be read or written, a run was measured with another sampler than
+            its arm has, or recreated other images than the rest.
+    """
+    known = read_table(folder)
+    rows = {run_key(row): row for row in known.rows}
+    images = dict(known.images)
+    finished = {each.key: each for each in runs if each.state in FINISHED}
+    by_image = study.metrics_by_image()
+    changed = set()
+    for (arm, seed), planned in sorted(finished.items(), key=lambda item: item[0]):
+        run = read_run(planned.path)
+        _check_sampler(planned, run)
+        row = _row(planned, run)
+        if row != rows.get((arm, seed)):
+            changed.add((arm, seed))
+            rows[arm, seed] = row
+        names = {f"{arm}/{seed}/{key}": key.replace("/", "_") for key in by_image.get(arm, ())}
+        if names and ((arm, seed) in changed or not names.keys() <= images.keys()):
+            arrays = run.arrays()
+            _check_same_images(images, arrays, planned.path)
+            images |= {k: arrays[a].astype(np.float32) for k, a in names.items() if a in arrays}
+    table = Table([rows[key] for key in sorted(rows)], images, dict(known.pictures))
+    _collect_pictures(table, study, finished, changed)
+    arrays_of = {*known.images, *known.pictures}
+    if changed or {*table.images, *table.pictures} != arrays_of:
+        write_table(table, folder)
+    return table
+
+
+def missing(runs: Sequence[PlannedRun], table: Table) -> list[PlannedRun]:
+    """The runs that are still to be trained, in their order.
+
+    Not those that are finished on disk, nor those that left nothing there but a row in the table,
+    trained by the same options.
+    """
+    trained = {(*run_key(row), row.record["train"]) for row in table.rows}
+    return [
+        run
+        for run in runs
+        if (state := run.state) not in FINISHED
+        and not (state == "missing" and (*run.key, shlex.join(run.overrides)) in trained)
+    ]
+
+
+def of_one_code(runs: Sequence[PlannedRun], table: Table) -> tuple[list[PlannedRun], list[str]]:
+    """The runs whose arm has no run of other code, and a line for each arm that has."""
+    codes = {row.record["arm"]: row.record for row in table.rows}
+    kept, refused = [], Counter[tuple[str, str]]()
+    for run in runs:
+        earlier = run.earlier if run.earlier and run.earlier.state == "done" else None
+        arms = [each.arm for each in (run, earlier) if each]
+        if other := [arm for arm in arms if arm in codes and codes[arm]["code"] != run.code]:
+            refused[run.arm, other[0]] += 1
+        else:
+            kept.append(run)
+    return kept, [
+        f"arms.{arm}: {count} not trained: runs of {other} in {RUNS} are of other code (commit "
+        f"{codes[other]['commit'] or 'unknown'}): train at that commit, or take them out"
+        for (arm, other), count in refused.items()
+    ]
+
+
+def _row(planned: PlannedRun, run: Run) -> Run:
+    """A run as a row of the table, its record as text."""
+    known = run.record
+    device = known.get("device", "cpu")
+    record = known | {
+        "arm": planned.arm,
+        "train": shlex.join(planned.overrides),
+        "measured": known.get("evaluation", {}).get("finished"),
+        "code": known["fingerprint"],
+        "training_precision": run.settings["precision"],  # "precision" is a metric
+        "processor": known["cpu_capability"] if device == "cpu" else device,
+    }
+    texts = {key: "" if record.get(key) is None else str(record[key]) for key in RECORD}
+    numbers = {
+        key: float(f"{value:.{DIGITS}g}")
+        for key, value in run.metrics.items()
+        if not key.endswith(ENDS) and key != "cost/seconds"
+    }
+    return Run(texts, numbers)
+
+
+def _check_sampler(planned: PlannedRun, run: Run) -> None:
+    """Make sure that a run's new images were drawn as its arm says."""
+    if run.settings["sampler"] != planned.sampler:
+        kind = f"--kind {planned.sampler}" if planned.sampler else "--remove"
+        raise UserError(
+            f"{planned.path}: measured with sampler={run.settings['sampler'] or 'null'}, and its "
+            f"arm has sampler={planned.sampler or 'null'}: gen-models fit-sampler {planned.path} "
+            f"{kind}, gen-models evaluate {planned.path}"
+        )
+
+
+def _check_same_images(
+    images: dict[str, np.ndarray], arrays: dict[str, np.ndarray], path: Path
+) -> None:
+    """Make sure that a run recreated the same images as the others, by their nearest neighbours."""
+    if "nearest_mse" not in arrays:
+        return
+    nearest = arrays["nearest_mse"].astype(np.float32)
+    first = images.setdefault("nearest/mse", nearest)
+    if first.shape != nearest.shape or not np.allclose(first, nearest, rtol=1e-3):
+        raise UserError(
+            f"{path}: recreated other test images than the study's other runs: "
+            f"gen-models evaluate {path}"
+        )
+
+
+def _collect_pictures(
+    table: Table, study: Study, runs: dict[Key, PlannedRun], changed: set[Key]
+) -> None:
+    """Images of each model's best run in the first table, and of its best that failed.
+
+    The best of those whose images are at hand; all others are dropped.
+    """
+    best: dict[tuple[str, bool], Key] = {}
+    rows = of_study(study, table).rows
+    for row in sorted(rows, key=lambda row: row.metrics.get(FID, math.inf)):
+        arm, seed = run_key(row)
+        at_hand = (arm, seed) in runs or f"{arm}/{seed}/new" in table.pictures
+        if FID in row.metrics and arm in (study.shown or study.arms) and at_hand:
+            best.setdefault((row.model, row.failed), (arm, seed))
+    wanted = {f"{arm}/{seed}": (arm, seed) for arm, seed in best.values()}
+    for place, key in wanted.items():
+        if key in runs and (key in changed or f"{place}/new" not in table.pictures):
+            arrays = read_run(runs[key].path).arrays()
+            names = {f"{place}/new": "samples", f"{place}/recreated": "recreated", "real": "test"}
+            for name, kind in names.items():
+                if f"pictures_{kind}" in arrays:
+                    table.pictures[name] = arrays[f"pictures_{kind}"][:SHOWN]
+    for name in list(table.pictures):
+        if name != "real" and name.rpartition("/")[0] not in wanted:
+            del table.pictures[name]

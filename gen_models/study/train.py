@@ -11,11 +11,13 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
-from gen_models.analysis.page import output_folder
+from gen_models.analysis.page import OTHER_OUTPUT
 from gen_models.analysis.runs import FINISHED
 from gen_models.errors import UserError
+from gen_models.files import writing
 from gen_models.places import TRAIN
 from gen_models.study.plan import PlannedRun
+from gen_models.terminal import say
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 MEASURE = ("-m", "gen_models")  # what Python runs to measure a run again
@@ -37,17 +39,15 @@ def train_missing(
     jobs: int,
     launcher: Sequence[str] = (),
     logs: Path,
-    say: Callable[[str], None],
     ended: Callable[[PlannedRun], object],
 ) -> list[str]:
-    """Train runs in their order, or finish them; the others go on when one fails.
+    """Train runs in their order, or finish them; the others go on if one fails.
 
     Args:
         runs: Those of `plan` that are not finished.
         jobs: How many at once; each has one thread, unless OMP_NUM_THREADS says otherwise.
         launcher: Hydra's, as options of train.py: each run is a job of it; none: a process here.
         logs: A folder for what the processes say.
-        say: Called with a line for each run that begins or ends.
         ended: Called with each run that has come to its end, also if it diverged.
 
     Returns:
@@ -59,8 +59,8 @@ def train_missing(
     """
     waiting = list(runs)
     total, working, failed = len(waiting), list[Job](), list[str]()
-    with output_folder(logs):
-        pass  # made before anything is trained
+    with writing(logs, OTHER_OUTPUT):
+        logs.mkdir(parents=True, exist_ok=True)
     with _interrupted_by_signals():
         try:
             while waiting or working:
@@ -127,12 +127,8 @@ def _stop(working: Sequence[Job]) -> None:
 
 def _reason(job: Job) -> str:
     """The last line that a process has printed."""
-    lines = [
-        line
-        for line in job.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        if line.strip()
-    ]
-    reason = lines[-1].strip() if lines else "said nothing"
+    lines = job.log.read_text(encoding="utf-8", errors="replace").splitlines()
+    reason = next((line.strip() for line in reversed(lines) if line.strip()), "said nothing")
     return f"{reason} (exit code {job.process.returncode}; {job.log})"
 
 

@@ -130,19 +130,6 @@ def notes(answer: Answer) -> list[str]:
     return [text.format("; ".join(dict.fromkeys(parts))) for text, parts in texts.items() if parts]
 
 
-def statistics(answer: Answer) -> str:
-    """How p was found, before the table of the parts."""
-    if answer.p is None:
-        return ""
-    count, holm = len(answer.parts), f"p = {format_p(answer.p)} after Holm's correction"
-    if count == 1:
-        return f"One part decides; {holm}."
-    against = sum(not part.supports and not part.tied for part in answer.parts)
-    if against:
-        return f"Parts against the claim: {against} of {count}; their smallest p x {count}: {holm}."
-    return f"Parts against the claim: none of {count}; their largest p: {holm}."
-
-
 def median(side: Summary) -> str:
     """The median of the runs that count; "all failed" if none does."""
     return metric(side.key).show(side.median) if side.sound else "all failed"

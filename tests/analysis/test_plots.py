@@ -26,41 +26,26 @@ def values(places: list[float], numbers: list[plots.Labelled]) -> list[float]:
     return [low + (at - left) / (right - left) * (high - low) for at in places]
 
 
-def test_every_run_of_a_strip_is_where_its_value_is() -> None:
+def test_a_strip_says_what_it_shows() -> None:
     rows = [
-        plots.row("GAN", 0, summary(8.0, 10.0, 100.0, failed=(2,))),
-        plots.row("VAE", 1, summary(30.0, 31.0, 35.0, math.nan)),
+        plots.Row("GAN", 0, summary(8.0, 10.0, 100.0, failed=(2,))),
+        plots.Row("VAE", 1, summary(30.0, 31.0, 35.0, math.nan)),
+        plots.Row("flow", 2, summary(90.0, 95.0, failed=(0, 1))),
     ]
     strip = plots.strip(rows, "fid_lenet", BOUNDS)
     assert strip is not None
-    gan, vae = strip.rows
-    assert values([*gan.sound], strip.numbers) == pytest.approx([8, 10], abs=0.02)
-    assert values([*gan.failed], strip.numbers) == pytest.approx([100], abs=0.02)
-    assert values([*vae.sound, vae.median or 0], strip.numbers) == pytest.approx(
-        [30, 31, 35, 31], abs=0.02
-    )
-    assert (gan.text, vae.text) == ("9.00 (1 of 3 failed)", "31.00 (1 of 4 diverged)")
+    texts = ["9.00 (1 of 3 failed)", "31.00 (1 of 4 diverged)", "all 2 failed"]
+    assert [row.text for row in strip.rows] == texts
     assert "GAN 9.00 (1 of 3 failed)" in strip.alt
     assert [words for words, _ in strip.bounds] == [
         "real images 0.20", "crude Gaussian 59.40", "pixel noise 999.00",
     ]  # fmt: skip
-    assert strip.bounds[2][1] is None  # off the scale
-
-
-def test_a_bound_that_is_near_is_on_the_scale() -> None:
-    rows = [plots.row("GAN", 0, summary(9.9, 10.4, 11.0))]
-    strip = plots.strip(rows, "fid_lenet", {"floor/fid_lenet": 2.7, "gaussian/fid_lenet": 14.8})
-    assert strip is not None
-    places = [at for _, at in strip.bounds if at is not None]
-    assert values(places, strip.numbers) == pytest.approx([2.7, 14.8], abs=0.02)
-
-
-def test_a_group_whose_runs_all_failed_has_no_median() -> None:
-    assert plots.row("GAN", 0, summary(90.0, 95.0, failed=(0, 1))).text == "all 2 failed"
+    places = [strip.axis.place(value) for value in (100.0, *BOUNDS.values())]
+    assert [0 <= place <= 100 for place in places] == [True, True, True, False]
 
 
 def test_a_strip_without_a_number_is_none() -> None:
-    assert plots.strip([plots.row("GAN", 0, summary(math.nan))], "fid_lenet", {}) is None
+    assert plots.strip([plots.Row("GAN", 0, summary(math.nan))], "fid_lenet", {}) is None
 
 
 @pytest.mark.parametrize("numbers", [(3.0,), (0.0, 0.0), (-5.0, 5.0), (0.0043, 0.0048), (1e4, 3.0)])
@@ -97,15 +82,18 @@ def test_a_sweep_marks_what_diverged_above_its_setting(tmp_path: Path) -> None:
     plot = comparison.sweeps[0].plot()
     assert plot is not None
     (series,) = plot.series
-    places = dict(plot.x_numbers)
-    assert series.diverged == [places["0.002"]]
-    assert [x for x, _ in series.line] == [places["0.0001"], places["0.0002"]]
-    upwards = values([y for _, y in series.sound], plot.y_numbers)
-    assert upwards == pytest.approx([9, 9, 8, 8], abs=0.01)
+    assert series.diverged == [2e-3]
+    assert series.line == [(1e-4, 9.0), (2e-4, 8.0)]
+    assert series.sound == [(1e-4, 9.0)] * 2 + [(2e-4, 8.0)] * 2
     assert "0.002 diverged (2 of 2 diverged)" in plot.alt
     write_report(comparison, tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert page.count(">✕</text>") == 1
+    marks = re.findall(r'<text x="([\d.]+)%" y="([\d.]+)%" dy="4" class="mark">●</text>', page)
+    assert values([100 - float(y) for _, y in marks], plot.y.numbers) == pytest.approx(
+        [9, 9, 8, 8], abs=0.01
+    )
+    assert [float(x) for x, _ in marks] == [plot.x.place(x) for x, _ in series.sound]
 
 
 def test_the_page_follows_its_style_sheet(tmp_path: Path) -> None:

@@ -1,10 +1,5 @@
 """Quality against cost: where groups, their seeds and their solvers' steps are."""
 
-import math
-
-import pytest
-
-from gen_models.analysis import plots
 from gen_models.analysis.groups import Group
 from gen_models.analysis.runs import Run
 from gen_models.comparison.cost import SAMPLING, TRAINING, against_cost
@@ -47,29 +42,15 @@ def flow(*fids: float) -> Group:
     return group("FLOW best", *fids, seconds=8.0, **steps)
 
 
-def places(plot: plots.Scatter, points: list[plots.Point]) -> list[plots.Point]:
-    """The values of some places, by the numbers of both axes."""
-
-    def value(at: float, numbers: list[plots.Labelled]) -> float:
-        (low, left), (high, right) = (
-            (math.log10(float(n)), x) for n, x in numbers[:: len(numbers) - 1]
-        )
-        return 10 ** (low + (at - left) / (right - left) * (high - low))
-
-    return [(value(x, plot.x_numbers), value(y, plot.y_numbers)) for x, y in points]
-
-
 def test_a_group_is_a_point_with_the_spread_of_its_sound_seeds() -> None:
     groups = [group("GAN best", 4.0, 2.0, 3.0, 99.0), group("VAE best", 99.0)]
     seconds, flops = against_cost(groups, SAMPLING, BOUNDS)
     gan, vae = seconds.series
-    assert places(seconds, gan.sound) == [pytest.approx((2.0, 3.0), rel=0.01)]
-    ends = [places(seconds, [*bar]) for bar in gan.bars]
-    assert ends[0] == [pytest.approx((1, 3), rel=0.01), pytest.approx((3, 3), rel=0.01)]
-    assert ends[1] == [pytest.approx((2, 2), rel=0.01), pytest.approx((2, 4), rel=0.01)]
+    assert gan.sound == [(2.0, 3.0)]
+    assert gan.bars == [((1.0, 3.0), (3.0, 3.0)), ((2.0, 2.0), (2.0, 4.0))]
     assert (vae.sound, len(vae.failed), vae.bars) == ([], 1, [])
-    assert seconds.level is not None
-    assert places(seconds, [(0, seconds.level[1])])[0][1] == pytest.approx(0.2, rel=0.01)
+    assert seconds.level == ("real images 0.20", 0.2)
+    assert 0 <= seconds.y.place(0.2) < seconds.y.place(3.0) <= 100
     assert "operations" in flops.x_label
 
 
@@ -77,8 +58,7 @@ def test_each_solver_is_a_curve_with_its_numbers_of_steps() -> None:
     (plot, _) = against_cost([flow(3.0), group("GAN best", 4.0)], SAMPLING, BOUNDS)
     euler, heun, dopri5 = sorted(plot.series[0].curves, key=lambda curve: -len(curve.points))[:3]
     assert euler.labels == ["euler 1", "2", "16"]
-    values = places(plot, euler.points)
-    assert values == [pytest.approx(at, rel=0.01) for at in ((1, 40), (2, 20), (16, 2))]
+    assert euler.points == [(1.0, 40.0), (2.0, 20.0), (16.0, 2.0)]
     assert {heun.labels[0], dopri5.labels[0]} == {"heun 1", "dopri5"}
     assert plot.series[1].curves == []
     assert "FLOW best, euler 2 20.00 at 2" in plot.alt

@@ -13,8 +13,7 @@ from test_cli import call
 
 from gen_models.analysis.groups import group_runs
 from gen_models.analysis.runs import READABLE, Run
-from gen_models.comparison.compare import compare
-from gen_models.comparison.find import find_runs
+from gen_models.comparison.compare import compare, find_runs
 from gen_models.comparison.report import to_csv, write_report
 from gen_models.errors import UserError
 from gen_models.runs.directory import RunDirectory
@@ -69,7 +68,7 @@ def test_a_run_counts_once_however_it_is_named(tmp_path: Path) -> None:
     link.symlink_to(study)
     (study / "loop").symlink_to(study)
     one = next(study.glob("mnist/gan_final/*"))
-    assert len(find_runs([study, one, link, study / "mnist"]).runs) == 4
+    assert len(find_runs([study, one, link, study / "mnist"])[0]) == 4
 
 
 def test_a_folder_without_the_unfit_is_compared(tmp_path: Path) -> None:
@@ -78,11 +77,11 @@ def test_a_folder_without_the_unfit_is_compared(tmp_path: Path) -> None:
         status: make_run(tmp_path, "model=gan", f"seed={seed}", status=status)
         for seed, status in enumerate(("running", "interrupted", "failed"), start=5)
     }
-    found = find_runs([tmp_path])
-    assert len(found.runs) == 4
-    assert len(found.notes) == 3
+    runs, notes = find_runs([tmp_path])
+    assert len(runs) == 4
+    assert len(notes) == 3
     for status, run in unfit.items():
-        assert any(str(run.path) in note and status in note for note in found.notes)
+        assert any(str(run.path) in note and status in note for note in notes)
         with pytest.raises(UserError, match=f"not finished .its status is {status}"):
             find_runs([tmp_path, run.path])
 
@@ -110,7 +109,7 @@ def test_a_spoilt_run_is_left_out_or_refused(
     make_run(tmp_path, "model=gan")
     run = make_run(tmp_path, "model=gan", "seed=1")
     spoil(run)
-    (note,) = find_runs([tmp_path]).notes
+    (note,) = find_runs([tmp_path])[1]
     assert note.startswith(f"left out: {run.path / file}: ")
     assert says in note
     code, text = call("compare", run.path, "--output", tmp_path / "out")
@@ -124,7 +123,7 @@ def test_the_order_of_options_makes_no_group_of_its_own(tmp_path: Path) -> None:
     options = ["+trainer.gradient_clip_val=1.0", "+trainer.benchmark=true"]
     make_run(tmp_path / "a", "model=vae", *options)
     make_run(tmp_path / "b", "model=vae", *options[::-1], "seed=1")
-    (group,) = group_runs(find_runs([tmp_path]).runs)
+    (group,) = group_runs(find_runs([tmp_path])[0])
     assert [run.seed for run in group.runs] == [0, 1]
 
 
@@ -132,7 +131,7 @@ def test_runs_of_this_version_and_of_the_one_before_are_read(tmp_path: Path) -> 
     ours = make_run(tmp_path, "model=gan").read_status()["versions"]["gen-models"]
     before = make_run(tmp_path, "model=gan", "seed=1")
     edit(before.status, versions={"gen-models": "0.1.0"})
-    assert [run.seed for run in find_runs([tmp_path]).runs] == [0, 1]
+    assert [run.seed for run in find_runs([tmp_path])[0]] == [0, 1]
     assert ours.rpartition(".")[0] in READABLE
 
 
@@ -169,9 +168,9 @@ def test_a_run_that_is_not_evaluated_is_told_how(tmp_path: Path) -> None:
         find_runs([tmp_path])
     assert remedy in str(error.value)
     make_run(tmp_path, "model=vae")
-    found = find_runs([tmp_path])
-    assert len(found.runs) == 2
-    assert found.notes == [f"{run.path}: not evaluated: {remedy}"]
+    runs, notes = find_runs([tmp_path])
+    assert len(runs) == 2
+    assert notes == [f"{run.path}: not evaluated: {remedy}"]
 
 
 def test_diverged_runs_and_numbers_count_as_the_worst(tmp_path: Path) -> None:
@@ -180,12 +179,14 @@ def test_diverged_runs_and_numbers_count_as_the_worst(tmp_path: Path) -> None:
     edit(RunDirectory(tmp_path / "mnist/vae_final/seed1").metrics, coverage=math.nan)
     comparison = compare([tmp_path])
     groups = {group.label: group for group in comparison.groups}
-    final = groups["GAN final"].summary("fid_lenet")
+    final = groups["GAN final"].summaries.get("fid_lenet")
     assert final is not None
     assert final.failures == "1 of 4 diverged"
     assert final.median == pytest.approx(8.0)
     told = {
-        (v.group, v.against, v.metric): v for pair in comparison.verdicts for v in pair.verdicts
+        (pair.one.label, pair.other.label, v.metric): v
+        for pair in comparison.verdicts
+        for v in pair.verdicts
     }
     verdict = told["GAN final", "GAN baseline", "fid_lenet"]
     assert verdict.test is not None

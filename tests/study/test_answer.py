@@ -108,11 +108,6 @@ def test_a_run_that_diverged_is_the_worst_in_every_metric(tmp_path: Path) -> Non
     assert found.parts[0].test.theta == pytest.approx(6 / 8)
 
 
-def test_diverged_runs_count_too(tmp_path: Path) -> None:
-    found = answer(study(tmp_path), table(one=fid([8.0] * 6 + [np.nan] * 2), other=fid([9.0] * 8)))
-    assert found.parts[0].test.theta == pytest.approx(6 / 8)
-
-
 def test_four_runs_are_needed_and_fewer_than_planned_are_interim(tmp_path: Path) -> None:
     given = study(tmp_path)
     found = answer(given, table(one=fid([8.0] * 3), other=fid([10.0] * 8)))

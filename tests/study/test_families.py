@@ -291,7 +291,7 @@ def test_it_composes_with_its_sampler_and_its_steps(loaded: Study, tmp_path: Pat
     assert runs["flow seed 1"].steps_words[2:] == [
         "--steps", "1,2,4,8", "--solver", "euler,midpoint",
     ]  # fmt: skip
-    assert not runs["gan seed 1"].by_steps
+    assert not runs["gan seed 1"].options.by_steps
     other = copy.deepcopy(loaded)
     other.arms["gan"].steps, other.arms["gan"].solvers = [1], ["euler"]
     with pytest.raises(UserError, match=r"arms.gan.steps: this model takes no steps"):

@@ -8,7 +8,7 @@ from conftest import ROOT
 
 from gen_models.composition import compose_overrides
 from gen_models.errors import UserError
-from gen_models.study.definition import KINDS
+from gen_models.study.kinds import KINDS
 from gen_models.study.load import check_seeds, load_study
 from gen_models.study.plan import plan
 

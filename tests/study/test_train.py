@@ -24,12 +24,19 @@ from gen_models.errors import UserError
 from gen_models.evaluation import measure
 from gen_models.runs.directory import RunDirectory
 from gen_models.study import train
-from gen_models.study.collect import collect, missing, of_one_code
-from gen_models.study.definition import Study
+from gen_models.study.definition import Arm, Study
 from gen_models.study.load import load_study
 from gen_models.study.plan import PlannedRun, plan
-from gen_models.study.table import Table, of_study, read_table, run_key
-from gen_models.study.terminal import show_state
+from gen_models.study.study import show_state
+from gen_models.study.table import (
+    Table,
+    collect,
+    missing,
+    of_one_code,
+    of_study,
+    read_table,
+    run_key,
+)
 
 SMALL = """\
 question: Do two epochs beat one?
@@ -95,7 +102,6 @@ def train_all(
     ended: list[str] = []
     failed = train.train_missing(
         missing(runs, Table([], {}, {})), jobs=jobs, launcher=launcher, logs=folder / "logs",
-        say=lambda line: None,
         ended=lambda run: ended.append(run.arm),
     )  # fmt: skip
     return failed, ended
@@ -138,11 +144,11 @@ def test_steps_are_measured_after_the_training_and_only_what_is_missing(
     file = pretend.parent / "measure.py"
     file.write_text(MEASURER)
     monkeypatch.setattr(train, "MEASURE", (str(file),))
-    places = ("steps/euler-1/", "steps/euler-2/")
+    options = Arm(steps=[1, 2], solvers=["euler"])
     runs = []
     for name in ("whole", "broken"):
         run = planned(pretend, name)
-        runs.append(replace(run, steps=(1, 2), solvers=("euler",), by_steps=places))
+        runs.append(replace(run, options=options))
         run.path.mkdir(parents=True)
         (run.path / "metrics.json").write_text("{}")
     failed, ended = train_all(runs, pretend)
