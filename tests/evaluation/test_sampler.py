@@ -17,7 +17,7 @@ from gen_models.comparison.compare import compare
 from gen_models.data.module import load_data
 from gen_models.errors import UserError
 from gen_models.evaluation import fit_sampler as fitting
-from gen_models.evaluation.evaluate import evaluate_quickly, evaluate_run
+from gen_models.evaluation.evaluate import evaluate_run
 from gen_models.evaluation.measure import Effort
 from gen_models.files import read_json
 from gen_models.metrics.reconstruction import invert, prior_reach
@@ -165,7 +165,7 @@ def test_a_run_then_draws_by_it_until_it_is_removed(tmp_path: Path, kind: str) -
 
 def test_a_run_is_measured_by_its_sampler_and_says_so(tmp_path: Path) -> None:
     run = untrained(tmp_path)
-    evaluate_quickly(run.path, say=print)
+    evaluate_run(run.path, quick=True, say=print)
     little = Effort(restarts=1, iterations=10)
     assert "quick/fid_lenet" in compare([run.path]).groups[0].runs[0].metrics
     by_prior = evaluate_run(run.path, effort=little, say=print).metrics
@@ -186,18 +186,18 @@ def test_a_run_is_measured_by_its_sampler_and_says_so(tmp_path: Path) -> None:
     assert not any(key.startswith(("quick/", "val/fid")) for key in measured)  # by the prior
     assert not any("draws with" in note for note in compared.notes)
     quick = read_json(run.metrics)["quick/fid_lenet"]
-    evaluate_quickly(run.path, say=print)
+    evaluate_run(run.path, quick=True, say=print)
     measured = compare([run.path]).groups[0].runs[0].metrics
     assert measured["quick/fid_lenet"] != quick  # by the sampler now
 
 
 def test_a_run_of_a_sweep_is_measured_by_its_sampler_too(tmp_path: Path) -> None:
     run = untrained(tmp_path)
-    evaluate_quickly(run.path, say=print)
+    evaluate_run(run.path, quick=True, say=print)
     call("fit-sampler", run.path, "--kind", "normal")
     before = compare([run.path])
     assert any("measured with its prior, but draws with normal now" in n for n in before.notes)
-    evaluate_quickly(run.path, say=print)
+    evaluate_run(run.path, quick=True, say=print)
     compared = compare([run.path])
     (group,) = compared.groups
     assert group.settings["sampler"] == "normal"
