@@ -37,9 +37,9 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
         fake: (m, d), m at least 2.
 
     Raises:
-        ValueError: The shapes do not fit or a feature is not finite.
+        ValueError: A feature is not finite.
     """
-    _check(real, fake, least=2)
+    _require_finite(real, fake)
     real, fake = real.double(), fake.double()
     real_mean, real_covariance = real.mean(0), real.T.cov()
     fake_mean, fake_covariance = fake.mean(0), fake.T.cov()
@@ -72,7 +72,7 @@ def within_class_distance(
         fake_labels: (m,) int64, the classes that the model was to draw.
 
     Raises:
-        ValueError: As `frechet_distance`; a class has fewer than two images.
+        ValueError: A feature is not finite.
     """
     distances = [
         frechet_distance(real[real_labels == label], fake[fake_labels == label])
@@ -92,9 +92,9 @@ def kernel_distance(real: Tensor, fake: Tensor) -> float:
         fake: (m, d), m at least 2.
 
     Raises:
-        ValueError: The shapes do not fit or a feature is not finite.
+        ValueError: A feature is not finite.
     """
-    _check(real, fake, least=2)
+    _require_finite(real, fake)
     real, fake = real.float(), fake.float()
     n, m = len(real), len(fake)
     within = _kernel_sum(real) / (n * (n - 1)) + _kernel_sum(fake) / (m * (m - 1))
@@ -115,9 +115,9 @@ def precision_recall_density_coverage(
         k: Neighbours. Equal distributions have a coverage of about 1 - 2^-k.
 
     Raises:
-        ValueError: The shapes do not fit, k is below 1 or a feature is not finite.
+        ValueError: A feature is not finite.
     """
-    _check(real, fake, least=k + 1, k=k)
+    _require_finite(real, fake)
     real, fake, _ = _on_grid(real, fake)
     real_radii, fake_radii = _squared_radii(real, k), _squared_radii(fake, k)
     balls = torch.zeros(len(fake), dtype=torch.int64, device=fake.device)  # real ones, a fake
@@ -158,9 +158,9 @@ class Coverage:
             fake: (m, d), m above k.
 
         Raises:
-            ValueError: The shapes do not fit, k is below 1 or a feature is not finite.
+            ValueError: A feature is not finite.
         """
-        _check(self.real, fake, least=self.k + 1, k=self.k)
+        _require_finite(self.real, fake)
         real, fake, exponent = _on_grid(self.real, fake)
         if exponent not in self._radii:
             self._radii[exponent] = _squared_radii(real, self.k)
@@ -181,14 +181,8 @@ def histogram_divergence(fake: Tensor, real: Tensor, *, least: float = 0.0) -> f
         real: (classes,) shares of the real images, none of them 0.
         least: What a smaller share of the real images counts as: half an image, for a data set of
             fewer classes.
-
-    Raises:
-        ValueError: A real class is empty.
     """
-    real = real.clamp(min=least)
-    if not bool((real > 0).all()):
-        raise ValueError("every class must have real images")
-    return torch.special.xlogy(fake, fake / real).sum().item()
+    return torch.special.xlogy(fake, fake / real.clamp(min=least)).sum().item()
 
 
 def missing_classes(fake: Tensor, real: Tensor, *, below: float = 0.1) -> int:
@@ -266,14 +260,6 @@ def _squared_radii(features: Tensor, k: int) -> Tensor:
     return torch.cat(radii)
 
 
-def _check(real: Tensor, fake: Tensor, *, least: int, k: int = 1) -> None:
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
-    if real.ndim != 2 or fake.ndim != 2 or real.shape[1] != fake.shape[1]:
-        raise ValueError(
-            f"features must be (n, d) and (m, d), got {tuple(real.shape)} and {tuple(fake.shape)}"
-        )
-    if min(len(real), len(fake)) < least:
-        raise ValueError(f"at least {least} rows are needed, got {len(real)} and {len(fake)}")
-    if not (bool(real.isfinite().all()) and bool(fake.isfinite().all())):
+def _require_finite(*features: Tensor) -> None:
+    if not all(bool(each.isfinite().all()) for each in features):
         raise ValueError("features must be finite")

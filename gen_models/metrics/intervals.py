@@ -14,12 +14,7 @@ def mean_interval(name: str, values: Tensor) -> dict[str, float]:
 
     Returns:
         `name`, `name`/low and `name`/high, in the values' unit.
-
-    Raises:
-        ValueError: There are fewer than two values, so that their spread is unknown.
     """
-    if values.ndim != 1 or len(values) < 2:
-        raise ValueError(f"values must be (n,) with n >= 2, got {tuple(values.shape)}")
     exact = values.double()
     mean = exact.mean().item()
     margin = NORMAL_QUANTILE * exact.std().item() / len(values) ** 0.5

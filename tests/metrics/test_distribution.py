@@ -356,8 +356,6 @@ def test_label_histogram_and_its_divergence() -> None:
         torch.distributions.Categorical(uneven), torch.distributions.Categorical(even)
     )
     assert histogram_divergence(uneven, even) == pytest.approx(expected.item())
-    with pytest.raises(ValueError, match="every class"):
-        histogram_divergence(real, collapsed)
 
 
 def test_missing_classes_forgives_a_few_errors_of_the_classifier() -> None:
@@ -386,8 +384,6 @@ def test_mean_interval_covers_its_share() -> None:
         assert low < value < high
         covered += low <= 0.5 <= high
     assert 0.91 < covered / 300 < 0.98
-    with pytest.raises(ValueError, match="n >= 2"):
-        mean_interval("mean", torch.zeros(1))
 
 
 @pytest.mark.parametrize(
@@ -405,11 +401,3 @@ def test_bad_features_are_refused(distance: Callable[[Tensor, Tensor], object]) 
     bad[3, 2] = torch.nan
     with pytest.raises(ValueError, match="finite"):
         distance(good, bad)
-    with pytest.raises(ValueError, match=r"got \(10, 4\) and \(10, 3\)"):
-        distance(good, good[:, :3])
-    with pytest.raises(ValueError, match="rows are needed"):
-        distance(good, good[:1])
-    with pytest.raises(ValueError, match="k must be"):
-        precision_recall_density_coverage(good, good, k=0)
-    with pytest.raises(ValueError, match="k must be"):
-        Coverage(good, k=0)(good)
