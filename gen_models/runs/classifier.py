@@ -121,6 +121,23 @@ def _known(datamodule: MNISTDataModule, say: Say) -> Classifier:
     return _in_memory[path]
 
 
+def kept_classifier(key: str, root: Path, run: RunDirectory) -> tuple[Classifier | None, str]:
+    """The classifier of a data set for what does not train one; else a clause with the reason.
+
+    Args:
+        key: The data module's.
+        root: Folder of the data sets.
+        run: A run on the data set, whose evaluation trains one.
+    """
+    path = classifier_path(key, root)
+    if not is_kept(path):
+        return None, f"there is no classifier of {key} yet (gen-models evaluate {run.path})"
+    classifier = load_classifier(path)
+    if (accuracy := classifier.record["test_accuracy"]) < POOR:
+        return None, f"the classifier of {key} knows only {100 * accuracy:.0f} % of the test images"
+    return classifier, ""
+
+
 def make_classifier(
     name: str,
     *,

@@ -252,16 +252,16 @@ def test_the_page_says_what_is_left_out(
     text = html.unescape(file.read_text())
     assert all(sentence in text for sentence in said)
     monkeypatch.setattr(
-        "gen_models.explorer.explore.classifier_path", lambda name, root: tmp_path / "none"
+        "gen_models.runs.classifier.classifier_path", lambda name, root: tmp_path / "none"
     )
     said = written([runs["gan"]], tmp_path / "bare.html")
     assert said[1].startswith("There is no map")
-    assert "gen-models train-classifier --data digits" in said[2]
+    assert "gen-models evaluate" in said[2]
     assert written([runs["vae"]], tmp_path / "vae.html") == said[2:]
     (*_, last) = written([runs["toy"]], tmp_path / "toy.html")
     assert last.endswith("takes every drawing for a 0.")
     monkeypatch.undo()
-    monkeypatch.setattr("gen_models.explorer.explore.POOR", 1.01)
+    monkeypatch.setattr("gen_models.runs.classifier.POOR", 1.01)
     (poor,) = written([runs["vae"]], tmp_path / "poor.html")
     assert "% of the test images" in poor
 
