@@ -22,6 +22,7 @@ class ColourSource(NamedTuple):
     train: dict[str, Any]  # arguments of torchvision's class
     test: dict[str, Any]
     validation_size: int = 5000  # of the training images
+    instead: str = "data=color_mnist"  # a set without a download
 
     @property
     def files(self) -> dict[str, str]:
@@ -37,6 +38,11 @@ class ColourSource(NamedTuple):
     def downloads(self) -> list[str]:
         """What torchvision downloads to the root: it takes what is already there."""
         return list(self.files) if issubclass(self.dataset, SVHN) else [self.dataset.filename]
+
+    @property
+    def wanted(self) -> str:
+        """What the user may put in the root."""
+        return " and ".join(self.downloads)
 
     def folder(self, root: Path) -> Path:
         """The root, or the folder in it with the name of torchvision's class."""

@@ -36,7 +36,7 @@ OF_SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing
 
 
 def read_folder(
-    root: Path | None,
+    root: Path,
     size: int | Sequence[int] | None = None,
     channels: int | None = None,
     say: Callable[[str], None] = on_terminal,
@@ -54,8 +54,6 @@ def read_folder(
         UserError: There are no such pictures, too few, or they are of several sizes.
     """
     sides, channels = check_size(size), check_channels(channels)
-    if root is None:
-        raise UserError("data.root=null: data=folder needs the pictures' folder: data.root=FOLDER")
     place = f"data.root={root}"
     if not root.is_dir():
         what = "a file (data=npz reads an .npz)" if root.exists() else "there is no such folder"

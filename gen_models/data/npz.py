@@ -31,7 +31,7 @@ Say = Callable[[str], None]
 
 
 def read_npz(
-    root: Path | None,
+    root: Path,
     size: int | Sequence[int] | None = None,
     channels: int | None = None,
     say: Say = on_terminal,
@@ -50,8 +50,6 @@ def read_npz(
         UserError: The file cannot be read, or its arrays are not of this kind.
     """
     sides, channels = check_size(size), check_channels(channels)
-    if root is None:
-        raise UserError("data.root=null: data=npz needs a file: data.root=FILE.npz")
     place = f"data.root={root}"
     if not root.is_file():
         what = "a folder (data=folder reads pictures)" if root.is_dir() else "there is no such file"
