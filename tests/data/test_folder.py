@@ -200,13 +200,6 @@ def test_the_centre_is_cut_out_with_antialiasing(pictures: Path) -> None:
     assert image[:, :, :1].max() < 20
 
 
-def test_a_wrong_exif_does_no_harm(pictures: Path) -> None:
-    image = one(
-        pictures, half("RGB", "red", "blue", (64, 64)), "x.jpg", keep={"exif": b"Exif\0\0xx"}
-    )
-    assert image[0, 4, 1] > 240
-
-
 # Channels.
 
 
