@@ -41,9 +41,8 @@ def find_bounds(name: str, real: Reference, say: Callable[[str], None]) -> dict[
             return read_json(file)
         except UserError as error:
             say(f"{error}: measuring again")
-    say(f"measuring floor and ceilings of {name} with {count:,} images, once: {file}" if file else
-        f"measuring floor and ceilings of {name} with {count:,} images; there is no home directory "
-        "to keep them in (XDG_CACHE_HOME=FOLDER names another)")  # fmt: skip
+    place = file or "not kept, for there is no home directory (set XDG_CACHE_HOME)"
+    say(f"measuring floor and ceilings of {name} with {count:,} images, once: {place}")
     bounds = measure_bounds(real)
     if file:
         try:

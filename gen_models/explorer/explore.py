@@ -5,14 +5,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from torch.utils.flop_counter import FlopCounterMode
 
 from gen_models.data.facts import facts_of
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
 from gen_models.evaluation.sampling import check_output
 from gen_models.explorer.content import DIGITS, Run, fits_page, has_codes, page_content
-from gen_models.explorer.pace import set_page_steps
 from gen_models.files import replaced, writing
 from gen_models.metrics.classifier import Classifier
 from gen_models.models.interface import Density, Encoder
@@ -21,6 +22,10 @@ from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import run_title
 from gen_models.runs.sampler import read_record, read_sampler
 from gen_models.runs.weights import load_model
+
+STEPS = (8, 4)  # at most
+# Of one image. A free core carries out 2 GFLOPs a second in the page: 5 images.
+MOST_FLOPS = 4e8
 
 
 class Page(NamedTuple):
@@ -145,6 +150,20 @@ def _fast_enough(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     if not fast:
         raise UserError(f"{' '.join(sentences)} Name a smaller model")
     return fast, sentences
+
+
+@torch.no_grad()
+def set_page_steps(model: Density) -> bool:
+    """Set the steps that a page takes, not more than the model's own; False if all are too slow."""
+    own, solver = model.steps, model.solver if model.steps else "midpoint"
+    z = model.prior(1)
+    for steps in STEPS:
+        model.set_solver(solver, min(steps, own or steps))
+        with FlopCounterMode(display=False) as counter:
+            model.decode(z)
+        if counter.get_total_flops() <= MOST_FLOPS:
+            return True
+    return False
 
 
 def _kind(data: MNISTDataModule) -> str:

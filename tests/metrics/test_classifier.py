@@ -1,7 +1,5 @@
 """The fixed classifier: its training, its files, and the distances made of its features."""
 
-import hashlib
-import json
 import pickle
 from collections.abc import Callable
 from functools import partial
@@ -177,27 +175,11 @@ def test_a_missing_file_is_named(trained: Classifier, tmp_path: Path, ending: st
         load_classifier(tmp_path / "digits")
 
 
-def test_foreign_files_are_refused(trained: Classifier, tmp_path: Path) -> None:
+def test_weights_of_another_record_are_refused(trained: Classifier, tmp_path: Path) -> None:
     path = tmp_path / "digits"
     save_classifier(trained, path)
-    record = json.loads(path.with_suffix(".json").read_text())
-
-    def write(content: bytes, **changes: object) -> None:
-        path.with_suffix(".safetensors").write_bytes(content)
-        changed = record | {"sha256": hashlib.sha256(content).hexdigest()} | changes
-        path.with_suffix(".json").write_text(json.dumps(changed))
-
-    content = path.with_suffix(".safetensors").read_bytes()
-    write(content)
-    load_classifier(path)
-    write(content, sha256="0" * 64)
+    path.with_suffix(".safetensors").write_bytes(pickle.dumps({"a": 1}))
     with pytest.raises(UserError, match="does not hold the weights of its record"):
-        load_classifier(path)
-    write(content, mean=[0.0])
-    with pytest.raises(UserError, match="is not a classifier's record"):
-        load_classifier(path)
-    write(pickle.dumps({"a": 1}))
-    with pytest.raises(UserError, match="does not hold a classifier's weights"):
         load_classifier(path)
     path.with_suffix(".json").write_text("[]")
     with pytest.raises(UserError, match="not one of our files"):
