@@ -108,6 +108,13 @@ def measure_generation(images: Tensor, real: Reference) -> dict[str, float]:
     return metrics
 
 
+def measure_new_images(model: GenerativeModel, real: Reference) -> dict[str, float]:
+    """`measure_generation` of as many new images as there are test images, and their classes."""
+    count = len(real.test)
+    metrics = measure_generation(draw_evaluated(model, count), real)
+    return metrics | measure_classes(model, real) | {"samples": float(count)}
+
+
 def measure_reconstruction(
     model: GenerativeModel, real: Reference, effort: Effort
 ) -> tuple[dict[str, float], dict[str, Tensor], Tensor]:
@@ -222,9 +229,7 @@ def measure(
     """
     effort = effort or Effort()
     say(f"drawing {len(real.equal.test):,} images and measuring their distance to the test images")
-    images = draw_evaluated(model, len(real.equal.test))
-    metrics = measure_generation(images, real.equal)
-    metrics |= measure_classes(model, real.equal)
+    metrics = measure_new_images(model, real.equal)
     say(f"recreating {min(INVERTED, len(real.test))} test images")
     errors, arrays, recreated = measure_reconstruction(model, real, effort)
     metrics |= errors
@@ -242,21 +247,17 @@ def measure(
         arrays["test_labels"] = real.labels
     arrays["pictures_test"] = pixels.as_bytes(real.test[:SHOWN])
     arrays["pictures_recreated"] = pixels.as_bytes(recreated[:SHOWN])
-    metrics["samples"] = float(len(images))
     return Evaluation(metrics, arrays)
 
 
 @torch.no_grad()
 def measure_quick(model: GenerativeModel, real: Reference) -> dict[str, float]:
     """Distances of as many new images as `real` has, and the encoder's reconstruction."""
-    count = len(real.equal.test)
-    metrics = measure_generation(draw_evaluated(model, count), real.equal)
-    metrics |= measure_classes(model, real.equal)
+    metrics = measure_new_images(model, real.equal)
     if isinstance(model, Encoder):
         images, labels = Split(real.test, real.labels).take(slice(INVERTED))
         errors = image_errors(images, reconstruct(model, images, labels))
         metrics |= _error_intervals("encoder", errors)
-    metrics["samples"] = float(count)
     return metrics
 
 
