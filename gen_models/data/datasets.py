@@ -8,7 +8,6 @@ import socket
 import struct
 import tempfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +21,7 @@ from gen_models.data.packaged import coloured, load_digits, load_mnist5k
 from gen_models.data.splits import hold_out
 from gen_models.errors import UserError
 from gen_models.files import nearest_existing, writing
+from gen_models.terminal import Say
 from gen_models.terminal import say as on_terminal
 
 DOWNLOAD_TIMEOUT = 10.0  # seconds without an answer; torchvision sets none
@@ -121,7 +121,7 @@ def download(name: str, root: Path) -> None:
         socket.setdefaulttimeout(before)
 
 
-def load(name: str, root: Path, say: Callable[[str], None] = on_terminal) -> Dataset:
+def load(name: str, root: Path, say: Say = on_terminal) -> Dataset:
     """Read and check the files of a data set.
 
     Args:

@@ -7,7 +7,7 @@ import hashlib
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -27,6 +27,7 @@ from gen_models.data.pictures import ENDINGS
 from gen_models.data.splits import by_hash, divided
 from gen_models.data.stack import Stack, stack_pictures
 from gen_models.errors import UserError
+from gen_models.terminal import Say
 from gen_models.terminal import say as on_terminal
 
 MOST_RECORDED = 10_000  # pictures whose names a run keeps
@@ -39,7 +40,7 @@ def read_folder(
     root: Path,
     size: int | Sequence[int] | None = None,
     channels: int | None = None,
-    say: Callable[[str], None] = on_terminal,
+    say: Say = on_terminal,
 ) -> Dataset:
     """Read a folder of PNG, JPEG, WebP and BMP pictures.
 

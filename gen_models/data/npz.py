@@ -3,7 +3,7 @@
 import hashlib
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,8 @@ from gen_models.data.limits import (
 from gen_models.data.pictures import Pixels, fitted, with_channels
 from gen_models.data.splits import by_hash, divided
 from gen_models.errors import UserError
+from gen_models.terminal import Say
 from gen_models.terminal import say as on_terminal
-
-Say = Callable[[str], None]
 
 
 def read_npz(

@@ -5,7 +5,6 @@ They are the same for every run on a data set, so they are measured once and kep
 
 import hashlib
 import os
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -19,11 +18,12 @@ from gen_models.metrics import pixels
 from gen_models.metrics.distribution import mean_confidence
 from gen_models.runs.fingerprint import PACKAGE, hash_code
 from gen_models.seeding import generator
+from gen_models.terminal import Say
 
 CODE = ("seeding.py", "metrics/*.py", "evaluation/*.py")  # on which the bounds depend
 
 
-def find_bounds(name: str, real: Reference, say: Callable[[str], None]) -> dict[str, float]:
+def find_bounds(name: str, real: Reference, say: Say) -> dict[str, float]:
     """The bounds for the sample size of `real`, from the cache if nothing has changed."""
     real = real.equal
     count = len(real.test)

@@ -3,7 +3,6 @@
 metrics.json  evaluation.npz  figures/*.png  projector/  and "evaluation" in status.json.
 """
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -38,9 +37,7 @@ from gen_models.runs.directory import RunDirectory
 from gen_models.runs.measured import features_record
 from gen_models.runs.sampler import read_record, read_sampler
 from gen_models.runs.weights import load_model
-from gen_models.terminal import say
-
-Say = Callable[[str], None]
+from gen_models.terminal import Say, say
 
 
 def evaluate_trained(

@@ -6,7 +6,6 @@ out, and all else is the same. What says nothing of an invertible model is left 
 """
 
 import logging
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -39,6 +38,7 @@ from gen_models.models.interface import (
 )
 from gen_models.models.sampler import without_sampler
 from gen_models.seeding import generator
+from gen_models.terminal import Say
 
 log = logging.getLogger(__name__)
 
@@ -216,7 +216,7 @@ def measure(
     real: Reference,
     *,
     effort: Effort | None = None,
-    say: Callable[[str], None] = log.info,
+    say: Say = log.info,
 ) -> Evaluation:
     """Measure everything of one model.
 

@@ -3,7 +3,7 @@
 Metrics "steps/SOLVER-N/...", or "steps/dopri5/..." of a solver that picks its steps itself.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,12 +24,11 @@ from gen_models.models.interface import Density, GenerativeModel
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.measured import features_record
 from gen_models.runs.weights import load_model
+from gen_models.terminal import Say, show
 from gen_models.terminal import say as echo
-from gen_models.terminal import show
 
 ADAPTIVE = "dopri5"  # the solver that picks its steps itself
 
-Say = Callable[[str], None]
 Way = tuple[str, int | None]  # a solver and its number of steps
 
 

@@ -29,6 +29,7 @@ from gen_models.models.interface import (
 )
 from gen_models.models.networks import label_columns
 from gen_models.seeding import generator
+from gen_models.terminal import Say
 
 SHOWN = 500  # test images that the page holds at most
 SHOWN_NUMBERS = 1_200_000  # and of their pixels, one byte each before compression
@@ -52,7 +53,7 @@ def page_content(
     runs: Sequence[Run],
     data: MNISTDataModule,
     classifier: Classifier | None,
-    say: Callable[[str], None],
+    say: Say,
 ) -> tuple[dict[str, Any], float]:
     """What the page's script reads, and the largest change of a pixel by rounding the weights.
 

@@ -1,7 +1,7 @@
 """From one or two runs to one HTML file that needs no network."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import run_title
 from gen_models.runs.sampler import read_record, read_sampler
 from gen_models.runs.weights import load_model
+from gen_models.terminal import Say
 
 STEPS = (8, 4)  # at most
 # Of one image. A free core carries out 2 GFLOPs a second in the page: 5 images.
@@ -42,7 +43,7 @@ def explore(
     *,
     data_root: Path | None = None,
     overwrite: bool = False,
-    say: Callable[[str], None],
+    say: Say,
 ) -> Page:
     """Write the page of one to three runs of a data set.
 

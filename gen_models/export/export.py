@@ -5,7 +5,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,8 +31,8 @@ from gen_models.runs.classifier import kept_classifier
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.sampler import read_record, sampler_measured_with
 from gen_models.runs.weights import load_model
+from gen_models.terminal import Say
 
-Say = Callable[[str], None]
 RECORD = "export.json"
 
 

@@ -6,7 +6,6 @@ place, and the run's status records that.
 
 import copy
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from rich.progress import Progress
@@ -29,11 +28,11 @@ from gen_models.metrics.classifier import (
 from gen_models.metrics.features import STANDARDISED_BY, untrained_classifier
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.measured import features_in_words, features_record
+from gen_models.terminal import Say
 
 POOR = 0.6  # test accuracy below which a classifier is not used
 PART = {"mnist": "mnist5k"}  # of a data set, a part that needs no download
 
-Say = Callable[[str], None]
 
 _in_memory: dict[Path, Classifier] = {}  # those that this process has read or trained
 
