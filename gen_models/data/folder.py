@@ -23,9 +23,8 @@ from gen_models.data.limits import (
     check_size,
     small_classes,
 )
-from gen_models.data.pictures import ENDINGS
+from gen_models.data.pictures import ENDINGS, Stack, stack_pictures
 from gen_models.data.splits import by_hash, divided
-from gen_models.data.stack import Stack, stack_pictures
 from gen_models.errors import UserError
 from gen_models.terminal import Say
 from gen_models.terminal import say as on_terminal

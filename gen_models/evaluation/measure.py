@@ -15,7 +15,7 @@ from gen_models.data.dataset import Split
 from gen_models.evaluation.classes import measure_classes, measure_shown_classes
 from gen_models.evaluation.reference import Reference
 from gen_models.metrics import distribution, likelihood, pixels
-from gen_models.metrics.intervals import mean_interval
+from gen_models.metrics.distribution import mean_interval
 from gen_models.metrics.latent import measure_latent_space
 from gen_models.metrics.reconstruction import (
     CANDIDATES,

@@ -15,6 +15,7 @@ from torch import Tensor
 CHUNK_BYTES = 16 * 2**20  # of a matrix of distances held at once: within a processor's cache
 DIGITS = tuple("0123456789")  # names of the classes of MNIST and its kin
 NEIGHBOURS = 5  # k of the balls, Naeem et al. 2020
+NORMAL_QUANTILE = 1.959964  # 97.5 % of N(0, 1)
 
 
 class Overlap(NamedTuple):
@@ -206,6 +207,22 @@ def missing_key(class_names: tuple[str, ...]) -> str:
 def mean_confidence(logits: Tensor) -> float:
     """Mean probability of the likeliest class, [1 / classes, 1], from (n, classes) logits."""
     return logits.double().softmax(1).amax(1).mean().item()
+
+
+def mean_interval(name: str, values: Tensor) -> dict[str, float]:
+    """Mean of independent values, with its 95 % interval by the central limit theorem.
+
+    Args:
+        name: Name of the metric.
+        values: (n,) one an image, n at least 2; meant for some dozens of images or more.
+
+    Returns:
+        `name`, `name`/low and `name`/high, in the values' unit.
+    """
+    exact = values.double()
+    mean = exact.mean().item()
+    margin = NORMAL_QUANTILE * exact.std().item() / len(values) ** 0.5
+    return {name: mean, f"{name}/low": mean - margin, f"{name}/high": mean + margin}
 
 
 def _kernel_sum(x: Tensor, y: Tensor | None = None) -> float:

@@ -20,10 +20,10 @@ from gen_models.metrics.distribution import (
     kernel_distance,
     label_histogram,
     mean_confidence,
+    mean_interval,
     missing_classes,
     precision_recall_density_coverage,
 )
-from gen_models.metrics.intervals import mean_interval
 from gen_models.seeding import generator
 
 

@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from gen_models.data.module import MNISTDataModule
-from gen_models.metrics.intervals import mean_interval
+from gen_models.metrics.distribution import mean_interval
 from gen_models.metrics.pixels import (
     distorted,
     gaussian_images,
