@@ -93,7 +93,7 @@ def page_content(
                 **_networks(model, weights, networks),
             }
         )
-    place = None
+    place: int | None = None
     if classifier is not None:
         network, place = classifier.network, len(networks)
         networks.append(lower(network, network, (torch.zeros(1, *data.image_shape),), weights))
@@ -192,7 +192,8 @@ def _networks(
         )  # fmt: skip
         solved = {"network": network, "solver": model.solver, "steps": model.steps}
         return {"decode": None, "encode": None, "flow": solved}
-    decode, encode = place(model.decode, torch.zeros(1, model.latent_dim)), None
+    decode = place(model.decode, torch.zeros(1, model.latent_dim))
+    encode: int | None = None
     if isinstance(model, Encoder):
         encoder = model.encode
         label = [torch.zeros(1, dtype=torch.int64)] if model.conditional else []
