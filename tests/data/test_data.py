@@ -347,16 +347,6 @@ def test_a_label_that_is_none_is_named(small_set: MNISTDataModule, file: str) ->
         small_set.setup()
 
 
-def test_swapped_files_are_named(small_set: MNISTDataModule) -> None:
-    raw = raw_of(small_set)
-    train, test = raw / FILES[0], raw / FILES[2]
-    train.rename(raw / "x")
-    test.rename(train)
-    (raw / "x").rename(test)
-    with pytest.raises(UserError, match="train-images-idx3-ubyte: "):
-        small_set.setup()
-
-
 @pytest.mark.parametrize("small_set", ["mnist"], indirect=True)
 def test_a_changed_pixel_is_noticed_by_md5(small_set: MNISTDataModule) -> None:
     path = raw_of(small_set) / FILES[2]
