@@ -12,6 +12,8 @@ from typing import Any, TextIO, cast
 from rich.console import Console
 from rich.table import Table
 
+Say = Callable[[str], None]  # as `say`: called with a line
+
 OF_TERMINAL = "PYTHONIOENCODING"
 
 NEEDLESS = (

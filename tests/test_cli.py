@@ -57,7 +57,8 @@ def test_a_file_that_cannot_be_written_whole_leaves_the_earlier_one(
     monkeypatch.setattr(Path, "write_bytes", fill_the_disk)
     code, text = call("sample", run, "--count", 10, "--output", output)
     assert code == 1
-    assert text == f"--output {output}: cannot be written (No space left on device)\n"
+    assert text.startswith(f"--output {output}: cannot be written (No space left on device)")
+    assert text.count("\n") == 1
     assert output.read_bytes() == b"the earlier one"
     assert list(output.parent.iterdir()) == [output]
 
@@ -114,6 +115,15 @@ def test_help_lists_every_command_once_in_its_group() -> None:
     assert re.findall(r"^\W+([a-z-]+)  ", text[at[0] :], re.MULTILINE) == names
 
 
-@pytest.mark.parametrize("arguments", [["sample", "x", "--count", "0"], ["simple"], ["sample"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sample", "x", "--count", "0"],
+        ["evaluate", "x", "--restarts", "1001"],
+        ["evaluate", "x", "--likelihood-images", "1"],
+        ["simple"],
+        ["sample"],
+    ],
+)
 def test_wrong_calls_are_refused(arguments: list[str]) -> None:
     assert call(*arguments)[0] == 2

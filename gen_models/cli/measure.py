@@ -14,17 +14,20 @@ from gen_models.threads import prepare
 def evaluate(
     run: Run,
     data_root: DataRoot = None,
-    restarts: Annotated[int, typer.Option(help="Restarts of the search for a test image's z.")] = 8,
-    iterations: Annotated[int, typer.Option(help="Steps of each restart.")] = 250,
+    restarts: Annotated[
+        int, typer.Option(min=1, max=1000, help="Restarts of the search for a test image's z.")
+    ] = 8,
+    iterations: Annotated[int, typer.Option(min=1, help="Steps of each restart.")] = 250,
     importance_samples: Annotated[
         int,
         typer.Option(
-            help="Samples for the bound of the likelihood (binarize=true); studies use 5000."
+            min=1, help="Samples for the bound of the likelihood (binarize=true); studies use 5000."
         ),
     ] = 1000,
     likelihood_images: Annotated[
         int | None,
         typer.Option(
+            min=2,
             help="Test images whose likelihood is measured; studies use 10000.",
             show_default="1000; 250 of a flow, which takes longer",
         ),
@@ -68,10 +71,7 @@ def evaluate(
         )
         show_steps(RunDirectory(run), metrics)
         return
-    try:
-        effort = Effort(restarts, iterations, importance_samples, likelihood_images)
-    except ValueError as error:
-        raise UserError(f"--{str(error).replace('_', '-', 1)}") from error
+    effort = Effort(restarts, iterations, importance_samples, likelihood_images)
     evaluate_run(run, data_root=data_root, effort=effort, say=typer.echo)
     reporting.show_run(RunDirectory(run))
 

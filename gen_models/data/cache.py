@@ -5,16 +5,15 @@ the `.json` next to it describes them. Another signature, of changed pictures, r
 """
 
 import hashlib
-import io
 import math
-import mmap
 import os
-import warnings
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,7 +30,6 @@ from gen_models.files import (
 
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
 LABEL_BYTES = 8
-WORTH_SAYING = 1e9  # bytes; so large a data set is announced before it is read
 
 Description = dict[str, Any]  # JSON, with the images' "shape" and whether they are "labelled"
 Kept = tuple[Description, Tensor, Tensor | None]  # with the images and their labels
@@ -63,7 +61,7 @@ def kept_or_read(place: Path | None, signature: str, read: Read) -> Kept:
     """The images that are kept, or those that `read` writes, which are then kept.
 
     Args:
-        place: Of `cache_place`; None reads into memory.
+        place: Of `cache_place`; None reads into a temporary file.
         signature: Of what is read.
         read: Writes the images to a file, and returns their description and labels.
 
@@ -71,7 +69,11 @@ def kept_or_read(place: Path | None, signature: str, read: Read) -> Kept:
         UserError: The disk is full.
     """
     if place is None:
-        return _complete(io.BytesIO(), read)
+        with (
+            writing("the temporary file of the images", "set XDG_CACHE_HOME to a folder for it"),
+            tempfile.TemporaryFile() as file,
+        ):
+            return _complete(file, read)
     path = place.with_name(f"{place.name}-{signature}.bin")
     if kept := _load(path):
         return kept
@@ -111,15 +113,9 @@ def _complete(file: IO[bytes], read: Read) -> Kept:
 
 def _tensors(file: IO[bytes], description: Description) -> tuple[Tensor, Tensor | None]:
     """Images and labels of a file: in memory, or mapped (to be read alone) if they are too many."""
-    shape, count = description["shape"], math.prod(description["shape"])
-    with warnings.catch_warnings(action="ignore"):  # that a mapped file cannot be written to
-        buffer: Any = (
-            file.getbuffer()
-            if isinstance(file, io.BytesIO)
-            else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        )
-        images = torch.frombuffer(buffer, dtype=torch.uint8, count=count).view(shape)
-        labels = None
-        if description["labelled"]:
-            labels = torch.frombuffer(buffer, dtype=torch.int64, offset=count).clone()
+    shape = tuple(description["shape"])
+    images = torch.from_numpy(np.memmap(file, np.uint8, "c", shape=shape))
+    labels = None
+    if description["labelled"]:
+        labels = torch.from_numpy(np.array(np.memmap(file, np.int64, "c", images.nbytes)))
     return images if images.nbytes > memory_limit() else images.clone(), labels

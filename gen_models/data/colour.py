@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torchvision.datasets import CIFAR10, SVHN
-from torchvision.datasets.utils import check_integrity
 
 from gen_models.data.dataset import Dataset, Split
 from gen_models.data.facts import FACTS
@@ -22,26 +21,30 @@ class ColourSource(NamedTuple):
     train: dict[str, Any]  # arguments of torchvision's class
     test: dict[str, Any]
     validation_size: int = 5000  # of the training images
+    instead: str = "data=color_mnist"  # a set without a download
 
     @property
-    def files(self) -> dict[str, str]:
-        """The files that are read, by their paths under the root, with the MD5 of each."""
+    def files(self) -> list[str]:
+        """The files that are read, by their paths under the root."""
         if issubclass(self.dataset, SVHN):
-            splits = self.dataset.split_list
-            return {splits[name][1]: splits[name][2] for name in ("train", "test")}
-        folder, meta = self.dataset.base_folder, self.dataset.meta
-        files = [*self.dataset.train_list, *self.dataset.test_list, (meta["filename"], meta["md5"])]
-        return {f"{folder}/{file}": md5 for file, md5 in files}
+            return [self.dataset.split_list[name][1] for name in ("train", "test")]
+        names = [file for file, _ in (*self.dataset.train_list, *self.dataset.test_list)]
+        return [f"{self.dataset.base_folder}/{file}" for file in (*names, "batches.meta")]
 
     @property
     def downloads(self) -> list[str]:
         """What torchvision downloads to the root: it takes what is already there."""
-        return list(self.files) if issubclass(self.dataset, SVHN) else [self.dataset.filename]
+        return self.files if issubclass(self.dataset, SVHN) else [self.dataset.filename]
+
+    @property
+    def wanted(self) -> str:
+        """What the user may put in the root."""
+        return " and ".join(self.downloads)
 
     def folder(self, root: Path) -> Path:
         """The root, or the folder in it with the name of torchvision's class."""
         inside = root / self.dataset.__name__
-        return inside if (inside / next(iter(self.files))).exists() else root
+        return inside if (inside / self.files[0]).exists() else root
 
     def missing(self, root: Path) -> str:
         """The error of a file that is missing; empty if none is."""
@@ -68,19 +71,19 @@ def load_colour(name: str, root: Path) -> Dataset:
     """Read the files of CIFAR-10 or SVHN.
 
     Raises:
-        UserError: A file is missing, or is not the published one; the message names it.
+        UserError: A file is missing, or is not the published one.
     """
     source = COLOUR_SOURCES[name]
     if missing := source.missing(root):
         raise UserError(missing)
     folder = source.folder(root)
-    for file, md5 in source.files.items():
-        if not check_integrity(folder / file, md5):  # before anything in it is unpickled
-            raise UserError(
-                f"{folder / file}: its content is not the published one: put the published file "
-                f"there, or move it elsewhere and {source.dataset.__name__} is downloaded"
-            )
-    official, test = (_split(source.dataset(folder, **o)) for o in (source.train, source.test))
+    try:  # torchvision compares MD5 sums before anything is unpickled
+        official, test = (_split(source.dataset(folder, **o)) for o in (source.train, source.test))
+    except RuntimeError as error:
+        raise UserError(
+            f"{folder}: its files of {source.dataset.__name__} are not the published ones: put "
+            f"{source.wanted} there, or move the others elsewhere and they are downloaded"
+        ) from error
     train, validation = hold_out(official, source.validation_size)
     splits = {"train": train, "validation": validation, "test": test}
     return Dataset(splits, FACTS[name].class_names)

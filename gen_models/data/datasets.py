@@ -1,6 +1,5 @@
 """The data sets: downloaded, read, checked, and split the same way in every run."""
 
-import difflib
 import gzip
 import hashlib
 import math
@@ -9,10 +8,6 @@ import socket
 import struct
 import tempfile
 import zlib
-from collections.abc import Callable, Collection
-from contextlib import suppress
-from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,12 +21,12 @@ from gen_models.data.packaged import coloured, load_digits, load_mnist5k
 from gen_models.data.splits import hold_out
 from gen_models.errors import UserError
 from gen_models.files import nearest_existing, writing
+from gen_models.terminal import Say
 from gen_models.terminal import say as on_terminal
 
 DOWNLOAD_TIMEOUT = 10.0  # seconds without an answer; torchvision sets none
 IMAGE_SIZE = 28  # of MNIST and its kin, pixels both ways
 UINT8 = 8  # the code of this type in an idx file's header
-MOST_NAMES = 1000  # of a folder, compared with the name of a missing file
 TRAIN_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
 TEST_FILES = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 FILES = TRAIN_FILES + TEST_FILES
@@ -49,13 +44,25 @@ class Source(NamedTuple):
     train_size: int = 60_000
     validation_size: int = 5000  # of the training images
     test_size: int = 10_000
+    instead: str = "data=digits"  # a set without a download
 
     @property
     def folder(self) -> str:
         """Name of its folder under the root."""
         return self.dataset.__name__
 
-    def fetch(self, new: str) -> None:
+    @property
+    def wanted(self) -> str:
+        """What the user may put below the root."""
+        return f"the four files of {self.folder}/raw"
+
+    def missing(self, root: Path) -> str:
+        """The error of a file that is missing; empty if none is."""
+        folder, paths = _find(self, root)
+        missing = [file for file in FILES if file not in paths]
+        return f"there is no {folder / missing[0]}" if missing else ""
+
+    def fetch(self, root: Path, new: str) -> None:
         """Let torchvision download the files to a new folder."""
         self.dataset(new, download=True)
 
@@ -76,8 +83,6 @@ SOURCES = {
 PACKAGED = {"digits": load_digits, "mnist5k": load_mnist5k}
 DATA_SETS = [*SOURCES, *COLOUR_SOURCES, *PACKAGED, "color_mnist"]
 
-Fetch = Callable[[str], object]  # downloads a data set to a new folder
-
 
 def download(name: str, root: Path) -> None:
     """Download a data set that is not on disk; nothing is left of a download that fails.
@@ -85,25 +90,9 @@ def download(name: str, root: Path) -> None:
     Raises:
         UserError: The download failed; the message names the ways out.
     """
-    if source := SOURCES.get(name):
-        folder, paths = _find(source, root)
-        if len(paths) < len(FILES):
-            where = f"{source.folder}/raw"
-            remedy = (
-                f"put its four files in {root / where}, or set GEN_MODELS_DATA to the folder that "
-                f"holds {where}, or use data=digits, which needs no download"
-            )
-            _download(name, root, source.fetch, _missing(root, folder, paths), remedy)
-    elif (colour := COLOUR_SOURCES.get(name)) and (missing := colour.missing(root)):
-        files = " and ".join(colour.downloads)
-        remedy = (
-            f"put {files} in {root}, or set GEN_MODELS_DATA to the folder that holds {files}, or "
-            "use data=color_mnist, which needs no download"
-        )
-        _download(name, root, partial(colour.fetch, root), missing, remedy)
-
-
-def _download(name: str, root: Path, fetch: Fetch, missing: str, remedy: str) -> None:
+    source = SOURCES.get(name) or COLOUR_SOURCES.get(name)
+    if not source or not (missing := source.missing(root)):
+        return
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
     try:
@@ -115,11 +104,13 @@ def _download(name: str, root: Path, fetch: Fetch, missing: str, remedy: str) ->
             tempfile.TemporaryDirectory(prefix=".download-", dir=nearest_existing(root)) as new,
         ):
             try:
-                fetch(new)
+                source.fetch(root, new)
             except (OSError, RuntimeError) as error:  # URLError is an OSError
                 reason = str(error).strip().splitlines()[-1]
                 raise UserError(
-                    f"{name}: {missing}, and it could not be downloaded ({reason}): {remedy}"
+                    f"{name}: {missing}, and it could not be downloaded ({reason}): put "
+                    f"{source.wanted} in {root}, or set GEN_MODELS_DATA to the folder that holds "
+                    f"them, or use {source.instead}, which needs no download"
                 ) from error
             for file in Path(new).rglob("*"):
                 place = root / file.relative_to(new)
@@ -130,7 +121,7 @@ def _download(name: str, root: Path, fetch: Fetch, missing: str, remedy: str) ->
         socket.setdefaulttimeout(before)
 
 
-def load(name: str, root: Path, say: Callable[[str], None] = on_terminal) -> Dataset:
+def load(name: str, root: Path, say: Say = on_terminal) -> Dataset:
     """Read and check the files of a data set.
 
     Args:
@@ -146,14 +137,14 @@ def load(name: str, root: Path, say: Callable[[str], None] = on_terminal) -> Dat
     if name in PACKAGED:
         return PACKAGED[name]()
     if name == "color_mnist":
-        base = "mnist" if len(_find(SOURCES["mnist"], root)[1]) == len(FILES) else "mnist5k"
+        base = "mnist5k" if SOURCES["mnist"].missing(root) else "mnist"
         if base == "mnist5k":
             say(f"color_mnist: MNIST is not in {root}: made of the 5,000 images of mnist5k instead")
         return coloured(load(base, root), base)
     source = SOURCES[name]
-    folder, paths = _find(source, root)
-    if len(paths) < len(FILES):
-        raise UserError(_missing(root, folder, paths))
+    if missing := source.missing(root):
+        raise UserError(missing)
+    _, paths = _find(source, root)
     official, test = (
         Split(
             _read_idx(source, paths[images], n, IMAGE_SIZE, IMAGE_SIZE).unsqueeze(1),
@@ -188,35 +179,14 @@ def _find(source: Source, root: Path) -> tuple[Path, dict[str, Path]]:
 def _folders(source: Source, root: Path) -> list[Path]:
     """Where the files may lie: torchvision's place first; the data set's own folder as `root` too.
 
-    The files of all these sets have the same names, so a folder must have the set's name, unless
+    The files of all these sets have the same names, so that folder must have the set's name, unless
     its content proves which one it is.
     """
-    parents, root = [root / source.folder], root.absolute()
-    with suppress(OSError):
-        parents += sorted(path for path in root.iterdir() if path.is_dir())
-    parents += [root, root.parent] if root.name == "raw" else [root]
-    named = [folder for folder in parents if _letters(folder.name) == _letters(source.folder)]
-    if source.md5:
-        named += [root]
-    return [folder for parent in dict.fromkeys(named) for folder in (parent / "raw", parent)]
-
-
-def _letters(name: str) -> str:
-    """The name of a folder in any writing: FashionMNIST, fashion-mnist, fashion_mnist."""
-    return "".join(filter(str.isalnum, name)).lower()
-
-
-def _missing(root: Path, folder: Path, present: Collection[str]) -> str:
-    """The error of a file that is missing, with the file of the nearest name, if any."""
-    file = next(file for file in FILES if file not in present)
-    levels = ("*", "*/*", "*/*/*")
-    near = [
-        p for level in levels for p in islice(root.glob(level), MOST_NAMES) if os.path.isfile(p)
-    ]
-    near = [path for path in near if path.parent != folder or path.name not in FILES]
-    names = difflib.get_close_matches(file, [path.name for path in near], n=1)
-    nearest = next((f" (the nearest is {path})" for path in near if path.name in names), "")
-    return f"there is no {folder / file}{nearest}"
+    own, whole = root / source.folder, root.absolute()
+    folders = [own / "raw", own]
+    if source.md5 or source.folder in (whole.name, whole.parent.name):
+        folders += [root / "raw", root]
+    return folders
 
 
 def _read_idx(source: Source, path: Path, *shape: int) -> Tensor:

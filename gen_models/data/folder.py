@@ -7,7 +7,7 @@ import hashlib
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -23,10 +23,10 @@ from gen_models.data.limits import (
     check_size,
     small_classes,
 )
-from gen_models.data.pictures import ENDINGS
+from gen_models.data.pictures import ENDINGS, Stack, stack_pictures
 from gen_models.data.splits import by_hash, divided
-from gen_models.data.stack import Stack, stack_pictures
 from gen_models.errors import UserError
+from gen_models.terminal import Say
 from gen_models.terminal import say as on_terminal
 
 MOST_RECORDED = 10_000  # pictures whose names a run keeps
@@ -36,10 +36,10 @@ OF_SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing
 
 
 def read_folder(
-    root: Path | None,
+    root: Path,
     size: int | Sequence[int] | None = None,
     channels: int | None = None,
-    say: Callable[[str], None] = on_terminal,
+    say: Say = on_terminal,
 ) -> Dataset:
     """Read a folder of PNG, JPEG, WebP and BMP pictures.
 
@@ -54,8 +54,6 @@ def read_folder(
         UserError: There are no such pictures, too few, or they are of several sizes.
     """
     sides, channels = check_size(size), check_channels(channels)
-    if root is None:
-        raise UserError("data.root=null: data=folder needs the pictures' folder: data.root=FOLDER")
     place = f"data.root={root}"
     if not root.is_dir():
         what = "a file (data=npz reads an .npz)" if root.exists() else "there is no such folder"
@@ -69,10 +67,10 @@ def read_folder(
 
     def read(file: IO[bytes]) -> tuple[Description, Tensor | None]:
         say(f"{place}: reading {len(names):,} files")
-        stack = Stack(file, place, len(names), channels, mappable=kept_at is not None, say=say)
         order, _ = by_hash([_key(name).encode(errors=ERRORS) for name in names])
         ordered = [names[i] for i in order]
-        return _described(stack, stack_pictures(stack, root, ordered, sides), labelled, closed)
+        stack = stack_pictures(file, place, root, ordered, size=sides, channels=channels)
+        return _described(place, stack, labelled, closed)
 
     description, images, labels = kept_or_read(kept_at, _digest(listing), read)
     for line in description["lines"]:
@@ -146,24 +144,23 @@ def _has_classes(place: str, names: Sequence[str]) -> bool:
 
 
 def _described(
-    stack: Stack, digests: dict[str, bytes | None], labelled: bool, closed: list[str]
+    place: str, stack: Stack, labelled: bool, closed: list[str]
 ) -> tuple[Description, Tensor | None]:
-    """What is kept of the pictures in a stack, with the lines to say at each start; and labels."""
-    readable = {_key(name): digest for name, digest in digests.items() if digest is not None}
+    """What is kept of a stack of pictures, with the lines to say at each start; and labels."""
+    shape, digests = stack
+    pixels = {_key(name): digest.hex() for name, digest in digests.items() if digest is not None}
     unreadable = closed + [name for name, digest in digests.items() if digest is None]
-    if not readable or stack.sides is None:
+    if not shape:
         raise UserError(
-            f"{stack.place}: none of its files can be read ({listed(unreadable)}): choose another "
-            "folder"
+            f"{place}: none of its files can be read ({listed(unreadable)}): choose another folder"
         )
-    _, counts = by_hash([name.encode(errors=ERRORS) for name in readable])
-    check_counts(stack.place, counts)
-    classes = Counter(map(_class, readable)) if labelled else Counter[str]()
+    _, counts = by_hash([name.encode(errors=ERRORS) for name in pixels])
+    check_counts(place, counts)
+    classes = Counter(map(_class, pixels)) if labelled else Counter[str]()
     number = {name: i for i, name in enumerate(sorted(classes))}
     class_names = [name.encode(errors=ERRORS).decode(errors="replace") for name in number]
-    labels = torch.tensor([number[_class(name)] for name in readable]) if labelled else None
-    shape = [len(readable), stack.channels, *stack.sides]
-    pixels = {name: digest.hex() for name, digest in sorted(readable.items())}
+    labels = torch.tensor([number[_class(name)] for name in pixels]) if labelled else None
+    pixels = dict(sorted(pixels.items()))
     lines = []
     if unreadable:
         total = len(digests) + len(closed)
@@ -171,12 +168,12 @@ def _described(
             f"{len(unreadable):,} of {total:,} files cannot be read and are left out: "
             f"{listed(unreadable)}"
         )
-    if not labelled and "/" in next(iter(readable)):
+    if not labelled and "/" in next(iter(pixels)):
         lines.append(
             "all pictures are in one folder, so they have no labels (if it has class folders, name "
             "it in data.root)"
         )
-    lines += [*_said_of_channels(stack), *small_classes(classes)]
+    lines += small_classes(classes)
     return {
         "shape": shape,
         "labelled": labelled,
@@ -186,17 +183,6 @@ def _described(
         "pictures": pixels if len(pixels) < MOST_RECORDED else {},
         "lines": lines,
     }, labels
-
-
-def _said_of_channels(stack: Stack) -> list[str]:
-    if stack.channels == 1 and stack.in_colour:
-        return [
-            f"{stack.in_colour:,} of {stack.count:,} pictures are in colour: turned to grey "
-            "(data.channels=1)"
-        ]
-    if stack.channels == 3 and not stack.in_colour:
-        return ["every picture is grey: repeated in three channels (data.channels=3)"]
-    return []
 
 
 def _key(name: str) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from gen_models.data.cache import WORTH_SAYING, memory_limit
+from gen_models.data.cache import memory_limit
 from gen_models.data.dataset import Dataset, listed
 from gen_models.data.limits import (
     check_channels,
@@ -25,13 +25,12 @@ from gen_models.data.limits import (
 from gen_models.data.pictures import Pixels, fitted, with_channels
 from gen_models.data.splits import by_hash, divided
 from gen_models.errors import UserError
+from gen_models.terminal import Say
 from gen_models.terminal import say as on_terminal
-
-Say = Callable[[str], None]
 
 
 def read_npz(
-    root: Path | None,
+    root: Path,
     size: int | Sequence[int] | None = None,
     channels: int | None = None,
     say: Say = on_terminal,
@@ -50,13 +49,11 @@ def read_npz(
         UserError: The file cannot be read, or its arrays are not of this kind.
     """
     sides, channels = check_size(size), check_channels(channels)
-    if root is None:
-        raise UserError("data.root=null: data=npz needs a file: data.root=FILE.npz")
     place = f"data.root={root}"
     if not root.is_file():
         what = "a folder (data=folder reads pictures)" if root.is_dir() else "there is no such file"
         raise UserError(f"{place}: {what}: choose an .npz file")
-    arrays = _load(place, root, say)
+    arrays = _load(place, root)
     images = _checked_images(place, arrays["images"])
     order, counts = by_hash([str(i).encode() for i in range(len(images))])
     check_counts(place, counts)
@@ -71,10 +68,6 @@ def read_npz(
             say(f"{place}: all labels are {values[0]}, so they are not used")
     shape = (channels or (3 if images.ndim == 4 else 1), *(sides or images.shape[1:3]))
     check_sides(place, *shape[1:])
-    if shape[0] == 1 and images.ndim == 4:
-        say(f"{place}: its images are in colour: turned to grey (data.channels=1)")
-    if shape[0] == 3 and images.ndim == 3:
-        say(f"{place}: its images are grey: repeated in three channels (data.channels=3)")
     planes = (images[..., None] if images.ndim == 3 else images).transpose(0, 3, 1, 2)
     prepared = np.empty((len(images), *shape), dtype=np.uint8)
     for row, i in enumerate(order):
@@ -90,7 +83,7 @@ def read_npz(
     return Dataset(splits, names, digest.hexdigest())
 
 
-def _load(place: str, path: Path, say: Say) -> dict[str, NDArray[Any]]:
+def _load(place: str, path: Path) -> dict[str, NDArray[Any]]:
     """The arrays of a file; nothing in it is unpickled."""
     remedy = "save it with np.savez(FILE, images=images, labels=labels)"
     if not zipfile.is_zipfile(path):
@@ -106,40 +99,24 @@ def _load(place: str, path: Path, say: Say) -> dict[str, NDArray[Any]]:
                     f"{place}: its images take {taken / 1e9:.1f} GB, more than half of this "
                     "machine's memory: save them as pictures (data=folder reads more than fits)"
                 )
-            if taken > WORTH_SAYING:
-                say(f"{place}: its images take {2 * taken / 1e9:.1f} GB of memory while it is read")
             return {name: archive[name] for name in ("images", "labels") if name in archive.files}
     except (UserError, MemoryError):
         raise
-    except Exception as error:  # NumPy has no one error for a damaged file
-        if "pickle" in str(error):
-            raise UserError(
-                f"{place}: holds Python objects, which are never loaded: save images as uint8 and "
-                "labels as integers"
-            ) from error
-        raise UserError(f"{place}: damaged ({' '.join(str(error).split())}): {remedy}") from error
+    except Exception as error:  # NumPy has no one error for a damaged file, or one of objects
+        raise UserError(
+            f"{place}: cannot be read ({' '.join(str(error).split())}): {remedy}"
+        ) from error
 
 
 def _checked_images(place: str, images: NDArray[Any]) -> Pixels:
     """The images, (n, h, w) or (n, h, w, 3)."""
     channels = images.shape[3] if images.ndim == 4 else 1
-    if images.ndim not in (3, 4) or channels not in (1, 3) or 0 in images.shape:
-        remedy = "save them in this order"
-        if images.ndim == 4 and images.shape[1] in (1, 3):
-            remedy = "save np.moveaxis(images, 1, -1)"
+    fits = images.ndim in (3, 4) and channels in (1, 3) and 0 not in images.shape
+    if not fits or images.dtype != np.uint8:
         raise UserError(
-            f"{place}: its images are {_shape(images)}, expected (n, h, w), (n, h, w, 1) or "
-            f"(n, h, w, 3): {remedy}"
+            f"{place}: its images are {images.dtype}, {_shape(images)}: save them as uint8 from 0 "
+            "to 255, (n, h, w), (n, h, w, 1) or (n, h, w, 3)"
         )
-    if images.dtype != np.uint8:
-        what, remedy = f"{images.dtype}", "save them as np.uint8"
-        if np.issubdtype(images.dtype, np.floating) or np.issubdtype(images.dtype, np.integer):
-            low, high = images.min(), images.max()
-            what += f" from {low:g} to {high:g}"
-            if np.issubdtype(images.dtype, np.floating) and low >= -1 and high <= 1:
-                scaled = "images * 255" if low >= 0 else "(images + 1) * 127.5"
-                remedy = f"save np.round({scaled}).astype(np.uint8)"
-        raise UserError(f"{place}: its images are {what}, expected uint8 from 0 to 255: {remedy}")
     return images[..., 0] if channels == 1 and images.ndim == 4 else images
 
 

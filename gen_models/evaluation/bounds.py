@@ -5,9 +5,7 @@ They are the same for every run on a data set, so they are measured once and kep
 
 import hashlib
 import os
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
@@ -20,26 +18,17 @@ from gen_models.metrics import pixels
 from gen_models.metrics.distribution import mean_confidence
 from gen_models.runs.fingerprint import PACKAGE, hash_code
 from gen_models.seeding import generator
+from gen_models.terminal import Say
 
-CODE = (  # on which the bounds depend, besides the images and the classifier's weights
-    "seeding.py",
-    "metrics/classifier.py",
-    "metrics/distribution.py",
-    "metrics/features.py",
-    "metrics/lenet.py",
-    "metrics/pixels.py",
-    "evaluation/classes.py",
-    "evaluation/measure.py",
-    "evaluation/reference.py",
-    "evaluation/bounds.py",
-)
+CODE = ("seeding.py", "metrics/*.py", "evaluation/*.py")  # on which the bounds depend
 
 
-def find_bounds(name: str, real: Reference, say: Callable[[str], None]) -> dict[str, float]:
+def find_bounds(name: str, real: Reference, say: Say) -> dict[str, float]:
     """The bounds for the sample size of `real`, from the cache if nothing has changed."""
     real = real.equal
     count = len(real.test)
-    digest = hashlib.sha256(hash_code(PACKAGE / file for file in CODE).encode())
+    code = hash_code(file for pattern in CODE for file in PACKAGE.glob(pattern))
+    digest = hashlib.sha256(code.encode())
     digest.update(f"{real.classifier.record['sha256']} torch {torch.__version__}".encode())
     digest.update(str(real.class_names).encode())
     digest.update(str([(name, space.version) for name, space in real.spaces.items()]).encode())
@@ -47,11 +36,13 @@ def find_bounds(name: str, real: Reference, say: Callable[[str], None]) -> dict[
         digest.update(images.cpu().contiguous().numpy().data)
     cache = cache_folder()
     file = cache and cache / f"bounds-{file_name(name)}-{count}-{digest.hexdigest()[:16]}.json"
-    if file and (known := _read(file, say)):
-        return known
-    say(f"measuring floor and ceilings of {name} with {count:,} images, once: {file}" if file else
-        f"measuring floor and ceilings of {name} with {count:,} images; there is no home directory "
-        "to keep them in (XDG_CACHE_HOME=FOLDER names another)")  # fmt: skip
+    if file and os.path.exists(file):  # Path's own raises in a folder that is not ours to read
+        try:
+            return read_json(file)
+        except UserError as error:
+            say(f"{error}: measuring again")
+    place = file or "not kept, for there is no home directory (set XDG_CACHE_HOME)"
+    say(f"measuring floor and ceilings of {name} with {count:,} images, once: {place}")
     bounds = measure_bounds(real)
     if file:
         try:
@@ -60,21 +51,6 @@ def find_bounds(name: str, real: Reference, say: Callable[[str], None]) -> dict[
         except OSError as error:
             say(f"{cache}: cannot be written ({error.strerror}), so they will be measured again")
     return bounds
-
-
-def _read(file: Path, say: Callable[[str], None]) -> dict[str, float] | None:
-    """The bounds in a file; None if it is missing or damaged."""
-    if not os.path.exists(file):  # Path's own raises in a folder that is not ours to read
-        return None
-    try:
-        bounds = read_json(file)
-    except UserError as error:
-        say(f"{error}: measuring again")
-        return None
-    if "floor/samples" in bounds and all(isinstance(value, float) for value in bounds.values()):
-        return bounds
-    say(f"{file}: does not hold floor and ceilings: measuring again")
-    return None
 
 
 def measure_bounds(real: Reference) -> dict[str, float]:
@@ -96,10 +72,10 @@ def measure_bounds(real: Reference) -> dict[str, float]:
     unseen = real.validation[:n]
     test, labels = Split(real.test, real.labels).take(slice(len(unseen)))
     few = replace(real, test=test, labels=labels)
-    floor = measure_generation(unseen, few)[0]
+    floor = measure_generation(unseen, few)
     metrics = prefixed("floor", floor) | {"floor/samples": float(len(unseen))}
     for name, images in (("noise", noise), ("gaussian", gaussian)):
-        metrics |= prefixed(name, measure_generation(images, real)[0])
+        metrics |= prefixed(name, measure_generation(images, real))
     metrics |= prefixed("real", pixels.sharpness(real.test))
     metrics["real/memorisation"] = floor["memorisation"]
     if real.reading.logits is not None:

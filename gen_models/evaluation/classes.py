@@ -1,7 +1,6 @@
 """Which classes new images show, and whether a conditional model draws those that are asked."""
 
 import torch
-from torch import Tensor
 
 from gen_models.evaluation.reference import Reference
 from gen_models.metrics import distribution
@@ -10,12 +9,10 @@ from gen_models.models.interface import CHUNK, GenerativeModel, draw, require_la
 from gen_models.seeding import generator
 
 
-def measure_shown_classes(
-    reading: Reading, real: Reference
-) -> tuple[dict[str, float], dict[str, Tensor]]:
+def measure_shown_classes(reading: Reading, real: Reference) -> dict[str, float]:
     """Which classes new images show, by the classifier; nothing without one."""
     if reading.logits is None or real.reading.logits is None:
-        return {}, {}
+        return {}
     own, share = (
         distribution.label_histogram(logits.argmax(1), classes=logits.shape[1])
         for logits in (reading.logits, real.reading.logits)
@@ -25,7 +22,7 @@ def measure_shown_classes(
         "label_kl": distribution.histogram_divergence(own, share, least=0.5 / len(real.test)),
         distribution.missing_key(real.class_names): missing,
         "confidence": distribution.mean_confidence(reading.logits),
-    }, {"label_histogram": own}
+    }
 
 
 def measure_classes(model: GenerativeModel, real: Reference) -> dict[str, float]:

@@ -3,7 +3,6 @@
 metrics.json  evaluation.npz  figures/*.png  projector/  and "evaluation" in status.json.
 """
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
@@ -21,8 +20,14 @@ from gen_models.evaluation.cost import measure_cost
 from gen_models.evaluation.device import at_rest, measuring
 from gen_models.evaluation.fit_sampler import fit_sampler
 from gen_models.evaluation.measure import Effort, Evaluation, measure, measure_quick, prefixed
-from gen_models.evaluation.reference import QUICK_SAMPLES, Reference, add_feature_spaces, reference
-from gen_models.files import read_json, replaced, write_json
+from gen_models.evaluation.reference import (
+    QUICK_SAMPLES,
+    SAMPLES,
+    Reference,
+    add_feature_spaces,
+    reference,
+)
+from gen_models.files import read_json, replaced, write_json, writing
 from gen_models.machine import device_name, machine
 from gen_models.metrics.pixels import as_bytes
 from gen_models.models.interface import Encoder, GenerativeModel, draw_fixed
@@ -32,9 +37,7 @@ from gen_models.runs.directory import RunDirectory
 from gen_models.runs.measured import features_record
 from gen_models.runs.sampler import read_record, read_sampler
 from gen_models.runs.weights import load_model
-from gen_models.terminal import say
-
-Say = Callable[[str], None]
+from gen_models.terminal import Say, say
 
 
 def evaluate_trained(
@@ -64,16 +67,15 @@ def evaluate_trained(
     if isinstance(model, Encoder) and sampler:
         name, tensors = read_sampler(directory, model.latent_dim)
         model = WithSampler(model, name, **tensors)
-    if effort == "full":
-        evaluate_run(directory.path, model=model, datamodule=datamodule, say=say)
-    else:
-        evaluate_quickly(directory.path, model=model, datamodule=datamodule, say=say)
+    quick = effort == "quick"
+    evaluate_run(directory.path, quick=quick, model=model, datamodule=datamodule, say=say)
 
 
 @torch.random.fork_rng(devices=[])  # rebuilding a network draws its first weights
 def evaluate_run(
     run: str | Path,
     *,
+    quick: bool = False,
     model: GenerativeModel | None = None,
     datamodule: MNISTDataModule | None = None,
     data_root: str | Path | None = None,
@@ -88,6 +90,7 @@ def evaluate_run(
 
     Args:
         run: A finished run's directory.
+        quick: Measure only 2,000 new images and the plain reconstruction, as "quick/...": seconds.
         model: Its model, on the CPU, and left there; None: it is loaded from the run.
         datamodule: Its data, set up; None: they are loaded.
         data_root: Folder of the data sets from which they are loaded; None means the run's.
@@ -99,79 +102,73 @@ def evaluate_run(
     """
     directory = RunDirectory(run)
     model = at_rest(model) if model is not None else load_model(run)
+    assert isinstance(model, nn.Module)
     with directory.lock(), measuring(directory) as device:
-        if isinstance(model, WithSampler):
+        if isinstance(model, WithSampler) and not quick:
             say(f"new images are drawn by its sampler, {model.name}")
         begin = perf_counter()
         read_json(directory.metrics)  # if it is damaged, fail now and not after minutes
-        assert isinstance(model, nn.Module)
         model.to(device)
-        datamodule, real = real_images(directory, device, datamodule, data_root, say)
-        add_feature_spaces(real, datamodule.key, datamodule.root)
+        count = QUICK_SAMPLES if quick else SAMPLES
+        datamodule, real = real_images(directory, device, datamodule, data_root, say, count)
+        if not quick:
+            add_feature_spaces(real, datamodule.key, datamodule.root)
         bounds = find_bounds(datamodule.name, real, say)
         try:
-            evaluation = measure(model, real, effort=effort, say=say)
+            if quick:
+                metrics, arrays = measure_quick(model, real), dict[str, Tensor]()
+            else:
+                metrics, arrays = measure(model, real, effort=effort, say=say)
         except ValueError as error:  # a feature is not finite
             raise unmeasurable(directory, error) from error
+        metrics |= bounds
         model.cpu()  # its cost is counted there, and pictures are drawn there as everywhere else
-        say("counting its cost")
-        train = datamodule.splits["train"]
-        size = directory.read_config()["data"]["batch_size"]
-        # repeated where a batch takes validation images too
-        batch = train.take(torch.arange(size) % len(train.images))
-        cost = measure_cost(model, batch, directory.read_status())
-        evaluation = Evaluation(
-            evaluation.metrics | bounds | cost,
-            evaluation.arrays | {"pictures_samples": as_bytes(draw_fixed(model, 100))},
-        )
-        arrays = {name: array.cpu().numpy() for name, array in evaluation.arrays.items()}
-        _write_arrays(directory.path / "evaluation.npz", arrays)
-        names = datamodule.class_names
-        pictures.write_figures(directory, arrays, names)
-        if isinstance(model, Encoder) and not model.invertible:
-            labels = None if real.labels is None else real.labels.cpu()
-            pictures.write_projector(directory, model, real.test.cpu(), labels, names)
-        record: dict[str, Any] = {
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seconds": round(perf_counter() - begin, 3),
-            "classifier": real.classifier.record["sha256"],
-            "device": device_name(device),
-        } | features_record(real.classifier)
-        add_metrics(directory, evaluation.metrics)
-        directory.write_status(evaluation=record | _by_sampler(model) | machine())
-        return evaluation
+        record: dict[str, Any] = {"device": device_name(device)} | features_record(real.classifier)
+        if isinstance(model, WithSampler):
+            record["sampler"] = model.name
+        if quick:
+            metrics = prefixed("quick", metrics) | {"latent_dim": float(model.noise_dim)}
+        else:
+            say("counting its cost")
+            metrics |= _cost(directory, model, datamodule)
+            arrays["pictures_samples"] = as_bytes(draw_fixed(model, 100))
+            _write_pictures(directory, model, arrays, real, datamodule.class_names)
+            record |= {
+                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+                "seconds": round(perf_counter() - begin, 3),
+                "classifier": real.classifier.record["sha256"],
+            } | machine()
+        add_metrics(directory, metrics)
+        directory.write_status(**{"quick" if quick else "evaluation": record})
+        return Evaluation(metrics, arrays)
 
 
-def evaluate_quickly(
-    run: str | Path,
-    *,
-    model: GenerativeModel | None = None,
-    datamodule: MNISTDataModule | None = None,
-    data_root: str | Path | None = None,
-    say: Say,
+def _cost(
+    directory: RunDirectory, model: GenerativeModel, datamodule: MNISTDataModule
+) -> dict[str, float]:
+    train = datamodule.splits["train"]
+    size = directory.read_config()["data"]["batch_size"]
+    # repeated where a batch takes validation images too
+    batch = train.take(torch.arange(size) % len(train.images))
+    return measure_cost(model, batch, directory.read_status())
+
+
+def _write_pictures(
+    directory: RunDirectory,
+    model: GenerativeModel,
+    arrays: dict[str, Tensor],
+    real: Reference,
+    class_names: tuple[str, ...],
 ) -> None:
-    """Measure 2,000 new images and the plain reconstruction; seconds. Keys: "quick/...".
-
-    The arguments are those of `evaluate_run`.
-
-    Raises:
-        UserError: As `evaluate_run`.
-    """
-    directory = RunDirectory(run)
-    model = at_rest(model) if model is not None else load_model(run)
-    assert isinstance(model, nn.Module)
-    with directory.lock(), measuring(directory) as device:
-        model.to(device)
-        datamodule, real = real_images(
-            directory, device, datamodule, data_root, say, count=QUICK_SAMPLES
-        )
-        try:
-            metrics = measure_quick(model, real) | find_bounds(datamodule.name, real, say)
-        except ValueError as error:
-            raise unmeasurable(directory, error) from error
-        add_metrics(directory, prefixed("quick", metrics) | {"latent_dim": float(model.noise_dim)})
-        record = {"device": device_name(device)} | features_record(real.classifier)
-        directory.write_status(quick=record | _by_sampler(model))
+    """Write evaluation.npz, figures/*.png and, of a model with codes, projector/."""
+    written = {name: array.cpu().numpy() for name, array in arrays.items()}
+    file = directory.path / "evaluation.npz"
+    with writing(file, "free some space"), replaced(file) as temporary:
+        np.savez(temporary, **written)  # type: ignore[arg-type]
+    pictures.write_figures(directory, written, class_names)
+    if isinstance(model, Encoder) and not model.invertible:
+        labels = None if real.labels is None else real.labels.cpu()
+        pictures.write_projector(directory, model, real.test.cpu(), labels, class_names)
 
 
 def real_images(
@@ -180,27 +177,13 @@ def real_images(
     datamodule: MNISTDataModule | None,
     data_root: str | Path | None,
     say: Say,
-    **options: int,
+    count: int = SAMPLES,
 ) -> tuple[MNISTDataModule, Reference]:
     """The run's data, and the images on the device that it is measured against."""
     if datamodule is None or datamodule.train_on_validation:  # those are measured against apart
         datamodule = load_run_data(directory, data_root)
     classifier = find_classifier(datamodule, say)
-    real = reference(datamodule.dataset, classifier, device=device, **options)
-    return datamodule, real
-
-
-def _by_sampler(model: GenerativeModel) -> dict[str, str]:
-    """What a record says of the way in which new images were drawn."""
-    return {"sampler": model.name} if isinstance(model, WithSampler) else {}
-
-
-def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    try:
-        with replaced(path) as temporary:
-            np.savez(temporary, **arrays)  # type: ignore[arg-type]
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+    return datamodule, reference(datamodule.dataset, classifier, count=count, device=device)
 
 
 def add_metrics(directory: RunDirectory, metrics: dict[str, float]) -> None:

@@ -8,7 +8,6 @@ CPU, as scikit-learn.
 """
 
 import warnings
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -30,14 +29,13 @@ from gen_models.runs.directory import RunDirectory
 from gen_models.runs.sampler import write_sampler
 from gen_models.runs.weights import load_model
 from gen_models.seeding import derive_seed, generator
+from gen_models.terminal import Say
 from gen_models.training.validation import OBJECTIVE, validation_images
 
 COMPONENTS = (1, 2, 5, 10, 20, 50, 100)  # of each mixture; in this order, as long as it helps
 FITTED = 20_000  # training images at most: more take minutes
 ITERATIONS = 100  # of expectation-maximisation, at most
 TOLERANCE = 0.01  # nats an image: an iteration that gains less is the last
-
-Say = Callable[[str], None]
 
 
 class Mixtures(NamedTuple):

@@ -6,19 +6,16 @@ out, and all else is the same. What says nothing of an invertible model is left 
 """
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from gen_models.checks import check_number, check_whole
 from gen_models.data.dataset import Split
 from gen_models.evaluation.classes import measure_classes, measure_shown_classes
 from gen_models.evaluation.reference import Reference
 from gen_models.metrics import distribution, likelihood, pixels
-from gen_models.metrics.intervals import mean_interval
+from gen_models.metrics.distribution import mean_interval
 from gen_models.metrics.latent import measure_latent_space
 from gen_models.metrics.reconstruction import (
     CANDIDATES,
@@ -41,6 +38,7 @@ from gen_models.models.interface import (
 )
 from gen_models.models.sampler import without_sampler
 from gen_models.seeding import generator
+from gen_models.terminal import Say
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +53,10 @@ class Evaluation(NamedTuple):
     """The results of measuring a model."""
 
     metrics: dict[str, float]  # flat: key -> number
-    arrays: dict[str, Tensor]  # per-image metrics, histograms, curves
+    arrays: dict[str, Tensor]  # per-image metrics, curves, pictures
 
 
-@dataclass(frozen=True)
-class Effort:
+class Effort(NamedTuple):
     """How long the searches go on and how many images they take, which metrics record.
 
     Longer searches find better values.
@@ -72,10 +69,7 @@ class Effort:
             "likelihood/importance_samples". 5000 for studies.
         likelihood_images: Test images whose likelihood is measured, or all if there are fewer;
             metric "likelihood/images". None: 1,000, of a `Density`, which takes longer, 250;
-            10,000 for studies.
-
-    Raises:
-        ValueError: One is not a whole number, or too small or too large; the message names it.
+            10,000 for studies. 2 at least.
     """
 
     restarts: int = RESTARTS
@@ -83,18 +77,8 @@ class Effort:
     importance_samples: int = 1000
     likelihood_images: int | None = None
 
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        for option in fields(self):
-            least = 2 if option.name == "likelihood_images" else 1  # its interval needs two
-            if (value := getattr(self, option.name)) is not None:
-                check_whole(option.name, value, least)
-        check_number("restarts", self.restarts, 1, CANDIDATES // 10)
 
-
-def measure_generation(
-    images: Tensor, real: Reference
-) -> tuple[dict[str, float], dict[str, Tensor]]:
+def measure_generation(images: Tensor, real: Reference) -> dict[str, float]:
     """How far new images are from the test images, which classes they show, how sharp they are.
 
     Without a classifier, nothing is said of classes.
@@ -106,7 +90,6 @@ def measure_generation(
     reading = real.classifier.read(images)
     features = real.reading.features, reading.features
     overlap = distribution.precision_recall_density_coverage(*features)
-    shown, arrays = measure_shown_classes(reading, real)
     each = min(len(real.train), len(real.test))  # training and test images, for the nearest
     train = torch.randperm(len(real.train), generator=generator("memorisation"))[:each]
     near = pixels.memorisation(images, real.train[train], real.test[:each])
@@ -114,7 +97,7 @@ def measure_generation(
         "fid_lenet": distribution.frechet_distance(*features),
         "kid_lenet": distribution.kernel_distance(*features),
         **overlap._asdict(),
-        **shown,
+        **measure_shown_classes(reading, real),
         **pixels.sharpness(images),
         **mean_interval("memorisation", near),
     }
@@ -122,7 +105,14 @@ def measure_generation(
         metrics[f"features/{name}"] = distribution.frechet_distance(
             space.read(real.test), space.read(images)
         )
-    return metrics, arrays
+    return metrics
+
+
+def measure_new_images(model: GenerativeModel, real: Reference) -> dict[str, float]:
+    """`measure_generation` of as many new images as there are test images, and their classes."""
+    count = len(real.test)
+    metrics = measure_generation(draw_evaluated(model, count), real)
+    return metrics | measure_classes(model, real) | {"samples": float(count)}
 
 
 def measure_reconstruction(
@@ -226,7 +216,7 @@ def measure(
     real: Reference,
     *,
     effort: Effort | None = None,
-    say: Callable[[str], None] = log.info,
+    say: Say = log.info,
 ) -> Evaluation:
     """Measure everything of one model.
 
@@ -239,13 +229,10 @@ def measure(
     """
     effort = effort or Effort()
     say(f"drawing {len(real.equal.test):,} images and measuring their distance to the test images")
-    images = draw_evaluated(model, len(real.equal.test))
-    metrics, arrays = measure_generation(images, real.equal)
-    metrics |= measure_classes(model, real.equal)
+    metrics = measure_new_images(model, real.equal)
     say(f"recreating {min(INVERTED, len(real.test))} test images")
-    errors, per_image, recreated = measure_reconstruction(model, real, effort)
+    errors, arrays, recreated = measure_reconstruction(model, real, effort)
     metrics |= errors
-    arrays |= per_image
     z = arrays["inversion_z"]
     trained = without_sampler(model)
     if isinstance(trained, Encoder):
@@ -260,21 +247,17 @@ def measure(
         arrays["test_labels"] = real.labels
     arrays["pictures_test"] = pixels.as_bytes(real.test[:SHOWN])
     arrays["pictures_recreated"] = pixels.as_bytes(recreated[:SHOWN])
-    metrics["samples"] = float(len(images))
     return Evaluation(metrics, arrays)
 
 
 @torch.no_grad()
 def measure_quick(model: GenerativeModel, real: Reference) -> dict[str, float]:
     """Distances of as many new images as `real` has, and the encoder's reconstruction."""
-    count = len(real.equal.test)
-    metrics, _ = measure_generation(draw_evaluated(model, count), real.equal)
-    metrics |= measure_classes(model, real.equal)
+    metrics = measure_new_images(model, real.equal)
     if isinstance(model, Encoder):
         images, labels = Split(real.test, real.labels).take(slice(INVERTED))
         errors = image_errors(images, reconstruct(model, images, labels))
         metrics |= _error_intervals("encoder", errors)
-    metrics["samples"] = float(count)
     return metrics
 
 

@@ -1,8 +1,6 @@
 """Images of a trained model, written to files."""
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from torch import Tensor
 
 from gen_models import figures
 from gen_models.errors import UserError
-from gen_models.files import replaced
+from gen_models.files import replaced, writing
 from gen_models.metrics.pixels import as_bytes
 from gen_models.models.interface import Encoder, GenerativeModel, draw, reconstruct
 from gen_models.models.sampler import without_sampler
@@ -73,7 +71,7 @@ def write_images(images: Tensor, path: Path, *, classes: int = 0) -> None:
             it is about square, and the images follow one another from row to row.
     """
     pixels = as_bytes(images).numpy()
-    with _writing(path) as temporary:
+    with writing(f"--output {path}"), replaced(path) as temporary:
         if path.suffix == ".npy":
             content = io.BytesIO()  # because NumPy gives no reason if a file is not written whole
             np.save(content, pixels)
@@ -112,16 +110,6 @@ def write_pairs(
         below=below,
         title="test images above, their reconstructions below",
     )
-    with _writing(path) as temporary:
+    with writing(f"--output {path}"), replaced(path) as temporary:
         figures.save(figure, temporary)
     return len(images)
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[Path]:
-    try:
-        with replaced(path) as temporary:
-            yield temporary
-    except OSError as error:  # Pillow's has no strerror
-        reason = error.strerror or error
-        raise UserError(f"--output {path}: cannot be written ({reason})") from error

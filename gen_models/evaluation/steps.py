@@ -3,7 +3,7 @@
 Metrics "steps/SOLVER-N/...", or "steps/dopri5/..." of a solver that picks its steps itself.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from gen_models.errors import UserError
 from gen_models.evaluation.cost import sample_flops, sampling_seconds
 from gen_models.evaluation.device import measuring
 from gen_models.evaluation.evaluate import add_metrics, real_images, unmeasurable
-from gen_models.evaluation.measure import draw_evaluated
+from gen_models.evaluation.measure import draw_evaluated, prefixed
 from gen_models.evaluation.reference import Reference
 from gen_models.files import read_json
 from gen_models.machine import device_name, machine
@@ -24,13 +24,11 @@ from gen_models.models.interface import Density, GenerativeModel
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.measured import features_record
 from gen_models.runs.weights import load_model
+from gen_models.terminal import Say, show
 from gen_models.terminal import say as echo
-from gen_models.terminal import show
 
 ADAPTIVE = "dopri5"  # the solver that picks its steps itself
-MEASURED = ("fid_lenet", "sampling_seconds", "flops_per_sample")
 
-Say = Callable[[str], None]
 Way = tuple[str, int | None]  # a solver and its number of steps
 
 
@@ -88,21 +86,19 @@ def measure_ways(
         say: Called with a line before each way.
     """
     metrics: dict[str, float] = {}
-    for way in ways:
-        name = way_name(way)
+    for solver, steps in ways:
+        name = solver if steps is None else f"{solver}-{steps}"
         say(f"drawing {len(real.test):,} images with {name}")
         with _solver_restored(model):
-            model.set_solver(*way)
+            model.set_solver(solver, steps)
             images = draw_evaluated(model.to(real.test.device), len(real.test))
-            features = real.reading.features, real.classifier.read(images).features
-            values = (
-                frechet_distance(*features),
-                sampling_seconds(model.cpu()),
-                sample_flops(model),
-            )
-        metrics |= {
-            f"steps/{name}/{key}": float(value) for key, value in zip(MEASURED, values, strict=True)
-        }
+            new = real.classifier.read(images).features
+            measured = {
+                "fid_lenet": frechet_distance(real.reading.features, new),
+                "sampling_seconds": sampling_seconds(model.cpu()),
+                "flops_per_sample": float(sample_flops(model)),
+            }
+        metrics |= prefixed(f"steps/{name}", measured)
     return metrics
 
 
@@ -145,16 +141,11 @@ def show_steps(directory: RunDirectory, metrics: dict[str, float]) -> None:
     """The quality of new images and what they cost, a row for each solver and number of steps."""
     table = Table("steps", "fid_lenet", "seconds per 1,000 images", "MFLOPs per image")
     for name in dict.fromkeys(key.split("/")[1] for key in metrics):
-        fid, seconds, flops = (metrics[f"steps/{name}/{key}"] for key in MEASURED)
+        fid, seconds = (metrics[f"steps/{name}/{key}"] for key in ("fid_lenet", "sampling_seconds"))
+        flops = metrics[f"steps/{name}/flops_per_sample"]
         table.add_row(name, f"{fid:.2f}", f"{seconds:.3g}", f"{flops / 1e6:,.4g}")
     show(table)
     echo(f"  {directory.metrics}")
-
-
-def way_name(way: Way) -> str:
-    """The name of a way in the metrics: "heun-4", "dopri5"."""
-    solver, steps = way
-    return solver if steps is None else f"{solver}-{steps}"
 
 
 def _check_ways(model: Density, solvers: Sequence[str], steps: Sequence[int]) -> list[Way]:

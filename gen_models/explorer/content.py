@@ -29,6 +29,7 @@ from gen_models.models.interface import (
 )
 from gen_models.models.networks import label_columns
 from gen_models.seeding import generator
+from gen_models.terminal import Say
 
 SHOWN = 500  # test images that the page holds at most
 SHOWN_NUMBERS = 1_200_000  # and of their pixels, one byte each before compression
@@ -52,7 +53,7 @@ def page_content(
     runs: Sequence[Run],
     data: MNISTDataModule,
     classifier: Classifier | None,
-    say: Callable[[str], None],
+    say: Say,
 ) -> tuple[dict[str, Any], float]:
     """What the page's script reads, and the largest change of a pixel by rounding the weights.
 
@@ -66,44 +67,53 @@ def page_content(
     order = torch.randperm(len(test.images), generator=generator("test order"))
     pixels, labels = test.take(order)
     images = pixels.float() / 255
-    shown = shown_images(data.image_shape)
+    first = slice(shown_images(data.image_shape))
+    shown, shown_labels = test.take(order[first])
     weights = Weights()
     networks: list[dict[str, Any]] = []
     models, differences = [], []
     for run in runs:
         say(f"adding {run.title} to the page ({run.path})")
-        if run.model.prior_kind == "mixture":
+        model = run.model
+        if model.prior_kind == "mixture":
             raise UserError(
                 f"{run.path}: the page can draw only from N(0, I) and U(-1, 1), and this model's "
                 "prior is neither: leave this run out"
             )
-        differences.append(
-            rounding_difference(
-                run.model, images[:shown], None if labels is None else labels[:shown]
-            )
-        )
+        differences.append(rounding_difference(model, images[first], shown_labels))
         models.append(
-            {"title": run.title, "latent": run.model.latent_dim}
-            | {"prior": run.model.prior_kind}
-            | {"classes": run.model.label_dim}
-            | {"sampler": _sampler(run.sampler)}
-            | {"reach": prior_reach(run.model)._asdict()}
-            | _directions(run.model, images, labels)
-            | _networks(run.model, weights, networks)
+            {
+                "title": run.title,
+                "latent": model.latent_dim,
+                "prior": model.prior_kind,
+                "classes": model.label_dim,
+                "sampler": _sampler(run.sampler),
+                "reach": prior_reach(model)._asdict(),
+                **_directions(model, images, labels),
+                **_networks(model, weights, networks),
+            }
         )
-    content: dict[str, Any] = {"models": models, "classifier": None}
+    place: int | None = None
     if classifier is not None:
-        content["classifier"] = len(networks)
-        network = classifier.network
+        network, place = classifier.network, len(networks)
         networks.append(lower(network, network, (torch.zeros(1, *data.image_shape),), weights))
-    content |= {"shape": data.image_shape, "names": data.class_names}
-    content |= {"thing": "digit" if data.class_names == DIGITS else "image"}
-    content |= _map(runs, classifier, images, labels, shown)
-    content |= {"labels": None if labels is None else labels[:shown].tolist()}
-    content |= {"count": len(pixels[:shown]), "columns": COLUMNS, "networks": networks}
     train = data.splits["train"].images
-    content |= {"light": is_light(train), "box": image_box(train)}
-    content |= {"sprite": _sprite(pixels[:shown]), "weights": _base64(weights.to_bytes())}
+    content = {
+        "models": models,
+        "classifier": place,
+        "shape": data.image_shape,
+        "names": data.class_names,
+        "thing": "digit" if data.class_names == DIGITS else "image",
+        **_map(runs, classifier, images, labels, len(shown)),
+        "labels": None if shown_labels is None else shown_labels.tolist(),
+        "count": len(shown),
+        "columns": COLUMNS,
+        "networks": networks,
+        "light": is_light(train),
+        "box": image_box(train),
+        "sprite": _sprite(shown),
+        "weights": _base64(weights.to_bytes()),
+    }
     return content, max(differences)
 
 
@@ -169,28 +179,28 @@ def _networks(
     model: GenerativeModel, weights: Weights, networks: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """Lower decoder and encoder, or the velocity; returns their places in `networks`."""
+
+    def place(function: Callable[..., Tensor], *inputs: Tensor) -> int:
+        networks.append(lower(model, function, inputs, weights))
+        return len(networks) - 1
+
     if isinstance(model, Density):
-
-        def velocity(x: Tensor, t: Tensor, columns: Tensor, model: Density = model) -> Tensor:
-            return model.flow(x, t, label_columns(columns, model.label_dim))
-
-        inputs = torch.zeros(1, model.pixels), torch.zeros(1), torch.zeros(1, model.label_dim)
-        networks.append(lower(model, velocity, inputs, weights))
-        flow = {"network": len(networks) - 1, "solver": model.solver, "steps": model.steps}
-        return {"decode": None, "encode": None, "flow": flow}
-    networks.append(lower(model, model.decode, (torch.zeros(1, model.latent_dim),), weights))
-    places = {"decode": len(networks) - 1, "encode": None, "flow": None}
+        flow, width = model.flow, model.label_dim
+        network = place(
+            lambda x, t, columns: flow(x, t, label_columns(columns, width)),
+            torch.zeros(1, model.pixels), torch.zeros(1), torch.zeros(1, width),
+        )  # fmt: skip
+        solved = {"network": network, "solver": model.solver, "steps": model.steps}
+        return {"decode": None, "encode": None, "flow": solved}
+    decode = place(model.decode, torch.zeros(1, model.latent_dim))
+    encode: int | None = None
     if isinstance(model, Encoder):
-        arguments = [torch.zeros(1, *model.image_shape)]
-        if model.conditional:
-            arguments.append(torch.zeros(1, dtype=torch.int64))
-
-        def means(*arguments: Tensor, encoder: Encoder = model) -> Tensor:
-            return encoder.encode(*arguments)[0]
-
-        networks.append(lower(model, means, tuple(arguments), weights))
-        places["encode"] = len(networks) - 1
-    return places
+        encoder = model.encode
+        label = [torch.zeros(1, dtype=torch.int64)] if model.conditional else []
+        encode = place(
+            lambda *images: encoder(*images)[0], torch.zeros(1, *model.image_shape), *label
+        )
+    return {"decode": decode, "encode": encode, "flow": None}
 
 
 @torch.no_grad()

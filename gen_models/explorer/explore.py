@@ -1,26 +1,32 @@
 """From one or two runs to one HTML file that needs no network."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from torch.utils.flop_counter import FlopCounterMode
 
 from gen_models.data.facts import facts_of
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
 from gen_models.evaluation.sampling import check_output
 from gen_models.explorer.content import DIGITS, Run, fits_page, has_codes, page_content
-from gen_models.explorer.pace import set_page_steps
 from gen_models.files import replaced, writing
-from gen_models.metrics.classifier import Classifier, classifier_path, is_kept, load_classifier
+from gen_models.metrics.classifier import Classifier
 from gen_models.models.interface import Density, Encoder
-from gen_models.runs.classifier import PART, POOR, check_same_data, load_run_data
+from gen_models.runs.classifier import PART, check_same_data, kept_classifier, load_run_data
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import run_title
 from gen_models.runs.sampler import read_record, read_sampler
 from gen_models.runs.weights import load_model
+from gen_models.terminal import Say
+
+STEPS = (8, 4)  # at most
+# Of one image. A free core carries out 2 GFLOPs a second in the page: 5 images.
+MOST_FLOPS = 4e8
 
 
 class Page(NamedTuple):
@@ -37,7 +43,7 @@ def explore(
     *,
     data_root: Path | None = None,
     overwrite: bool = False,
-    say: Callable[[str], None],
+    say: Say,
 ) -> Page:
     """Write the page of one to three runs of a data set.
 
@@ -60,7 +66,10 @@ def explore(
     data = load_run_data(RunDirectory(first), data_root)
     for path in paths:
         check_same_data(RunDirectory(path), data)
-    classifier, why_none = _classifier(data, first)
+    if data.class_names:
+        classifier, why_none = kept_classifier(data.key, data.root, RunDirectory(first))
+    else:
+        classifier, why_none = None, "the images have no labels"
     content, difference = page_content(runs, data, classifier, say)
     left_out = pace + _left_out(runs, classifier, why_none, data)
     trained_on = {run.title: _data_name(run.path) for run in runs}
@@ -144,22 +153,18 @@ def _fast_enough(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     return fast, sentences
 
 
-def _classifier(data: MNISTDataModule, run: Path) -> tuple[Classifier | None, str]:
-    """The classifier of the data, if there is a good one; else why the page has none."""
-    if not data.class_names:
-        return None, "The images have no labels, so no classifier says what one shows."
-    unnamed = f"so the page does not say which {_kind(data)} an image shows"
-    path = classifier_path(data.key, data.root)
-    if not is_kept(path):
-        command = f"evaluate {run}" if data.source else f"train-classifier --data {data.name}"
-        remedy = f"(gen-models {command} trains one)"
-        return None, f"There is no classifier of this data set, {unnamed} {remedy}."
-    classifier = load_classifier(path)
-    accuracy = classifier.record["test_accuracy"]
-    if accuracy < POOR:
-        share = f"only {100 * accuracy:.0f} % of the test images"
-        return None, f"The classifier of this data set knows {share}, {unnamed}."
-    return classifier, ""
+@torch.no_grad()
+def set_page_steps(model: Density) -> bool:
+    """Set the steps that a page takes, not more than the model's own; False if all are too slow."""
+    own, solver = model.steps, model.solver if model.steps else "midpoint"
+    z = model.prior(1)
+    for steps in STEPS:
+        model.set_solver(solver, min(steps, own or steps))
+        with FlopCounterMode(display=False) as counter:
+            model.decode(z)
+        if counter.get_total_flops() <= MOST_FLOPS:
+            return True
+    return False
 
 
 def _kind(data: MNISTDataModule) -> str:
@@ -188,7 +193,7 @@ def _left_out(
             else "There is no map: it needs an encoder or a classifier of this data set."
         )
     if classifier is None:
-        sentences.append(why_none)
+        sentences.append(f"The page does not say which {_kind(data)} an image shows: {why_none}.")
         if data.image_shape[0] == 1:  # there is a pad to draw on
             sentences += [
                 f"{run.title} needs the {_kind(data)} of each image, and takes every drawing for a "

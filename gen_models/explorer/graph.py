@@ -5,7 +5,6 @@ tensors of known shapes. Each becomes an entry of a list that JSON can hold. A n
 an entry in `OPERATIONS` and one of the same name in `page/ops.js`.
 """
 
-import logging
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +17,7 @@ from torch.fx import Node
 from torch.fx.node import map_arg
 
 from gen_models.errors import UserError, first_line
+from gen_models.models.program import Call, to_program
 
 aten = torch.ops.aten
 
@@ -92,18 +92,6 @@ class Weights:
         return b"".join(self._parts)
 
 
-class _Call(nn.Module):
-    """A function of a model as the module that torch.export needs."""
-
-    def __init__(self, model: nn.Module, function: Callable[..., Tensor]) -> None:
-        super().__init__()
-        self.model = model
-        self.function = function
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return self.function(*inputs)
-
-
 def lower(
     model: nn.Module,
     function: Callable[..., Tensor],
@@ -126,17 +114,13 @@ def lower(
     Raises:
         UserError: The page cannot carry out one of the operations.
     """
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # torch logs pages about what it could not export
     try:
-        exported = torch.export.export(_Call(model, function), inputs)
+        exported = to_program(Call(model, function), inputs)
     except Exception as error:  # a model's code may raise anything on tensors without values
         raise UserError(
             f"torch.export cannot read {type(model).__name__} for the page ({first_line(error)}): "
             "leave this run out"
         ) from error
-    finally:
-        logging.disable(before)
     lowering = _Lowering(type(model).__name__, exported, weights)
     (output,) = exported.graph.output_node().args[0]
     place = lowering.place(output)

@@ -5,7 +5,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,14 +25,14 @@ from gen_models.export.programs import (
 )
 from gen_models.files import write_json, writing
 from gen_models.machine import machine
-from gen_models.metrics.classifier import Classifier, classifier_path, is_kept, load_classifier
+from gen_models.metrics.classifier import Classifier
 from gen_models.models.interface import draw_fixed
-from gen_models.runs.classifier import POOR
+from gen_models.runs.classifier import kept_classifier
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.sampler import read_record, sampler_measured_with
 from gen_models.runs.weights import load_model
+from gen_models.terminal import Say
 
-Say = Callable[[str], None]
 RECORD = "export.json"
 
 
@@ -99,17 +99,9 @@ def _classifier(run: RunDirectory, data_root: Path | None, say: Say) -> Classifi
     module = MNISTDataModule(name=data["name"], source=data.get("source"), root=root)
     digest = record.get("digest", "")
     key = f"{module.name}-{digest[:8]}" if digest else module.name  # as `module.key`
-    path = classifier_path(key, module.root)
-    if not is_kept(path):
-        say(
-            f"There is no classifier of {key} yet, so none is exported (gen-models evaluate "
-            f"{run.path} trains one)"
-        )
-        return None
-    classifier = load_classifier(path)
-    if classifier.record["test_accuracy"] < POOR:
-        say(f"The classifier of {key} is too poor to measure with, so it is not exported")
-        return None
+    classifier, why_none = kept_classifier(key, module.root, run)
+    if classifier is None:
+        say(f"No classifier is exported: {why_none}")
     return classifier
 
 

@@ -2,9 +2,8 @@
 
 import copy
 import io
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,36 +15,12 @@ from torch import Tensor, nn
 from gen_models.errors import UserError, first_line
 from gen_models.metrics.classifier import Classifier
 from gen_models.models.interface import Density, Encoder, GenerativeModel
+from gen_models.models.program import Call, quiet, to_program
 from gen_models.places import how_to_install
 from gen_models.seeding import generator
 
 CHECKED = 64  # inputs that are compared
 TOLERANCE = 1e-4  # largest difference allowed; float32 sums in another order differ by 1e-6
-
-
-class _Method(nn.Module):
-    """A method of a model as a network."""
-
-    def __init__(self, model: Any, name: str) -> None:
-        super().__init__()
-        self.model, self.name = model, name
-
-    def forward(self, *inputs: Tensor) -> Any:
-        """Call the method."""
-        return getattr(self.model, self.name)(*inputs)
-
-
-class _Velocity(nn.Module):
-    """The velocity of a model that solves an equation, as a network; no label without classes."""
-
-    def __init__(self, model: Density) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """Velocities, (n, c h w), at x, the times and the label's columns if there are any."""
-        x, t, *label = inputs
-        return self.model.flow(x, t, *(label or [x[:, :0]]))
 
 
 class Part(NamedTuple):
@@ -97,32 +72,30 @@ def parts_of(model: GenerativeModel, classifier: Classifier | None) -> list[Part
     with torch.no_grad():
         z = latents(model)
         images = model.decode(z)
-    parts = [_velocity(model, z)] if isinstance(model, Density) else _coders(model, z, images)
-    if classifier is not None:
-        # channels_last, a matter of speed, would be a part of the file
-        network = copy.deepcopy(classifier.network).to(memory_format=torch.contiguous_format)
-        parts.append(
-            Part("classifier", _Method(network, "forward"), {"images": images}, ("logits",))
-        )
-    return parts
-
-
-def _velocity(model: Density, z: Tensor) -> Part:
-    inputs = {"x": z[:, : model.noise_dim], "t": torch.linspace(0, 1, CHECKED)}
-    if model.conditional:
-        inputs["label"] = z[:, model.noise_dim :]
-    return Part("velocity", _Velocity(model), inputs, ("velocity",))
-
-
-def _coders(model: GenerativeModel, z: Tensor, images: Tensor) -> list[Part]:
-    name = "decoder" if isinstance(model, Encoder) else "generator"
-    parts = [Part(name, _Method(model, "decode"), {"z": z}, ("images",))]
-    if isinstance(model, Encoder):
+    if isinstance(model, Density):
+        inputs = {"x": z[:, : model.noise_dim], "t": torch.linspace(0, 1, CHECKED)}
+        if model.conditional:
+            inputs["label"] = z[:, model.noise_dim :]
+        parts = [Part("velocity", Call(model, partial(_velocity, model)), inputs, ("velocity",))]
+    else:
+        name = "decoder" if isinstance(model, Encoder) else "generator"
+        parts = [Part(name, Call(model, model.decode), {"z": z}, ("images",))]
+    if isinstance(model, Encoder) and not isinstance(model, Density):
         inputs = {"images": images}
         if model.conditional:
             inputs["labels"] = torch.arange(CHECKED) % model.classes
-        parts.append(Part("encoder", _Method(model, "encode"), inputs, ("mean", "logvar")))
+        parts.append(Part("encoder", Call(model, model.encode), inputs, ("mean", "logvar")))
+    if classifier is not None:
+        # channels_last, a matter of speed, would be a part of the file
+        network = copy.deepcopy(classifier.network).to(memory_format=torch.contiguous_format)
+        call = Call(network, network.forward)
+        parts.append(Part("classifier", call, {"images": images}, ("logits",)))
     return parts
+
+
+def _velocity(model: Density, x: Tensor, t: Tensor, *label: Tensor) -> Tensor:
+    """Velocities, (n, c h w), at x, the times and the label's columns if there are any."""
+    return model.flow(x, t, *(label or [x[:, :0]]))
 
 
 def write_part(part: Part, kind: Format, folder: Path) -> Exported:
@@ -133,12 +106,10 @@ def write_part(part: Part, kind: Format, folder: Path) -> Exported:
     """
     file = f"{part.name}{kind.ending}"
     inputs = tuple(part.inputs.values())
-    number = torch.export.Dim("n")
     try:
         network = _without_unused_weights(part.network.eval(), inputs)
-        shapes = {"inputs": tuple({0: number} for _ in inputs)}
-        with _quiet():
-            program = torch.export.export(network, inputs, dynamic_shapes=shapes)
+        program = to_program(network, inputs, any_number=True)
+        with quiet():
             kind.write(program, part, folder / file)
     except Exception as error:  # the exporter may raise anything about an operation
         raise UserError(
@@ -162,17 +133,6 @@ def check_installed(kind: Format) -> None:
     missing = [name for name in kind.needs if find_spec(name) is None]
     if missing:
         raise UserError(f"{missing[0]} is not installed: {how_to_install('export')}")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide what torch logs and prints about an operation that it cannot export."""
-    logging.disable(logging.WARNING)
-    try:
-        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        logging.disable(logging.NOTSET)
 
 
 @torch.enable_grad()

@@ -15,6 +15,7 @@ from torch import Tensor
 CHUNK_BYTES = 16 * 2**20  # of a matrix of distances held at once: within a processor's cache
 DIGITS = tuple("0123456789")  # names of the classes of MNIST and its kin
 NEIGHBOURS = 5  # k of the balls, Naeem et al. 2020
+NORMAL_QUANTILE = 1.959964  # 97.5 % of N(0, 1)
 
 
 class Overlap(NamedTuple):
@@ -37,9 +38,9 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
         fake: (m, d), m at least 2.
 
     Raises:
-        ValueError: The shapes do not fit or a feature is not finite.
+        ValueError: A feature is not finite.
     """
-    _check(real, fake, least=2)
+    _require_finite(real, fake)
     real, fake = real.double(), fake.double()
     real_mean, real_covariance = real.mean(0), real.T.cov()
     fake_mean, fake_covariance = fake.mean(0), fake.T.cov()
@@ -72,7 +73,7 @@ def within_class_distance(
         fake_labels: (m,) int64, the classes that the model was to draw.
 
     Raises:
-        ValueError: As `frechet_distance`; a class has fewer than two images.
+        ValueError: A feature is not finite.
     """
     distances = [
         frechet_distance(real[real_labels == label], fake[fake_labels == label])
@@ -92,9 +93,9 @@ def kernel_distance(real: Tensor, fake: Tensor) -> float:
         fake: (m, d), m at least 2.
 
     Raises:
-        ValueError: The shapes do not fit or a feature is not finite.
+        ValueError: A feature is not finite.
     """
-    _check(real, fake, least=2)
+    _require_finite(real, fake)
     real, fake = real.float(), fake.float()
     n, m = len(real), len(fake)
     within = _kernel_sum(real) / (n * (n - 1)) + _kernel_sum(fake) / (m * (m - 1))
@@ -115,9 +116,9 @@ def precision_recall_density_coverage(
         k: Neighbours. Equal distributions have a coverage of about 1 - 2^-k.
 
     Raises:
-        ValueError: The shapes do not fit, k is below 1 or a feature is not finite.
+        ValueError: A feature is not finite.
     """
-    _check(real, fake, least=k + 1, k=k)
+    _require_finite(real, fake)
     real, fake, _ = _on_grid(real, fake)
     real_radii, fake_radii = _squared_radii(real, k), _squared_radii(fake, k)
     balls = torch.zeros(len(fake), dtype=torch.int64, device=fake.device)  # real ones, a fake
@@ -158,9 +159,9 @@ class Coverage:
             fake: (m, d), m above k.
 
         Raises:
-            ValueError: The shapes do not fit, k is below 1 or a feature is not finite.
+            ValueError: A feature is not finite.
         """
-        _check(self.real, fake, least=self.k + 1, k=self.k)
+        _require_finite(self.real, fake)
         real, fake, exponent = _on_grid(self.real, fake)
         if exponent not in self._radii:
             self._radii[exponent] = _squared_radii(real, self.k)
@@ -181,14 +182,8 @@ def histogram_divergence(fake: Tensor, real: Tensor, *, least: float = 0.0) -> f
         real: (classes,) shares of the real images, none of them 0.
         least: What a smaller share of the real images counts as: half an image, for a data set of
             fewer classes.
-
-    Raises:
-        ValueError: A real class is empty.
     """
-    real = real.clamp(min=least)
-    if not bool((real > 0).all()):
-        raise ValueError("every class must have real images")
-    return torch.special.xlogy(fake, fake / real).sum().item()
+    return torch.special.xlogy(fake, fake / real.clamp(min=least)).sum().item()
 
 
 def missing_classes(fake: Tensor, real: Tensor, *, below: float = 0.1) -> int:
@@ -212,6 +207,22 @@ def missing_key(class_names: tuple[str, ...]) -> str:
 def mean_confidence(logits: Tensor) -> float:
     """Mean probability of the likeliest class, [1 / classes, 1], from (n, classes) logits."""
     return logits.double().softmax(1).amax(1).mean().item()
+
+
+def mean_interval(name: str, values: Tensor) -> dict[str, float]:
+    """Mean of independent values, with its 95 % interval by the central limit theorem.
+
+    Args:
+        name: Name of the metric.
+        values: (n,) one an image, n at least 2; meant for some dozens of images or more.
+
+    Returns:
+        `name`, `name`/low and `name`/high, in the values' unit.
+    """
+    exact = values.double()
+    mean = exact.mean().item()
+    margin = NORMAL_QUANTILE * exact.std().item() / len(values) ** 0.5
+    return {name: mean, f"{name}/low": mean - margin, f"{name}/high": mean + margin}
 
 
 def _kernel_sum(x: Tensor, y: Tensor | None = None) -> float:
@@ -266,14 +277,6 @@ def _squared_radii(features: Tensor, k: int) -> Tensor:
     return torch.cat(radii)
 
 
-def _check(real: Tensor, fake: Tensor, *, least: int, k: int = 1) -> None:
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
-    if real.ndim != 2 or fake.ndim != 2 or real.shape[1] != fake.shape[1]:
-        raise ValueError(
-            f"features must be (n, d) and (m, d), got {tuple(real.shape)} and {tuple(fake.shape)}"
-        )
-    if min(len(real), len(fake)) < least:
-        raise ValueError(f"at least {least} rows are needed, got {len(real)} and {len(fake)}")
-    if not (bool(real.isfinite().all()) and bool(fake.isfinite().all())):
+def _require_finite(*features: Tensor) -> None:
+    if not all(bool(each.isfinite().all()) for each in features):
         raise ValueError("features must be finite")

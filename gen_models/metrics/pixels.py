@@ -123,17 +123,12 @@ def memorisation(images: Tensor, train: Tensor, test: Tensor) -> Tensor:
     Args:
         images: (n, c, h, w) float.
         train: (m, c, h, w) float, of what the model was trained on.
-        test: (m, c, h, w) float.
+        test: (m, c, h, w) float: as many, or the ratio would be biased.
 
     Returns:
         (n,) values whose mean is the ratio r, and whose standard error is the ratio's by the delta
         method: r + (a - r b) / mean(b) of an image at the distances a and b.
-
-    Raises:
-        ValueError: There are not as many training as test images, so the ratio would be biased.
     """
-    if len(train) != len(test):
-        raise ValueError(f"as many of each are needed, got {len(train)} and {len(test)}")
     to_train, to_test = (nearest(images, each).distances.double() for each in (train, test))
     ratio = to_train.mean() / to_test.mean()
     return ratio + (to_train - ratio * to_test) / to_test.mean()
@@ -145,13 +140,8 @@ def principal_components(images: Tensor, count: int) -> PrincipalComponents:
     Computed on the CPU, because their signs are arbitrary and would differ on a GPU, and so would
     the images that a Gaussian draws with them. Of images of more than `EXACT` pixels, a random
     projection finds them (Halko et al. 2011), in a hundredth of the time.
-
-    Raises:
-        ValueError: `count` is not in [1, p].
     """
     x = images.flatten(1).cpu()
-    if not 1 <= count <= x.shape[1]:
-        raise ValueError(f"count must lie in [1, {x.shape[1]}], got {count}")
     if count < x.shape[1] > EXACT:
         return PrincipalComponents(*(each.to(images) for each in _projected(x, count)))
     mean = sum(chunk.double().sum(0) for chunk in x.split(5000)) / len(x)

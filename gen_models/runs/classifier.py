@@ -6,7 +6,6 @@ place, and the run's status records that.
 
 import copy
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from rich.progress import Progress
@@ -29,11 +28,11 @@ from gen_models.metrics.classifier import (
 from gen_models.metrics.features import STANDARDISED_BY, untrained_classifier
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.measured import features_in_words, features_record
+from gen_models.terminal import Say
 
 POOR = 0.6  # test accuracy below which a classifier is not used
 PART = {"mnist": "mnist5k"}  # of a data set, a part that needs no download
 
-Say = Callable[[str], None]
 
 _in_memory: dict[Path, Classifier] = {}  # those that this process has read or trained
 
@@ -119,6 +118,23 @@ def _known(datamodule: MNISTDataModule, say: Say) -> Classifier:
         except OSError as error:
             say(f"{place}.safetensors: cannot be written ({error.strerror})")
     return _in_memory[path]
+
+
+def kept_classifier(key: str, root: Path, run: RunDirectory) -> tuple[Classifier | None, str]:
+    """The classifier of a data set for what does not train one; else a clause with the reason.
+
+    Args:
+        key: The data module's.
+        root: Folder of the data sets.
+        run: A run on the data set, whose evaluation trains one.
+    """
+    path = classifier_path(key, root)
+    if not is_kept(path):
+        return None, f"there is no classifier of {key} yet (gen-models evaluate {run.path})"
+    classifier = load_classifier(path)
+    if (accuracy := classifier.record["test_accuracy"]) < POOR:
+        return None, f"the classifier of {key} knows only {100 * accuracy:.0f} % of the test images"
+    return classifier, ""
 
 
 def make_classifier(

@@ -30,7 +30,7 @@ def save(folder: Path, **arrays: Any) -> Path:
     return path
 
 
-def refusal(path: Path | None, **options: Any) -> str:
+def refusal(path: Path, **options: Any) -> str:
     """The line with which a file is refused; it names the option."""
     with pytest.raises(UserError) as caught:
         read_npz(path, say=quiet, **options)
@@ -99,17 +99,14 @@ def test_the_digest_is_that_of_images_and_labels(tmp_path: Path) -> None:
     assert "not the same ones" in changes(relabelled.record(), other.record())
 
 
-def test_size_and_channels_are_converted_and_said(tmp_path: Path) -> None:
-    said: list[str] = []
+def test_size_and_channels_are_converted(tmp_path: Path) -> None:
     path = save(tmp_path, images=numbered(16, 24, 3))
-    dataset = read_npz(path, size=[8, 12], channels=1, say=said.append)
+    dataset = read_npz(path, size=[8, 12], channels=1, say=quiet)
     assert dataset.image_shape == (1, 8, 12)
     images = torch.cat([split.images for split in dataset.splits.values()])
     assert sorted(images[:, 0, 4, 4].tolist()) == list(range(COUNT))
-    assert any("in colour: turned to grey" in line for line in said)
     grey = save(tmp_path, images=numbered(8, 8))
-    assert read_npz(grey, channels=3, say=said.append).image_shape == (3, 8, 8)
-    assert any("grey: repeated in three channels" in line for line in said)
+    assert read_npz(grey, channels=3, say=quiet).image_shape == (3, 8, 8)
 
 
 def test_one_label_is_none_and_few_images_of_one_are_said(tmp_path: Path) -> None:
@@ -126,7 +123,6 @@ def test_one_label_is_none_and_few_images_of_one_are_said(tmp_path: Path) -> Non
 
 
 def test_no_file(tmp_path: Path) -> None:
-    assert "data.root=null" in refusal(None)
     assert "no such file" in refusal(tmp_path / "nowhere.npz")
     assert "data=folder" in refusal(tmp_path)
 
@@ -144,7 +140,7 @@ def test_a_damaged_file(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[150:200] = bytes(50)
     path.write_bytes(content)
-    assert "damaged" in refusal(path)
+    assert "cannot be read" in refusal(path)
 
 
 def test_no_images(tmp_path: Path) -> None:
@@ -152,20 +148,10 @@ def test_no_images(tmp_path: Path) -> None:
     assert "holds x, y, but no array `images`" in line
 
 
-@pytest.mark.parametrize(
-    ("images", "said"),
-    [
-        (np.linspace(0, 1, COUNT * 64), "float64 from 0 to 1, expected uint8 from 0 to 255"),
-        (np.linspace(-1, 1, COUNT * 64, dtype=np.float32), "(images + 1) * 127.5"),
-        (np.linspace(0, 255, COUNT * 64, dtype=np.float32), "float32 from 0 to 255"),
-        (np.arange(COUNT * 64), "int64 from 0 to 9599"),
-        (np.zeros(COUNT * 64, dtype=bool), "bool"),
-    ],
-)
-def test_another_kind_of_number_is_named_with_its_range(
-    images: np.ndarray, said: str, tmp_path: Path
-) -> None:
-    assert said in refusal(save(tmp_path, images=images.reshape(COUNT, 8, 8)))
+@pytest.mark.parametrize("kind", [np.float32, np.int64, bool, str])
+def test_another_kind_of_number_is_named(kind: type, tmp_path: Path) -> None:
+    images = numbered(8, 8).astype(kind)
+    assert f"are {images.dtype}, (150, 8, 8): save" in refusal(save(tmp_path, images=images))
 
 
 @pytest.mark.parametrize("name", ["images", "labels"])
@@ -177,20 +163,13 @@ def test_objects_are_never_unpickled(name: str, tmp_path: Path) -> None:
     arrays: dict[str, Any] = {"images": numbered(8, 8), "labels": np.zeros(COUNT, dtype=int)}
     arrays[name] = np.array([None] * COUNT)
     arrays[name][0] = Trap()
-    assert "never loaded" in refusal(save(tmp_path, **arrays))
+    assert "allow_pickle=False" in refusal(save(tmp_path, **arrays))
 
 
-@pytest.mark.parametrize(
-    ("shape", "said"),
-    [
-        ((3, 8, 8), "np.moveaxis(images, 1, -1)"),
-        ((8, 8, 4), "(150, 8, 8, 4)"),
-        ((64,), "(150, 64)"),
-        ((0, 8), "(150, 0, 8)"),
-    ],
-)
-def test_another_shape_is_named(shape: tuple[int, ...], said: str, tmp_path: Path) -> None:
-    assert said in refusal(save(tmp_path, images=numbered(*shape)))
+@pytest.mark.parametrize("shape", [(3, 8, 8), (8, 8, 4), (64,), (0, 8)])
+def test_another_shape_is_named(shape: tuple[int, ...], tmp_path: Path) -> None:
+    line = refusal(save(tmp_path, images=numbered(*shape)))
+    assert str((COUNT, *shape)) in line
 
 
 def test_a_size_that_is_none(tmp_path: Path) -> None:
@@ -221,9 +200,5 @@ def test_too_few_images_and_too_many_classes(tmp_path: Path) -> None:
 
 def test_a_file_larger_than_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path, images=numbered(8, 8))
-    monkeypatch.setattr("gen_models.data.npz.WORTH_SAYING", 100)
-    said: list[str] = []
-    read_npz(path, say=said.append)
-    assert any("GB of memory" in line for line in said)
     monkeypatch.setattr("gen_models.data.npz.memory_limit", lambda: 100)
     assert "data=folder" in refusal(path)

@@ -89,8 +89,6 @@ def test_the_distance_within_a_class_sees_what_the_whole_hides() -> None:
     ) / 2
     assert within_class_distance(real, real, labels, swapped) == pytest.approx(expected)
     assert expected > 250  # 3 coordinates, 10 apart each
-    with pytest.raises(ValueError, match="at least 2 rows"):
-        within_class_distance(real, real[:3], labels, labels[:3])
 
 
 def test_all_or_one_digit_is_drawn(of_each: Tensor, tmp_path: Path) -> None:

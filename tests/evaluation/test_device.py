@@ -10,7 +10,7 @@ from synthetic import make_run
 
 from gen_models.errors import UserError
 from gen_models.evaluation.device import measuring
-from gen_models.evaluation.evaluate import evaluate_quickly, evaluate_run
+from gen_models.evaluation.evaluate import evaluate_run
 from gen_models.evaluation.fit_sampler import fit_sampler
 from gen_models.evaluation.measure import Effort
 from gen_models.models.interface import draw_fixed
@@ -71,7 +71,7 @@ def test_a_gpu_measures_what_the_cpu_does(
     for name in ("cpu", torch.cuda.get_device_name()):
         run.write_status(device=name)
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))  # the bounds too
-        evaluate_quickly(run.path, say=lambda line: None)
+        evaluate_run(run.path, quick=True, say=lambda line: None)
         evaluate_run(run.path, effort=effort, say=lambda line: None)
         status = run.read_status()
         assert status["evaluation"]["device"] == status["quick"]["device"] == name

@@ -17,7 +17,7 @@ from gen_models.comparison.compare import compare
 from gen_models.data.module import load_data
 from gen_models.errors import UserError
 from gen_models.evaluation import fit_sampler as fitting
-from gen_models.evaluation.evaluate import evaluate_quickly, evaluate_run
+from gen_models.evaluation.evaluate import evaluate_run
 from gen_models.evaluation.measure import Effort
 from gen_models.files import read_json
 from gen_models.metrics.reconstruction import invert, prior_reach
@@ -25,7 +25,6 @@ from gen_models.models.gan import GAN
 from gen_models.models.interface import (
     Encoder,
     Likelihood,
-    draw,
     encode_means,
 )
 from gen_models.models.sampler import WithSampler, without_sampler
@@ -90,13 +89,6 @@ def test_draws_have_the_moments_of_scikit_learns(fitted: fitting.Mixtures) -> No
     near = np.linalg.norm(z - CENTRES[1], axis=1) < 2.5
     assert near.mean() == pytest.approx(0.3, abs=0.03)
     assert np.cov(z[near].T) == pytest.approx(np.array([[0.49, 0.35], [0.35, 0.34]]), abs=0.05)
-
-
-def test_a_longer_draw_begins_with_a_shorter_ones_images(fitted: fitting.Mixtures) -> None:
-    model = sampled(fitted, VAE(latent_dim=2, encoder_dims=[64]))
-    long, short = (draw(model, n, lambda start: generator("test", start)) for n in (1200, 7))
-    assert torch.equal(long[:7], short)
-    assert len(long.flatten(1).unique(dim=0)) == 1200
 
 
 def test_the_inversion_searches_where_the_sampler_draws(fitted: fitting.Mixtures) -> None:
@@ -165,7 +157,7 @@ def test_a_run_then_draws_by_it_until_it_is_removed(tmp_path: Path, kind: str) -
 
 def test_a_run_is_measured_by_its_sampler_and_says_so(tmp_path: Path) -> None:
     run = untrained(tmp_path)
-    evaluate_quickly(run.path, say=print)
+    evaluate_run(run.path, quick=True, say=print)
     little = Effort(restarts=1, iterations=10)
     assert "quick/fid_lenet" in compare([run.path]).groups[0].runs[0].metrics
     by_prior = evaluate_run(run.path, effort=little, say=print).metrics
@@ -186,24 +178,9 @@ def test_a_run_is_measured_by_its_sampler_and_says_so(tmp_path: Path) -> None:
     assert not any(key.startswith(("quick/", "val/fid")) for key in measured)  # by the prior
     assert not any("draws with" in note for note in compared.notes)
     quick = read_json(run.metrics)["quick/fid_lenet"]
-    evaluate_quickly(run.path, say=print)
+    evaluate_run(run.path, quick=True, say=print)
     measured = compare([run.path]).groups[0].runs[0].metrics
     assert measured["quick/fid_lenet"] != quick  # by the sampler now
-
-
-def test_a_run_of_a_sweep_is_measured_by_its_sampler_too(tmp_path: Path) -> None:
-    run = untrained(tmp_path)
-    evaluate_quickly(run.path, say=print)
-    call("fit-sampler", run.path, "--kind", "normal")
-    before = compare([run.path])
-    assert any("measured with its prior, but draws with normal now" in n for n in before.notes)
-    evaluate_quickly(run.path, say=print)
-    compared = compare([run.path])
-    (group,) = compared.groups
-    assert group.settings["sampler"] == "normal"
-    assert not any("draws with" in note for note in compared.notes)
-    by_prior = before.groups[0].runs[0].metrics["quick/fid_lenet"]
-    assert group.runs[0].metrics["quick/fid_lenet"] not in (None, by_prior)
 
 
 def test_runs_with_and_without_a_sampler_are_two_groups(tmp_path: Path) -> None:

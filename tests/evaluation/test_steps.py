@@ -10,7 +10,7 @@ from test_cli import call
 
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
-from gen_models.evaluation.evaluate import evaluate_quickly
+from gen_models.evaluation.evaluate import evaluate_run
 from gen_models.evaluation.reference import reference
 from gen_models.evaluation.steps import measure_ways, require_steps
 from gen_models.metrics.classifier import classifier_path, load_classifier
@@ -75,7 +75,9 @@ def test_quality_against_cost_joins_the_metrics(run: RunDirectory) -> None:
         one = metrics["steps/euler-1/flops_per_sample"]
         assert metrics[f"steps/{way}/flops_per_sample"] == count * one
     assert metrics["steps/dopri5/flops_per_sample"] > 4 * one
-    evaluate_quickly(run.path, say=lambda line: None)  # by its own solver, of the same noise
+    evaluate_run(
+        run.path, quick=True, say=lambda line: None
+    )  # by its own solver, of the same noise
     again = read_metrics(run)
     assert again["quick/fid_lenet"] == metrics["steps/euler-2/fid_lenet"]
     assert added < again.keys()

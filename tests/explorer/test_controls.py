@@ -230,7 +230,7 @@ def test_without_a_classifier_a_test_image_has_its_own_label(
     browser: Any, runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "gen_models.explorer.explore.classifier_path", lambda name, root: tmp_path / "none"
+        "gen_models.runs.classifier.classifier_path", lambda name, root: tmp_path / "none"
     )
     written([runs["toy"]], tmp_path / "bare.html")
     seen = Seen(browser, tmp_path / "bare.html")
@@ -257,7 +257,7 @@ def test_a_page_without_encoder_and_classifier(
     browser: Any, runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "gen_models.explorer.explore.classifier_path", lambda name, root: tmp_path / "none"
+        "gen_models.runs.classifier.classifier_path", lambda name, root: tmp_path / "none"
     )
     written([runs["gan"]], tmp_path / "bare.html")
     seen = Seen(browser, tmp_path / "bare.html")

@@ -29,9 +29,8 @@ from gen_models.explorer.content import (
     shown_images,
 )
 from gen_models.explorer.directions import principal_directions
-from gen_models.explorer.explore import explore
+from gen_models.explorer.explore import explore, set_page_steps
 from gen_models.explorer.graph import Weights, lower
-from gen_models.explorer.pace import set_page_steps
 from gen_models.models.flow import Flow
 from gen_models.models.gan import GAN
 from gen_models.models.vae import VAE
@@ -219,7 +218,7 @@ def test_a_model_that_is_too_slow_for_the_page_is_left_out(
     runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flow = a_run(tmp_path, "flow", small_flow(solver="dopri5", steps=None))
-    monkeypatch.setattr("gen_models.explorer.pace.MOST_FLOPS", 1.0)
+    monkeypatch.setattr("gen_models.explorer.explore.MOST_FLOPS", 1.0)
     assert "is not on the page" in written([runs["vae"], flow], tmp_path / "vae.html")[0]
     with pytest.raises(UserError, match="smaller model") as error:
         explore([flow], tmp_path / "page.html", say=lambda line: None)
@@ -252,16 +251,16 @@ def test_the_page_says_what_is_left_out(
     text = html.unescape(file.read_text())
     assert all(sentence in text for sentence in said)
     monkeypatch.setattr(
-        "gen_models.explorer.explore.classifier_path", lambda name, root: tmp_path / "none"
+        "gen_models.runs.classifier.classifier_path", lambda name, root: tmp_path / "none"
     )
     said = written([runs["gan"]], tmp_path / "bare.html")
     assert said[1].startswith("There is no map")
-    assert "gen-models train-classifier --data digits" in said[2]
+    assert "gen-models evaluate" in said[2]
     assert written([runs["vae"]], tmp_path / "vae.html") == said[2:]
     (*_, last) = written([runs["toy"]], tmp_path / "toy.html")
     assert last.endswith("takes every drawing for a 0.")
     monkeypatch.undo()
-    monkeypatch.setattr("gen_models.explorer.explore.POOR", 1.01)
+    monkeypatch.setattr("gen_models.runs.classifier.POOR", 1.01)
     (poor,) = written([runs["vae"]], tmp_path / "poor.html")
     assert "% of the test images" in poor
 

@@ -88,10 +88,10 @@ def test_colour_with_many_classes(
     gan = GAN(generator_dims=[16], conditional=True, **options)
     vae = VAE(network="conv", width=4, encoder_dims=None, **options)
     network = nn.Sequential(nn.Flatten(), nn.Linear(3072, CLASSES))
-    explore = "gen_models.explorer.explore."
-    monkeypatch.setattr(explore + "is_kept", lambda path: True)
+    kept = "gen_models.runs.classifier."
+    monkeypatch.setattr(kept + "is_kept", lambda path: True)
     monkeypatch.setattr(
-        explore + "load_classifier", lambda path: Classifier(network, {"test_accuracy": 0.9})
+        kept + "load_classifier", lambda path: Classifier(network, {"test_accuracy": 0.9})
     )  # type: ignore[arg-type]
     images = np.random.default_rng(0).integers(0, 256, (120, 32, 32, 3), dtype=np.uint8)
     labels = np.array([f"kind <{i % CLASSES}>" for i in range(120)])

@@ -15,7 +15,6 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from gen_models.cli import app
-from gen_models.data.facts import FACTS
 from gen_models.export import programs
 from gen_models.metrics.classifier import classifier_path, load_classifier
 from gen_models.models.flow import Flow
@@ -31,7 +30,8 @@ CARD = (  # kind, model, its words in the card
         "torch",
         VAE(latent_dim=4, network="conv", width=4, encoder_dims=None, conditional=True,
             image_shape=(3, 16, 24), classes=4),
-        ["16x24 RGB pixels (height x width)", "(64, 3, 16, 24) in [0, 1]", "from 0: a, b, c, d."],
+        ["16x24 RGB pixels (height x width)", "(64, 3, 16, 24) in [0, 1]", "from 0: a, b, c, d.",
+         "source not recorded"],
     ),
     (
         "onnx",
@@ -312,17 +312,6 @@ def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     code, text = call(tmp_path, "--format", "onnx", "--output", tmp_path / "export")
     assert code == 1
     assert text == "onnx is not installed: pip install -e '.[export]'\n"
-
-
-def test_a_data_set_of_the_users_own_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delitem(FACTS, "digits")
-    folder = tmp_path / "export"
-    code, text = call(saved(tmp_path, "gan").path, "--format", "torch", "--output", folder)
-    assert code == 0, text
-    card = (folder / "README.md").read_text()
-    assert "digits (source not recorded), licence not recorded. The images" in card
 
 
 def test_a_data_set_without_a_classifier(tmp_path: Path) -> None:

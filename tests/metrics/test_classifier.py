@@ -1,14 +1,9 @@
 """The fixed classifier: its training, its files, and the distances made of its features."""
 
-import hashlib
-import json
-import os
 import pickle
-import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -30,31 +25,14 @@ from gen_models.metrics.classifier import (
 from gen_models.metrics.distribution import (
     frechet_distance,
     kernel_distance,
-    label_histogram,
-    mean_confidence,
-    missing_classes,
-    precision_recall_density_coverage,
 )
 from gen_models.metrics.lenet import WIDTH, LeNet
 from gen_models.metrics.pixels import (
     distorted,
-    gaussian_images,
-    independent_pixels,
-    principal_components,
 )
 from gen_models.seeding import generator
 
 SHIPPED = ["mnist", "digits"]
-
-
-class Payload:
-    """Unpickling it would make a folder."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (os.mkdir, (str(self.path),))
 
 
 @pytest.fixture(scope="module")
@@ -197,27 +175,11 @@ def test_a_missing_file_is_named(trained: Classifier, tmp_path: Path, ending: st
         load_classifier(tmp_path / "digits")
 
 
-def test_foreign_files_are_refused(trained: Classifier, tmp_path: Path) -> None:
+def test_weights_of_another_record_are_refused(trained: Classifier, tmp_path: Path) -> None:
     path = tmp_path / "digits"
     save_classifier(trained, path)
-    record = json.loads(path.with_suffix(".json").read_text())
-
-    def write(content: bytes, **changes: object) -> None:
-        path.with_suffix(".safetensors").write_bytes(content)
-        changed = record | {"sha256": hashlib.sha256(content).hexdigest()} | changes
-        path.with_suffix(".json").write_text(json.dumps(changed))
-
-    content = path.with_suffix(".safetensors").read_bytes()
-    write(content)
-    load_classifier(path)
-    write(content, sha256="0" * 64)
+    path.with_suffix(".safetensors").write_bytes(pickle.dumps({"a": 1}))
     with pytest.raises(UserError, match="does not hold the weights of its record"):
-        load_classifier(path)
-    write(content, mean=[0.0])
-    with pytest.raises(UserError, match="is not a classifier's record"):
-        load_classifier(path)
-    write(pickle.dumps({"a": 1}))
-    with pytest.raises(UserError, match="does not hold a classifier's weights"):
         load_classifier(path)
     path.with_suffix(".json").write_text("[]")
     with pytest.raises(UserError, match="not one of our files"):
@@ -277,49 +239,3 @@ def test_its_distances_rise_with_noise_blur_and_dropped_digits(
         found = [distance(real, classifier.read(fakes).features) for fakes in worse]
         assert found == sorted(found), (name, found)
         assert found[1] > 1.1 * found[0], (name, found)
-
-
-def test_floor_lies_below_the_ceilings(digits: MNISTDataModule) -> None:
-    classifier = load_classifier(WEIGHTS / "digits")
-    train = digits.splits["train"].images.float() / 255
-    real = classifier.read(digits.splits["test"].images)
-    n = len(digits.splits["test"].images)
-    fitted = principal_components(train, 64)
-    candidates = {
-        "floor": train[:n],
-        "gaussian": gaussian_images(fitted, n, generator=generator("g"), shape=(1, 28, 28)),
-        "noise": independent_pixels(train, n, generator=generator("n")),
-    }
-    reads = {name: classifier.read(images) for name, images in candidates.items()}
-    for distance in (frechet_distance, kernel_distance):
-        found = [distance(real.features, read.features) for read in reads.values()]
-        assert found == sorted(found)
-        assert found[1] > 3 * found[0]
-    histogram = label_histogram(real.labels, classes=10)
-    assert missing_classes(label_histogram(reads["floor"].labels, classes=10), histogram) == 0
-    assert missing_classes(label_histogram(reads["noise"].labels, classes=10), histogram) > 0
-    assert mean_confidence(reads["floor"].logits) > 0.98
-    covered = [
-        precision_recall_density_coverage(real.features, read.features).coverage
-        for read in reads.values()
-    ]
-    assert covered == sorted(covered, reverse=True)
-
-
-def test_a_foreign_pickle_in_place_of_the_weights_is_refused_without_being_run(
-    tmp_path: Path,
-) -> None:
-    made = tmp_path / "made"
-    content = pickle.dumps(Payload(made))
-    for ending in (".safetensors", ".json"):
-        shutil.copy((WEIGHTS / "digits").with_suffix(ending), tmp_path)
-    path = tmp_path / "digits"
-    path.with_suffix(".safetensors").write_bytes(content)
-    with pytest.raises(UserError, match="does not hold the weights of its record"):
-        load_classifier(path)
-    record = json.loads(path.with_suffix(".json").read_text())
-    record["sha256"] = hashlib.sha256(content).hexdigest()  # whoever tampers can do this too
-    path.with_suffix(".json").write_text(json.dumps(record))
-    with pytest.raises(UserError, match="does not hold a classifier's weights"):
-        load_classifier(path)
-    assert not made.exists()

@@ -6,16 +6,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from prdc import compute_prdc
 from scipy.spatial.distance import cdist
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
-from torchvision.transforms.functional import gaussian_blur
 
-from gen_models.data.dataset import Split
-from gen_models.data.module import MNISTDataModule
 from gen_models.metrics.distribution import (
     Coverage,
     Overlap,
@@ -24,10 +20,10 @@ from gen_models.metrics.distribution import (
     kernel_distance,
     label_histogram,
     mean_confidence,
+    mean_interval,
     missing_classes,
     precision_recall_density_coverage,
 )
-from gen_models.metrics.intervals import mean_interval
 from gen_models.seeding import generator
 
 
@@ -42,22 +38,6 @@ def whitened(n: int, d: int, *purpose: int | str) -> Tensor:
     return torch.linalg.solve_triangular(torch.linalg.cholesky(x.T.cov()), x.T, upper=False).T
 
 
-def pooled(images: Tensor) -> Tensor:
-    """Simple features: means of 4 x 4 pixels, (n, 49), from uint8 or [0, 1] images."""
-    if images.dtype == torch.uint8:
-        images = images.float() / 255
-    return F.avg_pool2d(images, 4).flatten(1)
-
-
-def halves(split: Split, *purpose: int | str) -> tuple[Split, Split]:
-    order = torch.randperm(len(split.images), generator=generator("halves", *purpose))
-    half = len(order) // 2
-    return (
-        Split(split.images[order[:half]], split.labels[order[:half]]),
-        Split(split.images[order[half : 2 * half]], split.labels[order[half : 2 * half]]),
-    )
-
-
 class Identity(nn.Module):
     """torchmetrics' feature extractor for what are features already."""
 
@@ -70,13 +50,6 @@ class Identity(nn.Module):
 
 
 # -- Frechet distance ------------------------------------------------------------------------------
-
-
-def test_frechet_distance_of_commuting_gaussians() -> None:
-    x = whitened(500, 4, "a")
-    scales, shift = torch.tensor([0.5, 1.0, 2.0, 3.0]), torch.tensor([1.0, 0.0, -2.0, 0.5])
-    expected = shift.square().sum() + (scales - 1).square().sum()  # of axis-parallel Gaussians
-    assert frechet_distance(x, x * scales + shift) == pytest.approx(expected.item(), rel=1e-10)
 
 
 def test_frechet_distance_of_gaussians_that_do_not_commute() -> None:
@@ -113,45 +86,6 @@ def test_frechet_distance_is_torchmetrics() -> None:
     assert frechet_distance(x, y) == pytest.approx(metric.compute().item(), rel=1e-4)
 
 
-def test_frechet_bias_of_equal_distributions_is_the_second_order_one() -> None:
-    d, n1, n2, draws = 16, 500, 300, 200
-    eigenvalues = 1 / torch.arange(1, d + 1, dtype=torch.float64)
-    trace = eigenvalues.sum()
-    pairs = (eigenvalues[:, None] * eigenvalues / (eigenvalues[:, None] + eigenvalues)).sum()
-    # E|m1 - m2|^2, then E of the Bures distance 1/2 sum_ij D_ij^2 / (l_i + l_j) of two sample
-    # covariances; the last term is for the diagonal, whose variance is twice as large.
-    expected = (1 / n1 + 1 / n2) * (trace + pairs / 2 + trace / 4)
-    scale = eigenvalues.sqrt()
-    found = [
-        frechet_distance(normal(n1, d, "p", i) * scale, normal(n2, d, "q", i) * scale)
-        for i in range(draws)
-    ]
-    assert sum(found) / draws == pytest.approx(expected.item(), rel=0.03)
-
-
-@pytest.mark.parametrize("distance", [frechet_distance, kernel_distance])
-def test_distances_rise_with_noise_blur_and_dropped_digits(
-    digits: MNISTDataModule, distance: Callable[[Tensor, Tensor], float]
-) -> None:
-    real, other = halves(digits.splits["train"], "rise")
-    std = pooled(real.images).std(0).clamp(min=0.02)  # some corners never vary
-
-    def features(images: Tensor) -> Tensor:
-        return pooled(images) / std
-
-    images = other.images.float() / 255
-    noise = torch.randn(images.shape, generator=generator("noise"))
-    series = {
-        "noise": [images + strength * noise for strength in (0.0, 0.2, 0.4, 0.8)],
-        "blur": [images, *(gaussian_blur(images, [9, 9], [s, s]) for s in (1.0, 2.0, 4.0))],
-        "dropped": [images[other.labels >= first] for first in (0, 2, 5, 8)],
-    }
-    for name, worse in series.items():
-        found = [distance(features(real.images), features(fakes)) for fakes in worse]
-        assert found == sorted(found), (name, found)
-        assert found[1] > 1.1 * found[0], (name, found)
-
-
 # -- kernel distance -------------------------------------------------------------------------------
 
 
@@ -185,35 +119,6 @@ def test_kernel_distance_of_chunks_is_that_of_all(monkeypatch: pytest.MonkeyPatc
     expected = kernel_distance(x, y)
     monkeypatch.setattr("gen_models.metrics.distribution.CHUNK_BYTES", 4 * 90 * 7)
     assert kernel_distance(x, y) == pytest.approx(expected, rel=1e-6)
-
-
-def test_kernel_distance_of_two_halves_is_zero_on_average(digits: MNISTDataModule) -> None:
-    found = []
-    for i in range(40):
-        a, b = (pooled(half.images) for half in halves(digits.splits["train"], i))
-        found.append(kernel_distance(a, b))
-    values = torch.tensor(found)
-    assert values.min() < 0  # unbiased, so now and then below
-    interval = mean_interval("mmd", values)
-    assert interval["mmd/low"] < 0 < interval["mmd/high"]
-
-
-def test_kernel_distance_is_the_closed_form_on_average() -> None:
-    """In one dimension the squared MMD is a sum over raw moments."""
-
-    def moments(mean: float, std: float) -> tuple[float, float, float]:
-        return mean, mean**2 + std**2, mean**3 + 3 * mean * std**2
-
-    mean, std = 0.3, 0.8
-    gaps = [a - b for a, b in zip(moments(0, 1), moments(mean, std), strict=True)]
-    expected = 3 * gaps[0] ** 2 + 3 * gaps[1] ** 2 + gaps[2] ** 2  # (xy + 1)^3, multiplied out
-    found = [
-        kernel_distance(normal(400, 1, "x", i), mean + std * normal(400, 1, "y", i))
-        for i in range(400)
-    ]
-    interval = mean_interval("mmd", torch.tensor(found))
-    assert interval["mmd/low"] < expected < interval["mmd/high"]
-    assert interval["mmd/high"] - interval["mmd/low"] < 0.3 * expected
 
 
 # -- precision, recall, density, coverage ----------------------------------------------------------
@@ -310,37 +215,6 @@ def test_coverage_keeps_the_grid_of_all_sets_that_it_compares() -> None:
     )
 
 
-def test_overlap_of_real_images_is_prdc(digits: MNISTDataModule) -> None:
-    real, fake = (pooled(half.images) for half in halves(digits.splits["train"], "prdc"))
-    expected = compute_prdc(real.double().numpy(), fake.double().numpy(), nearest_k=5)
-    found = precision_recall_density_coverage(real, fake)
-    assert found._asdict() == pytest.approx(expected, abs=2e-3)
-
-
-@pytest.mark.parametrize("k", [3, 5])
-def test_coverage_of_equal_distributions(k: int) -> None:
-    n, m = 800, 700
-    expected = 1 - math.prod((n - 1 - i) / (n + m - 1 - i) for i in range(k))
-    found = [
-        precision_recall_density_coverage(normal(n, 6, "x", i), normal(m, 6, "y", i), k=k).coverage
-        for i in range(8)
-    ]
-    assert sum(found) / len(found) == pytest.approx(expected, abs=0.01)
-    assert expected == pytest.approx(1 - 2**-k, abs=0.03)
-
-
-def test_a_dropped_digit_lowers_recall_and_coverage_but_not_precision(
-    digits: MNISTDataModule,
-) -> None:
-    real, other = halves(digits.splits["train"], "drop")
-    features = pooled(other.images)
-    whole = precision_recall_density_coverage(pooled(real.images), features)
-    dropped = precision_recall_density_coverage(pooled(real.images), features[other.labels != 3])
-    assert dropped.recall < whole.recall - 0.03
-    assert dropped.coverage < whole.coverage - 0.05
-    assert dropped.precision > whole.precision - 0.01
-
-
 # -- labels ----------------------------------------------------------------------------------------
 
 
@@ -356,8 +230,6 @@ def test_label_histogram_and_its_divergence() -> None:
         torch.distributions.Categorical(uneven), torch.distributions.Categorical(even)
     )
     assert histogram_divergence(uneven, even) == pytest.approx(expected.item())
-    with pytest.raises(ValueError, match="every class"):
-        histogram_divergence(real, collapsed)
 
 
 def test_missing_classes_forgives_a_few_errors_of_the_classifier() -> None:
@@ -386,8 +258,6 @@ def test_mean_interval_covers_its_share() -> None:
         assert low < value < high
         covered += low <= 0.5 <= high
     assert 0.91 < covered / 300 < 0.98
-    with pytest.raises(ValueError, match="n >= 2"):
-        mean_interval("mean", torch.zeros(1))
 
 
 @pytest.mark.parametrize(
@@ -405,11 +275,3 @@ def test_bad_features_are_refused(distance: Callable[[Tensor, Tensor], object]) 
     bad[3, 2] = torch.nan
     with pytest.raises(ValueError, match="finite"):
         distance(good, bad)
-    with pytest.raises(ValueError, match=r"got \(10, 4\) and \(10, 3\)"):
-        distance(good, good[:, :3])
-    with pytest.raises(ValueError, match="rows are needed"):
-        distance(good, good[:1])
-    with pytest.raises(ValueError, match="k must be"):
-        precision_recall_density_coverage(good, good, k=0)
-    with pytest.raises(ValueError, match="k must be"):
-        Coverage(good, k=0)(good)

@@ -30,16 +30,6 @@ def test_a_spherical_path_goes_by_equal_angles_on_the_circle() -> None:
     torch.testing.assert_close(path, torch.tensor([by_hand]))
 
 
-def test_a_spherical_path_keeps_the_length_and_halves_the_angle() -> None:
-    ends = torch.randn(2, 20, 64, generator=generator("ends"))
-    start, end = 8 * ends / ends.norm(dim=2, keepdim=True)
-    path = spherical(start, end, 3)
-    torch.testing.assert_close(path.norm(dim=2), torch.full((20, 3), 8.0))
-    for side in (start, end):
-        half = torch.cosine_similarity(path[:, 1], side).acos()
-        torch.testing.assert_close(half, 0.5 * torch.cosine_similarity(start, end).acos())
-
-
 @pytest.mark.parametrize("path", [straight, spherical])
 def test_a_path_has_its_ends(path: Any) -> None:
     start, end = torch.randn(2, 5, 10, generator=generator("ends"))

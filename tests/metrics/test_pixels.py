@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from gen_models.data.module import MNISTDataModule
-from gen_models.metrics.intervals import mean_interval
+from gen_models.metrics.distribution import mean_interval
 from gen_models.metrics.pixels import (
     distorted,
     gaussian_images,
@@ -66,8 +66,6 @@ def test_memorisation_tells_copies_from_new_images(digits: MNISTDataModule) -> N
     noise = 0.02 * torch.randn(train.shape, generator=generator("noise"))
     copies = mean_interval("ratio", memorisation(train + noise, few, test))
     assert copies["ratio/high"] < 0.95  # the originals of a quarter are among the few
-    with pytest.raises(ValueError, match="as many of each"):
-        memorisation(held_out, train, test)
 
 
 def test_the_interval_of_memorisation_is_the_bootstraps(digits: MNISTDataModule) -> None:
@@ -97,8 +95,6 @@ def test_principal_components_are_scikit_learns(digits: MNISTDataModule) -> None
     torch.testing.assert_close(found.variances, variances)
     cosines = (found.components @ torch.from_numpy(pca.components_).float().T).diagonal().abs()
     torch.testing.assert_close(cosines, torch.ones(10), atol=1e-4, rtol=0)
-    with pytest.raises(ValueError, match="count must"):
-        principal_components(images, 785)
 
 
 def test_independent_pixels_have_the_pixels_distribution_and_no_correlation(
