@@ -49,9 +49,8 @@ def find_bounds(name: str, real: Reference, say: Callable[[str], None]) -> dict[
     file = cache and cache / f"bounds-{file_name(name)}-{count}-{digest.hexdigest()[:16]}.json"
     if file and (known := _read(file, say)):
         return known
-    say(f"measuring floor and ceilings of {name} with {count:,} images, once: {file}" if file else
-        f"measuring floor and ceilings of {name} with {count:,} images; there is no home directory "
-        "to keep them in (XDG_CACHE_HOME=FOLDER names another)")  # fmt: skip
+    kept = f"kept in {file}" if file else "not kept, without XDG_CACHE_HOME=FOLDER or a home"
+    say(f"measuring once what {count:,} real images and crude models of {name} reach; {kept}")
     bounds = measure_bounds(real)
     if file:
         try:
@@ -73,7 +72,7 @@ def _read(file: Path, say: Callable[[str], None]) -> dict[str, float] | None:
         return None
     if "floor/samples" in bounds and all(isinstance(value, float) for value in bounds.values()):
         return bounds
-    say(f"{file}: does not hold floor and ceilings: measuring again")
+    say(f"{file}: does not have what real images reach: measuring again")
     return None
 
 
