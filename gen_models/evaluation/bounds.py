@@ -49,8 +49,10 @@ def find_bounds(name: str, real: Reference, say: Callable[[str], None]) -> dict[
     file = cache and cache / f"bounds-{file_name(name)}-{count}-{digest.hexdigest()[:16]}.json"
     if file and (known := _read(file, say)):
         return known
-    kept = f"kept in {file}" if file else "not kept, without XDG_CACHE_HOME=FOLDER or a home"
-    say(f"measuring once what {count:,} real images and crude models of {name} reach; {kept}")
+    kept = f"kept in {file}"
+    if not file:
+        kept = "there is no home directory to keep it in (XDG_CACHE_HOME=FOLDER names another)"
+    say(f"measuring what {count:,} real images and crude models of {name} reach, once; {kept}")
     bounds = measure_bounds(real)
     if file:
         try:

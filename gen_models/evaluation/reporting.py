@@ -168,7 +168,8 @@ def _table(metrics: Mapping[str, float]) -> Table:
                 metrics.get(f"{prefix}{bound}{row.key}") for bound in ("", row.real, "gaussian/")
             )
             texts = (text(each, row.format) for each in (value, real, crude))
-            table.add_row(row.words, row.name, *texts, rating(value, real, crude))
+            rated = rating(value, real, crude, smaller="↓" in row.name)
+            table.add_row(row.words, row.name, *texts, rated)
     for way, words in (("encoder", "encoder"), ("inversion", "search")):
         if (error := metrics.get(f"{prefix}{way}/mse")) is not None:
             sign = "≤" if way == "inversion" and _is_limit(metrics) else ""
@@ -188,12 +189,21 @@ def _is_limit(metrics: Mapping[str, float]) -> bool:
     return metrics.get("inversion/control_share", 0.0) > CONVERGED
 
 
-def rating(value: float | None, real: float | None, crude: float | None) -> str:
+def rating(value: float | None, real: float | None, crude: float | None, *, smaller: bool) -> str:
     """How far a measure is from real images, on the way to a crude Gaussian: good, fair or poor.
 
-    "" if the way cannot be known, or has no length.
+    "" if one of them is not known, or if the Gaussian is no worse than real images, as can be where
+    few of them are compared.
+
+    Args:
+        value: The measure of the run.
+        real: The same of real images.
+        crude: The same of the Gaussian.
+        smaller: Whether a smaller value is better.
     """
-    if value is None or real is None or crude is None or real == crude:
+    if value is None or real is None or crude is None:
+        return ""
+    if crude <= real if smaller else crude >= real:
         return ""
     way = (value - real) / (crude - real)
     return "good" if way <= GOOD else "fair" if way <= FAIR else "poor"
