@@ -77,8 +77,8 @@ def show_run(run: RunDirectory, typed: Sequence[str] | None = None) -> None:
     if reason := why_failed(metrics):
         say(f"✗ FAILED: {reason}", style="bold red")
         say(f"  {title}")
-        if (steps := status.get("steps", EARLY)) < EARLY:
-            say(f"  {steps} batches are too few to learn from: this only tests the setup")
+        for line in _too_short(status):
+            say(f"  {line}")
     else:
         say(f"✓ {title}", style="green")
     say("")
@@ -109,15 +109,24 @@ def show_line(run: RunDirectory) -> None:
     ]
     if prefix + "encoder/mse" in metrics:
         shown.append(f"encoder mse ↓ {metrics[prefix + 'encoder/mse']:.5f}")
-    images = (
-        f" of {metrics[prefix + 'samples']:,.0f} images" if prefix + "samples" in metrics else ""
-    )
+    images = " on validation images" if prefix == VALIDATION else ""
+    if prefix + "samples" in metrics:
+        images = f" of {metrics[prefix + 'samples']:,.0f} images"
     by = f", drawn by the sampler {name}" if (name := sampler_measured_with(status)) else ""
     by += f", in features of {RANDOM}" if features_of(_record(metrics, status)) == RANDOM else ""
     results = f"; {', '.join(shown)}{images}{by}" if shown else ""
     text = f"{_title(config)}, {run.path.name}: {_length(status)}{results}"
-    reason = why_failed(metrics)
-    say(f"✗ FAILED: {text}; {reason}" if reason else f"✓ {text}", style="red" if reason else None)
+    if reason := why_failed(metrics):
+        say(f"✗ FAILED: {'; '.join([text, reason, *_too_short(status)])}", style="red")
+    else:
+        say(f"✓ {text}")
+
+
+def _too_short(status: Mapping[str, Any]) -> list[str]:
+    """A line if the run was so short that it had to fail."""
+    if (steps := status.get("steps", EARLY)) >= EARLY:
+        return []
+    return [f"{steps} batches are too few to learn from: this only tests the setup"]
 
 
 def _prefix(metrics: Mapping[str, float]) -> str:

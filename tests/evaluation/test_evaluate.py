@@ -340,7 +340,16 @@ def test_a_run_ends_with_a_screen_that_says_how_good_it_is_and_what_is_next(
     assert lines[1].startswith("✗ FAILED: fid 20.41 and coverage 0.100 are no better than a crude")
     assert not any("Healthy" in line for line in lines)
     show_line(run)
-    assert capsys.readouterr().out.startswith("✗ FAILED: VAE final on mnist, seed0: 30 epochs")
+    line = capsys.readouterr().out
+    assert line.startswith("✗ FAILED: VAE final on mnist, seed0: 30 epochs")
+    assert "only tests the setup" not in line
+    run.write_status(steps=40)
+    show_line(run)
+    assert "only tests the setup" in capsys.readouterr().out
+
+    run.metrics.write_text(json.dumps({"val/fid_lenet": 4.0, "val/coverage": 0.8}))
+    show_line(run)
+    assert capsys.readouterr().out.endswith("coverage ↑ 0.800 on validation images\n")
 
 
 @pytest.mark.parametrize(
