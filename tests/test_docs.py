@@ -32,6 +32,13 @@ def test_quoted_code_is_the_code() -> None:
         assert line.strip() in real, line
 
 
+def test_the_model_that_is_shown_as_an_example_is_the_tested_one() -> None:
+    for language, file in (("python", "toy.py"), ("yaml", "conf/model/toy.yaml")):
+        shown = re.findall(rf"```{language}\n(.*?)```", TEXTS["extend.md"], re.DOTALL)[0]
+        code = (ROOT / "tests/third_model" / file).read_text()
+        assert shown.removeprefix(f"# {file}\n") in code
+
+
 def test_pictures_exist_and_are_small() -> None:
     for name, text in TEXTS.items():
         for path in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text):

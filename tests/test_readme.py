@@ -15,6 +15,7 @@ from typer.main import get_command
 from gen_models.analysis.metrics import BOUNDS, metric
 from gen_models.analysis.runs import Run
 from gen_models.cli import app
+from gen_models.study.load import load_study
 from gen_models.study.table import read_table
 
 README = (ROOT / "README.md").read_text()

@@ -20,8 +20,12 @@ ARMS = {
 }
 RUNS = {study: read_table(ROOT / "docs" / folder).rows for study, folder in STUDIES.items()}
 COLUMNS = {
-    "fid_lenet": "fid_lenet", "coverage": "coverage", "recall": "recall",
-    "encoder/mse": "encoder/mse", "inversion/mse": "inversion/mse", "test/loss": "test/loss",
+    "fid_lenet": "fid_lenet",
+    "coverage": "coverage",
+    "recall": "recall",
+    "encoder/mse": "encoder/mse",
+    "inversion/mse": "inversion/mse",
+    "test/loss": "test/loss",
     "inversion/control_share": "inversion/control_share",
     "seconds for 1,000 images": "cost/sampling_seconds",
 }  # the title of a column without its arrow -> its metric

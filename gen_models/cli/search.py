@@ -37,7 +37,7 @@ def search(
     output: Annotated[Path, typer.Option(help="Folder of the plots.")] = Path("search"),
     seed: Annotated[int, typer.Option(min=0, help="Seed of the choice of settings.")] = 0,
 ) -> None:
-    """Search for the settings with the smallest val/fid_lenet, by Optuna's TPE.
+    """Search for the settings with the smallest val/fid_lenet, with Optuna's TPE.
 
     Stop it whenever you like: the same command resumes, with the trial that was stopped first.
     Start the same command more than once, and several workers share the trials.

@@ -37,7 +37,7 @@ def study(
         ),
     ] = None,
 ) -> None:
-    """Answer a study's claims from its runs; with --train, train the missing runs first."""
+    """Decide a study's claims from its runs; with --train, train the missing runs first."""
     from gen_models.composition import compose_overrides
     from gen_models.study.load import load_study
     from gen_models.study.study import answer, answer_from_table, check_launcher

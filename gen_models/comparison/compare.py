@@ -164,11 +164,10 @@ def find_runs(paths: Sequence[str | Path]) -> tuple[list[Run], list[str]]:
     _check_comparable(runs)
     unmeasured = [run for run in runs if not run.measured]
     if len(unmeasured) == len(runs):
-        run = runs[0]
-        raise UserError(
-            f"{run.path}: not evaluated, nor is any other run named: {run.evaluate_command}"
-        )
-    notes += [f"{run.path}: not evaluated: {run.evaluate_command}" for run in unmeasured]
+        named = ", ".join(map(str, paths))
+        command = runs[0].evaluate_command
+        raise UserError(f"{named}: its runs are not evaluated yet; first type {command}")
+    notes += [f"not evaluated yet; type {run.evaluate_command}" for run in unmeasured]
     for run in (run for run in runs if not DISTANCES.isdisjoint(run.metrics)):
         then, now = run.record["sampler"], read_record(RunDirectory(run.path)).get("name")
         if then != now:

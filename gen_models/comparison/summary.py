@@ -44,7 +44,7 @@ def compared(comparison: Comparison) -> str:
 
 def result(comparison: Comparison) -> list[Finding]:
     """The best setting of each sweep, or the best group at each; and how many runs failed."""
-    best = {}  # each once: two metrics may say the same
+    best: dict[Finding, None] = {}  # each once: two metrics may say the same
     for line in (line for sweep in comparison.sweeps for line in sweep.lines if line.best):
         answer, _, numbers = line.best.partition("; ")
         best[Finding(line.label, answer, _sentence(numbers))] = None

@@ -165,7 +165,7 @@ def _described(
     if unreadable:
         total = len(digests) + len(closed)
         lines.append(
-            f"{len(unreadable):,} of {total:,} files cannot be read and are left out: "
+            f"left out {len(unreadable):,} of {total:,} files, which cannot be read: "
             f"{listed(unreadable)}"
         )
     if not labelled and "/" in next(iter(pixels)):

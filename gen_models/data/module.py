@@ -74,7 +74,7 @@ class MNISTDataModule(pl.LightningDataModule):
                 )
             if root is None:
                 place = "FOLDER" if source == "folder" else "FILE.npz"
-                raise ValueError(f"root must name your images: data.root={place}")
+                raise ValueError(f"root is missing; add data.root={place}, your own images")
             self.name, self.root = name, expanded(root)
         self.size = size
         self.channels = channels

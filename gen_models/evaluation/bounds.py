@@ -41,8 +41,10 @@ def find_bounds(name: str, real: Reference, say: Say) -> dict[str, float]:
             return read_json(file)
         except UserError as error:
             say(f"{error}: measuring again")
-    place = file or "not kept, for there is no home directory (set XDG_CACHE_HOME)"
-    say(f"measuring floor and ceilings of {name} with {count:,} images, once: {place}")
+    kept = f"kept in {file}"
+    if not file:
+        kept = "there is no home directory to keep it in (XDG_CACHE_HOME=FOLDER names another)"
+    say(f"measuring what {count:,} real images and crude models of {name} reach, once; {kept}")
     bounds = measure_bounds(real)
     if file:
         try:

@@ -77,8 +77,8 @@ def show_run(run: RunDirectory, typed: Sequence[str] | None = None) -> None:
     if reason := why_failed(metrics):
         say(f"✗ FAILED: {reason}", style="bold red")
         say(f"  {title}")
-        if (steps := status.get("steps", EARLY)) < EARLY:
-            say(f"  {steps} batches are too few to learn from: this only tests the setup")
+        for line in _too_short(status):
+            say(f"  {line}")
     else:
         say(f"✓ {title}", style="green")
     say("")
@@ -109,15 +109,24 @@ def show_line(run: RunDirectory) -> None:
     ]
     if prefix + "encoder/mse" in metrics:
         shown.append(f"encoder mse ↓ {metrics[prefix + 'encoder/mse']:.5f}")
-    images = (
-        f" of {metrics[prefix + 'samples']:,.0f} images" if prefix + "samples" in metrics else ""
-    )
+    images = " on validation images" if prefix == VALIDATION else ""
+    if prefix + "samples" in metrics:
+        images = f" of {metrics[prefix + 'samples']:,.0f} images"
     by = f", drawn by the sampler {name}" if (name := sampler_measured_with(status)) else ""
     by += f", in features of {RANDOM}" if features_of(_record(metrics, status)) == RANDOM else ""
     results = f"; {', '.join(shown)}{images}{by}" if shown else ""
     text = f"{_title(config)}, {run.path.name}: {_length(status)}{results}"
-    reason = why_failed(metrics)
-    say(f"✗ FAILED: {text}; {reason}" if reason else f"✓ {text}", style="red" if reason else None)
+    if reason := why_failed(metrics):
+        say(f"✗ FAILED: {'; '.join([text, reason, *_too_short(status)])}", style="red")
+    else:
+        say(f"✓ {text}")
+
+
+def _too_short(status: Mapping[str, Any]) -> list[str]:
+    """A line if the run was so short that it had to fail."""
+    if (steps := status.get("steps", EARLY)) >= EARLY:
+        return []
+    return [f"{steps} batches are too few to learn from: this only tests the setup"]
 
 
 def _prefix(metrics: Mapping[str, float]) -> str:
@@ -168,7 +177,8 @@ def _table(metrics: Mapping[str, float]) -> Table:
                 metrics.get(f"{prefix}{bound}{row.key}") for bound in ("", row.real, "gaussian/")
             )
             texts = (text(each, row.format) for each in (value, real, crude))
-            table.add_row(row.words, row.name, *texts, rating(value, real, crude))
+            rated = rating(value, real, crude, smaller="↓" in row.name)
+            table.add_row(row.words, row.name, *texts, rated)
     for way, words in (("encoder", "encoder"), ("inversion", "search")):
         if (error := metrics.get(f"{prefix}{way}/mse")) is not None:
             sign = "≤" if way == "inversion" and _is_limit(metrics) else ""
@@ -188,12 +198,21 @@ def _is_limit(metrics: Mapping[str, float]) -> bool:
     return metrics.get("inversion/control_share", 0.0) > CONVERGED
 
 
-def rating(value: float | None, real: float | None, crude: float | None) -> str:
+def rating(value: float | None, real: float | None, crude: float | None, *, smaller: bool) -> str:
     """How far a measure is from real images, on the way to a crude Gaussian: good, fair or poor.
 
-    "" if the way cannot be known, or has no length.
+    "" if one of them is not known, or if the Gaussian is no worse than real images, as can be where
+    few of them are compared.
+
+    Args:
+        value: The measure of the run.
+        real: The same of real images.
+        crude: The same of the Gaussian.
+        smaller: Whether a smaller value is better.
     """
-    if value is None or real is None or crude is None or real == crude:
+    if value is None or real is None or crude is None:
+        return ""
+    if crude <= real if smaller else crude >= real:
         return ""
     way = (value - real) / (crude - real)
     return "good" if way <= GOOD else "fair" if way <= FAIR else "poor"

@@ -45,7 +45,7 @@ def list_runs(folder: Path, tags: Sequence[str] = ()) -> list[Listed]:
     """
     paths = sorted(find_runs(folder), key=_natural)
     if not paths:
-        raise UserError(f"{folder}: there are no runs in it: name the output_dir of a training")
+        raise UserError(f"{folder}: no runs are in this folder; name the output_dir of a training")
     runs = [_listed(RunDirectory(path)) for path in paths]
     tagged = [run for run in runs if set(tags) <= set(run.tags)]
     if not tagged:

@@ -63,8 +63,8 @@ def features_in_words(record: Mapping[str, Any]) -> str:
     """The end of a sentence that begins "Distances are measured in"."""
     if features_of(record) == RANDOM:
         return (
-            f"a small network of random weights, because {record.get('reason')}; nothing "
-            "is said of classes"
+            f"a small network of random weights, because {record.get('reason')}; metrics of "
+            "classes are left out"
         )
     accuracy = record.get("classifier_accuracy")
     text = "the features of a small LeNet-like classifier of the same classes"

@@ -170,7 +170,7 @@ def test_a_run_that_is_not_evaluated_is_told_how(tmp_path: Path) -> None:
     make_run(tmp_path, "model=vae")
     runs, notes = find_runs([tmp_path])
     assert len(runs) == 2
-    assert notes == [f"{run.path}: not evaluated: {remedy}"]
+    assert notes == [f"not evaluated yet; type {remedy}"]
 
 
 def test_diverged_runs_and_numbers_count_as_the_worst(tmp_path: Path) -> None:

@@ -16,14 +16,22 @@ class Toy(Encoder):
     """One linear layer each way; z is a code with the label, one-hot, appended."""
 
     def __init__(self, *, code_dim: int = 8, lr: float = 1e-3, **facts: Any) -> None:
-        super().__init__(noise_dim=code_dim, conditional=True, prior_kind="normal", **facts)
+        super().__init__(
+            noise_dim=code_dim,
+            conditional=True,
+            prior_kind="normal",
+            **facts,
+        )
         self.save_hyperparameters()
         self.lr = lr
         self.encoder = nn.Linear(self.pixels + self.label_dim, code_dim)
         self.decoder = nn.Linear(self.latent_dim, self.pixels)
 
     def prior(
-        self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None
+        self,
+        n: int,
+        generator: torch.Generator | None = None,
+        labels: Tensor | None = None,
     ) -> Tensor:
         code = torch.randn(n, self.noise_dim, generator=generator)
         return with_labels(code, labels, self.label_dim, generator)
@@ -34,7 +42,11 @@ class Toy(Encoder):
     def decoding_weights(self) -> Iterator[nn.Parameter]:
         return self.decoder.parameters()
 
-    def encode(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def encode(
+        self,
+        images: Tensor,
+        labels: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         known = self.columns_of(labels, images)
         code = self.encoder(torch.cat([images.flatten(1), known], 1))
         mean = torch.cat([code, known], 1)
@@ -44,10 +56,12 @@ class Toy(Encoder):
         return {"loss": self._loss(batch)}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.log("val/loss", self._loss(batch), batch_size=len(batch.images), logger=False)
+        loss = self._loss(batch)
+        self.log("val/loss", loss, batch_size=len(batch.images), logger=False)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self.log("test/loss", self._loss(batch), batch_size=len(batch.images), logger=False)
+        loss = self._loss(batch)
+        self.log("test/loss", loss, batch_size=len(batch.images), logger=False)
 
     def configure_optimizers(self) -> Any:
         return torch.optim.Adam(self.parameters(), lr=self.lr)
