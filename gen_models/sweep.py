@@ -106,4 +106,7 @@ def _suggest_comparison(paths: list[Path]) -> None:
     folder = Path(os.path.commonpath(paths))
     alone = find_runs(folder) == set(paths)
     say("Next:")
+    for path in paths:
+        if "evaluation" not in RunDirectory(path).read_status():  # no comparison without it
+            say(f"  gen-models evaluate {shlex.quote(str(path))}")
     say(f"  gen-models compare {shlex.join(map(str, [folder] if alone else paths))}{by}")

@@ -38,11 +38,12 @@ def test_jobs_side_by_side_train_the_same_with_a_thread_each_and_end_alike(tmp_p
     assert "\r" not in result.stdout
     reason = r"^  1 thread: (?:other runs train beside it|there is one core)"
     assert len(re.findall(reason, result.stdout, re.MULTILINE)) == 2
-    failed, following, compare = result.stdout.splitlines()[-3:]
+    failed, following, *measure, compare = result.stdout.splitlines()[-5:]
     assert "Failed: 1 of 3 jobs\n" in result.stdout
     assert "lr=-1" in failed
     assert failed.endswith(f": model: {said}")
     assert following == "Next:"
+    assert [line.split()[:2] for line in measure] == 2 * [["gen-models", "evaluate"]]
     assert compare == f"  gen-models compare {tmp_path}/out/digits/vae_baseline --by lr"
     torch.set_num_threads(1)
     assert_equal_to_those_alone([[*arguments, f"lr={lr}"] for lr in ("0.0005", "0.0001")])
