@@ -14,7 +14,7 @@ from gen_models.comparison import fairness
 from gen_models.comparison.find import find_runs
 from gen_models.comparison.sweep import Sweep, sweeps
 from gen_models.comparison.verdicts import Pair, judge
-from gen_models.runs.measured import RANDOM, features_in_words
+from gen_models.runs.directory import RANDOM, features_in_words
 
 WITHOUT_MODEL = {
     "pca": "PCA, {} components",

@@ -11,7 +11,6 @@ from gen_models.comparison.compare import Comparison
 from gen_models.comparison.report import cell, failed, references
 from gen_models.comparison.summary import result
 from gen_models.terminal import say
-from gen_models.terminal import show as show_table
 
 PAIRS = 4  # whose verdicts are printed
 
@@ -20,7 +19,7 @@ def show(comparison: Comparison, written: Sequence[Path]) -> None:
     """Print the answer, the comparison in short, and which files were written."""
     for finding in result(comparison):
         say(finding.text)
-    show_table(_main_table(comparison))
+    say(_main_table(comparison))
     for pair in comparison.verdicts[:PAIRS]:
         headline = [verdict for verdict in pair.verdicts if verdict.is_headline]
         measured = "" if headline else " not compared, as they have no metric in common"

@@ -18,7 +18,7 @@ from gen_models.evaluation.reference import COMPONENTS, Reference
 from gen_models.files import cache_folder, file_name, read_json, write_json
 from gen_models.metrics import pixels
 from gen_models.metrics.distribution import mean_confidence
-from gen_models.runs.fingerprint import PACKAGE, hash_code
+from gen_models.runs.identity import PACKAGE, hash_code
 from gen_models.seeding import generator
 
 CODE = (  # on which the bounds depend, besides the images and the classifier's weights
@@ -26,7 +26,7 @@ CODE = (  # on which the bounds depend, besides the images and the classifier's 
     "metrics/classifier.py",
     "metrics/distribution.py",
     "metrics/features.py",
-    "metrics/lenet.py",
+    "metrics/fit_classifier.py",
     "metrics/pixels.py",
     "evaluation/classes.py",
     "evaluation/measure.py",

@@ -21,11 +21,9 @@ from gen_models.files import read_json
 from gen_models.machine import device_name, machine
 from gen_models.metrics.distribution import frechet_distance
 from gen_models.models.interface import Density, GenerativeModel
-from gen_models.runs.directory import RunDirectory
-from gen_models.runs.measured import features_record
+from gen_models.runs.directory import RunDirectory, features_record
 from gen_models.runs.weights import load_model
 from gen_models.terminal import say as echo
-from gen_models.terminal import show
 
 ADAPTIVE = "dopri5"  # the solver that picks its steps itself
 MEASURED = ("fid_lenet", "sampling_seconds", "flops_per_sample")
@@ -147,7 +145,7 @@ def show_steps(directory: RunDirectory, metrics: dict[str, float]) -> None:
     for name in dict.fromkeys(key.split("/")[1] for key in metrics):
         fid, seconds, flops = (metrics[f"steps/{name}/{key}"] for key in MEASURED)
         table.add_row(name, f"{fid:.2f}", f"{seconds:.3g}", f"{flops / 1e6:,.4g}")
-    show(table)
+    echo(table)
     echo(f"  {directory.metrics}")
 
 

@@ -14,7 +14,7 @@ from gen_models.study.definition import Study
 from gen_models.study.evidence import LEAST
 from gen_models.study.plan import PlannedRun, State
 from gen_models.study.table import RUNS
-from gen_models.terminal import say, show
+from gen_models.terminal import say
 
 STATES: tuple[State, ...] = ("done", "diverged", "running", "stopped", "failed", "missing")
 
@@ -42,7 +42,7 @@ def show_state(
             f"cannot decide with fewer than {LEAST} seeds of {', '.join(few)}: three runs against "
             "three never reach p < 0.05"
         )
-    show(table)
+    say(table)
     parts = []
     if total:
         parts.append(_in_words(total, jobs) + (f" by {jobs} at once" if jobs > 1 else ""))
