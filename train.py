@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from gen_models import composition
-from gen_models.composition import build, in_sweep
+from gen_models.composition import build, in_sweep, job_of, reported_errors, run_command
+from gen_models.machine import prepare_threads
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import Job
-from gen_models.threads import prepare
 
 
 def assemble(job: Job, watchers: Sequence[Any] = ()) -> tuple[Any, Any, Any]:
@@ -34,7 +34,7 @@ def train(job: Job, watchers: Sequence[Any] = ()) -> RunDirectory | None:
     The `watchers` are further callbacks of Lightning's, which must not change the weights. A
     process that only helps another one to train returns None.
     """
-    from gen_models import training
+    from gen_models import evaluation, training
 
     config = job.config
     model, data, trainer = assemble(job, watchers)
@@ -49,8 +49,6 @@ def train(job: Job, watchers: Sequence[Any] = ()) -> RunDirectory | None:
     if not trainer.is_global_zero:
         return None
     if config["evaluate"] != "none" or config["sampler"]:
-        from gen_models import evaluation
-
         trained = None if run.finished else model  # None: it is loaded if it must be measured
         evaluation.evaluate_trained(run.directory, config, trained, data)
     return run.directory
@@ -60,10 +58,9 @@ def train(job: Job, watchers: Sequence[Any] = ()) -> RunDirectory | None:
 def main(config: DictConfig) -> float | None:
     """Train the composed job; returns what a sweep minimises."""
     objective = None
-    with composition.reported_errors(config):
-        job = composition.job_of(config)
-        together = composition.trains_beside_others(job.config)
-        prepare(job.config.get("threads"), together=together)  # before torch is imported
+    with reported_errors(config):
+        job = job_of(config)
+        prepare_threads(job.config.get("threads"), together=job.together)  # before torch's import
         from gen_models import evaluation, terminal, training
 
         terminal.quiet_libraries()
@@ -71,9 +68,12 @@ def main(config: DictConfig) -> float | None:
             run = train(job)
         if run is not None:
             objective = run.read_status().get("objective")
-            evaluation.show_end(run, composition.typed_options(), in_a_line=in_sweep())
+            if in_sweep():
+                evaluation.show_line(run)
+            else:
+                evaluation.show_run(run, HydraConfig.get().overrides.task)
     return objective
 
 
 if __name__ == "__main__":
-    composition.run_command(main)
+    run_command(main)

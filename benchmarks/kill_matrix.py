@@ -36,8 +36,8 @@ from gen_models import evaluation, training  # noqa: F401
 from gen_models.models.flow import Flow
 from gen_models.models.gan import GAN
 from gen_models.models.vae import VAE
-from gen_models.runs import fingerprint
-from gen_models.runs.checkpoints import BEST, LATEST
+from gen_models.runs import identity
+from gen_models.runs.weights import BEST, LATEST
 from gen_models.training import reporting
 
 TRAIN = Path(__file__).parent.parent / "train.py"
@@ -292,9 +292,9 @@ def main() -> int:
     cases = pairwise_cases() if parser.parse_args().pairwise else all_cases()
     torch.set_num_threads(1)
     reporting.write_figures = lambda *_, **__: None  # pictures take half of the time
-    fingerprint.essence = functools.cache(fingerprint.essence)
+    identity.essence = functools.cache(identity.essence)
     for model in (GAN, VAE, Flow):  # the code is read once, for all processes
-        fingerprint.fingerprint(model)
+        identity.fingerprint(model)
     logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of each restart
     begin, equal = time.perf_counter(), 0
     wholes: dict[tuple[str, str], dict[str, Any]] = {}

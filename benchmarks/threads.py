@@ -22,7 +22,7 @@ from itertools import islice
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from gen_models.threads import COUNT, POLICY, SPINS, prepare, watch
+from gen_models.machine import COUNT, POLICY, SPINS, prepare_threads, watch_load
 
 MODELS = {
     "vae": ["phase=baseline", "hidden_dims=[400]", "model.latent_dim=20"],
@@ -46,7 +46,7 @@ MACHINES = {
 
 def train_here(options: argparse.Namespace) -> dict[str, Any]:
     """Seconds of each model, trained by this project, and how the threads were chosen."""
-    watch()
+    watch_load()
     from gen_models.composition import compose_job, story
 
     result: dict[str, Any] = {}
@@ -57,15 +57,15 @@ def train_here(options: argparse.Namespace) -> dict[str, Any]:
             length = [f"max_steps={options.batches[model]}"]
             job = compose_job([f"model={model}", *own, *shared, *length])
             begin = time.perf_counter()
-            prepare(job.config["threads"])
+            prepare_threads(job.config["threads"])
             result.setdefault("waited", time.perf_counter() - begin)
             from gen_models import figures
+            from gen_models.machine import use_threads
             from gen_models.terminal import quiet_libraries
-            from gen_models.threads import use
 
             quiet_libraries()
             figures.DPI = 20  # pictures are drawn after what is timed
-            result.setdefault("said", use(job.config["threads"]))
+            result.setdefault("said", use_threads(job.config["threads"]))
             run = story().train(job)
             assert run is not None
             result[model] = run.read_status()["seconds"]

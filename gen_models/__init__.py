@@ -3,16 +3,22 @@
 from gen_models import load_pretrained
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gen_models.pretrained.catalogue import load_pretrained as load_pretrained
+    from gen_models.models.interface import GenerativeModel
 
 
-def __getattr__(name: str) -> Any:
-    """`load_pretrained`, imported when it is asked for: no other part waits for it."""
-    if name == "load_pretrained":
-        from gen_models.pretrained.catalogue import load_pretrained
+def load_pretrained(name: str) -> "GenerativeModel":
+    """A trained model that comes with the package, in eval mode on the CPU.
 
-        return load_pretrained
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    Args:
+        name: One of `gen-models models`: "mnist/gan_best".
+
+    Raises:
+        UserError: There is no such model.
+    """
+    from gen_models.pretrained.catalogue import find_model
+    from gen_models.runs.weights import load_model  # needs torch, for which no other part waits
+
+    return load_model(find_model(name))

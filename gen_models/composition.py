@@ -26,10 +26,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gen_models.errors import UserError, first_line, raise_if_out_of_memory, unknown_option
 from gen_models.files import expanded, name_of, with_home
+from gen_models.machine import watch_load
 from gen_models.places import CONF, TRAIN, how_to_install
-from gen_models.runs.identity import Job, group_overrides
+from gen_models.runs.identity import GROUPS, Job, group_overrides
 from gen_models.terminal import protect_output
-from gen_models.threads import watch
 
 PATHS = ("output_dir", "extend")  # the data module takes care of its own
 
@@ -68,32 +68,22 @@ def in_sweep() -> bool:
     return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
 
 
-def typed_options() -> list[str]:
-    """The options of the command line, as the user typed them."""
-    return list(HydraConfig.get().overrides.task)
-
-
-def trains_beside_others(config: dict[str, Any]) -> bool:
-    """Whether this job trains while others do: of another launcher than Hydra's, or its ranks."""
-    own = HydraConfig.get().launcher._target_.endswith("BasicLauncher")  # one after the other
-    return (in_sweep() and not own) or config["trainer"]["devices"] not in (1, "auto")
-
-
 def job_of(config: DictConfig) -> Job:
     """The job that Hydra has composed.
 
     Raises:
         UserError: A sweep over jobs of several processes each.
     """
-    chosen = [f"{group}={choice}" for group, choice in HydraConfig.get().runtime.choices.items()]
-    defaults = hydra.compose("config", group_overrides(chosen))
-    job = Job(_plain(config, evaluate="quick" if in_sweep() else "full"), _plain(defaults))
-    trainer = job.config["trainer"]
-    if in_sweep() and trainer["strategy"] != "auto" and trainer["devices"] != 1:
+    settings, sweep = HydraConfig.get(), in_sweep()
+    plain = _plain(config, evaluate="quick" if sweep else "full")
+    defaults = hydra.compose("config", [f"{key}={settings.runtime.choices[key]}" for key in GROUPS])
+    trainer = plain["trainer"]
+    if sweep and trainer["strategy"] != "auto" and trainer["devices"] != 1:
         raise UserError(
             "trainer.devices: each process would start the whole sweep; train these one by one"
         )
-    return job
+    at_once = sweep and not settings.launcher._target_.endswith("BasicLauncher")  # Hydra's own
+    return Job(plain, _plain(defaults), at_once or trainer["devices"] not in (1, "auto"))
 
 
 def compose_overrides(overrides: Sequence[str]) -> dict[str, Any]:
@@ -176,7 +166,7 @@ def run_command(main: Callable[[], object]) -> None:
     that would follow the last line of a run that was stopped as it should be.
     """
     take_over()
-    watch()
+    watch_load()
     protect_output()
     try:
         sys.argv[1:] = with_home(sys.argv[1:])

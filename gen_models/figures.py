@@ -17,6 +17,7 @@ from gen_models.errors import first_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from torch import Tensor
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,11 @@ def our_style() -> Iterator[None]:
 
     with matplotlib.style.context("default"):
         yield
+
+
+def as_bytes(images: "Tensor") -> "Tensor":
+    """Images (n, c, h, w) in [0, 1] as uint8: (n, h, w) in grey, (n, h, w, 3) in colour."""
+    return images.movedim(1, -1).squeeze(-1).mul(255).round().byte()
 
 
 def columns_for(images: np.ndarray, squares: int) -> int:

@@ -195,8 +195,10 @@ def locked(file: Path, *, patience: float = PATIENCE) -> Iterator[bool]:
             opened = file.open("ab")
         with opened:
             free = _try_lock(opened, file)
-            removed = not _is_at(opened, file)  # by the process that held it until now
-            if not removed and (free or time.monotonic() >= until):
+            here = False  # unless the process that held it until now has removed it
+            with suppress(FileNotFoundError):
+                here = os.path.samestat(os.fstat(opened.fileno()), file.stat())
+            if here and (free or time.monotonic() >= until):
                 yield free
                 return
         time.sleep(PAUSE)
@@ -230,10 +232,3 @@ def _try_lock(opened: IO[bytes], file: Path) -> bool:
                 file=sys.stderr,
             )
         return True
-
-
-def _is_at(opened: IO[bytes], file: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(opened.fileno()), file.stat())
-    except FileNotFoundError:
-        return False

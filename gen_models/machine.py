@@ -1,24 +1,38 @@
-"""The machine of a run: its cores, what other processes do on them, its memory, its versions.
+"""The machine of a run: its cores and how many threads use them, its memory, its versions.
 
-Cores are counted before torch is loaded, so only the functions that need torch import it.
+Threads are chosen before torch is loaded, so only the functions that need torch import it. Threads
+that wait actively (they spin) are the fastest where each has a core of its own, and several times
+slower than one thread where another process needs that core (docs/speed.md).
 """
 
 import os
 import platform
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gen_models.errors import UserError
 
 if TYPE_CHECKING:
     import torch
 
 CGROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")  # the cgroups of this process
+# The cores on which a process may run; 0: this one.
+affinity = getattr(os, "sched_getaffinity", lambda _: set(range(os.cpu_count() or 1)))
+
 PACKAGES = ["gen-models", "torchvision", "lightning", "hydra-core", "numpy"]
+USEFUL = 4  # threads; networks of this size rarely gain from more
+WATCHED = 0.3  # seconds, at least
+QUIET = 0.3  # cores kept busy by others on a machine that counts as idle
+COUNT, POLICY, SPINS = "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"
+ACTIVE = {POLICY: "active", SPINS: "1000000"}  # about 30 ms, then a thread gives its core away
+PASSIVE = {POLICY: "passive"}
 
 
 class Usage(NamedTuple):
@@ -32,12 +46,12 @@ class Usage(NamedTuple):
 def count_cores() -> int:
     """Cores of this process: of its affinity, and no more than its cgroup's quota."""
     limit = quota()
-    return len(_affinity()) if limit is None else max(1, min(len(_affinity()), int(limit[0])))
+    return len(affinity(0)) if limit is None else max(1, min(len(affinity(0)), int(limit[0])))
 
 
 def usage() -> Usage:
     """The work until now; the total is 0 where the system does not tell it."""
-    cores, limit, total = _affinity(), quota(), 0.0
+    cores, limit, total = affinity(0), quota(), 0.0
     with suppress(OSError):  # the files are Linux's
         if limit is not None and limit[0] < len(cores):  # the machine's other work is no matter
             total = group_seconds((limit[1] / "cpu.stat").read_text(encoding="utf-8"))
@@ -95,10 +109,126 @@ def quota(membership: Path = MEMBERSHIP, root: Path = CGROUPS) -> tuple[float, P
     return min(limits, default=None)
 
 
-def _affinity() -> set[int]:
-    if hasattr(os, "sched_getaffinity"):
-        return os.sched_getaffinity(0)
-    return set(range(os.cpu_count() or 1))
+class Choice(NamedTuple):
+    """How many threads, whether they wait actively, and why."""
+
+    number: int
+    active: bool
+    reason: str
+
+
+_set_here: dict[str, str] = {}  # in the environment; all else there is the user's
+_begin: Usage | None = None
+_choice: Choice | None = None
+
+
+def check_threads(setting: Any) -> None:
+    """Raise UserError unless `setting` is auto, or a number of threads with a core for each."""
+    if setting == "auto":
+        return
+    if type(setting) is not int or setting < 1:
+        raise UserError(f"threads must be auto or a whole number of at least 1, got {setting!r}")
+    if setting > (cores := count_cores()):
+        raise UserError(f"threads={setting}: this process may use {cores} cores: choose fewer")
+
+
+def choose_threads(
+    setting: Any, by_user: Mapping[str, str], *, cores: int, busy: float | None, together: bool
+) -> Choice:
+    """Choose from the option, the environment and the machine.
+
+    Args:
+        setting: A number, or auto.
+        by_user: The environment as the user has set it.
+        cores: Those that this process may use.
+        busy: How many of them other processes keep busy; None: unknown.
+        together: Whether this process is one of several that train side by side.
+    """
+    useful = min(USEFUL, cores)
+    free = 0.0 if busy is None or together else cores - busy + QUIET
+    given, overrides = by_user.get(COUNT, ""), f"; threads={useful} overrides"
+    first = given.partition(",")[0].strip()  # a list is for nested loops
+    number = 1
+    if setting != "auto":
+        number, reason = setting, f"threads={setting} is set"
+    elif given:
+        number = (int(first) if first.isdigit() else 0) or cores  # as OpenMP reads it
+        reason = f"{COUNT}={given} is set"
+    elif cores == 1:
+        reason = "there is one core"
+    elif together:
+        reason = "other runs train beside it" + overrides
+    elif busy is None:
+        reason = "this system does not tell what other processes do" + overrides
+    elif free < useful:
+        reason = f"other processes keep {busy:.1f} of {cores} cores busy" + overrides
+    else:
+        number = useful
+        reason = "the machine is idle" if busy <= QUIET else "enough cores are idle"
+    return Choice(number, 1 < number <= free, reason)
+
+
+def watch_load() -> None:
+    """Begin to measure what other processes do; until `prepare_threads`, threads wait passively.
+
+    To be called at a program's start: what is loaded meanwhile need not be waited for.
+    """
+    global _begin
+    _begin = None if os.environ.get(COUNT) == "1" else usage()  # then others change nothing
+    _set(PASSIVE)
+
+
+def prepare_threads(setting: Any, *, together: bool = False) -> None:
+    """Choose, and set the environment by which torch makes its threads when it is loaded.
+
+    Raises:
+        UserError: The setting is wrong; the line names what is right.
+    """
+    global _choice
+    check_threads(setting)
+    by_user = {key: value for key, value in os.environ.items() if _set_here.get(key) != value}
+    one = setting == 1 or (setting == "auto" and by_user.get(COUNT) == "1")  # whatever others do
+    busy = None if together or one else _busy()
+    _choice = choose_threads(setting, by_user, cores=count_cores(), busy=busy, together=together)
+    _set(ACTIVE if _choice.active else PASSIVE)
+    if setting != "auto" or not by_user.get(COUNT):
+        _set_here[COUNT] = os.environ[COUNT] = str(_choice.number)
+
+
+def use_threads(setting: Any, recorded: int | None = None) -> str:
+    """Give torch its number of threads, and say in a line which and why.
+
+    Args:
+        setting: A number, or auto.
+        recorded: That of the part of a run that was trained before; another one rounds otherwise.
+    """
+    import torch
+
+    if recorded is not None:
+        number, reason = recorded, "as when this run began"
+    elif setting != "auto":
+        number, reason = setting, f"threads={setting} is set"
+    elif _choice is not None:
+        number, reason = _choice.number, _choice.reason
+    else:  # called from a program that has loaded torch itself
+        number, reason = torch.get_num_threads(), "as torch was loaded"
+    torch.set_num_threads(number)
+    return f"{number} thread{'s' if number > 1 else ''}: {reason}"
+
+
+@cache
+def _busy() -> float | None:
+    """Cores that others keep busy; measured once, so that the runs of a sweep have one choice."""
+    begin = _begin or usage()
+    time.sleep(max(0.0, begin.time + WATCHED - time.perf_counter()))
+    return others(begin, usage())
+
+
+def _set(policy: Mapping[str, str]) -> None:
+    if any(os.environ.get(key) != _set_here.get(key) for key in (POLICY, SPINS)):
+        return  # the user's choice
+    os.environ.update(policy)
+    _set_here.update(policy)
 
 
 def machine() -> dict[str, Any]:

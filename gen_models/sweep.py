@@ -17,9 +17,8 @@ from gen_models.analysis.settings import short_name, varying
 from gen_models.composition import in_sweep, job_of, one_line
 from gen_models.errors import UserError
 from gen_models.files import is_locked, locked, read_json, write_json
-from gen_models.runs.directory import LOCK, RunDirectory
+from gen_models.runs.directory import LOCK, RunDirectory, find_runs
 from gen_models.runs.identity import identity
-from gen_models.runs.listing import find_runs
 from gen_models.terminal import say
 
 

@@ -28,14 +28,11 @@ NEEDLESS = (
 )
 
 
-def say(line: str, style: str | None = None) -> None:
-    """Print one line, never wrapped."""
-    Console(file=sys.stdout, highlight=False).print(line, style=style, soft_wrap=True, markup=False)
-
-
-def show(table: Table) -> None:
-    """Print a table, of the characters that standard output can show."""
-    Console(file=sys.stdout, highlight=False).print(table)
+def say(what: str | Table, style: str | None = None) -> None:
+    """Print a line, never wrapped, or a table, of the characters that the output can show."""
+    line = isinstance(what, str)
+    console = Console(file=sys.stdout, highlight=False)
+    console.print(what, style=style, soft_wrap=line, markup=not line)
 
 
 class LogFile(logging.FileHandler):
@@ -55,14 +52,10 @@ class LogLines(logging.StreamHandler[TextIO]):
         """The line, with a word that sets it apart from what a run says."""
         return f"{record.levelname.capitalize()}: {super().format(record)}"
 
-    @property
-    def stream(self) -> TextIO:
-        """Standard output as it is now."""
-        return sys.stdout
-
-    @stream.setter
-    def stream(self, stream: TextIO) -> None:
-        """Ignore the stream of the moment at which logging was set up."""
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line to standard output as it is now."""
+        self.stream = sys.stdout
+        super().emit(record)
 
 
 def quiet_libraries() -> None:

@@ -19,7 +19,7 @@ from gen_models import composition, figures
 from gen_models.composition import compose_job, story
 from gen_models.data.module import MNISTDataModule
 from gen_models.machine import count_cores
-from gen_models.runs import fingerprint
+from gen_models.runs import identity
 from gen_models.runs.directory import RunDirectory
 from gen_models.training import reporting, stopped_by_signals
 
@@ -104,7 +104,7 @@ def _once() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(composition, "compose_overrides", lambda words: composed(*words))
-        patched.setattr(fingerprint, "essence", functools.cache(fingerprint.essence))
+        patched.setattr(identity, "essence", functools.cache(identity.essence))
         # TensorBoard reads files in the order of their names, which end with a count: 10 before 9.
         patched.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(10**6))
         yield

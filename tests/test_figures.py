@@ -16,7 +16,7 @@ from gen_models import figures
 from gen_models.evaluation import pictures
 from gen_models.evaluation.evaluate import evaluate_run
 from gen_models.evaluation.measure import Effort
-from gen_models.metrics.pixels import as_bytes
+from gen_models.figures import as_bytes
 from gen_models.models.vae import VAE
 
 pytestmark = pytest.mark.usefixtures("_real_pictures")

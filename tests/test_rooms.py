@@ -12,7 +12,6 @@ from conftest import ROOT
 PACKAGE = ROOT / "gen_models"
 MODELS = "gen_models.models"
 BASE = ["places", "errors", "files", "checks", "seeding", "figures", "terminal", "machine"]
-BASE += ["threads"]
 ROOMS = ["data", "models", "metrics", "runs", "training", "evaluation", "analysis"]
 ROOMS += ["comparison", "study", "search", "explorer", "export", "pretrained"]
 ORDER = [*BASE, *ROOMS, "composition", "sweep", "cli", "__main__"]

@@ -17,12 +17,20 @@ from hydra.core.hydra_config import HydraConfig
 from safetensors.torch import load_file
 from test_command import FREE
 
-from gen_models import machine, threads
-from gen_models.composition import trains_beside_others
+from gen_models import machine
+from gen_models.composition import job_of
 from gen_models.errors import UserError
-from gen_models.machine import Usage, core_seconds, group_seconds, others, quota
+from gen_models.machine import (
+    Choice,
+    Usage,
+    check_threads,
+    choose_threads,
+    core_seconds,
+    group_seconds,
+    others,
+    quota,
+)
 from gen_models.runs.identity import identity
-from gen_models.threads import Choice, check_threads, decide
 
 STAT = """cpu  1000 0 400 9000 50 0 10 40 0 0
 cpu0 {} 10 200 5000 50 5 6 20 0 0
@@ -71,7 +79,7 @@ def test_the_smallest_quota_above_a_process_counts(tmp_path: Path) -> None:
 
 
 def test_cores_are_those_of_affinity_and_quota(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_affinity", lambda: {3, 4, 5, 6})
+    monkeypatch.setattr(machine, "affinity", lambda _: {3, 4, 5, 6})
     for limit, count in ((None, 4), (2.5, 2), (0.5, 1), (64.0, 4)):
         found = None if limit is None else (limit, Path())
         monkeypatch.setattr(machine, "quota", lambda found=found: found)
@@ -80,11 +88,11 @@ def test_cores_are_those_of_affinity_and_quota(monkeypatch: pytest.MonkeyPatch) 
 
 def busy() -> float | None:
     """Cores that other processes keep busy now."""
-    return threads._busy.__wrapped__()
+    return machine._busy.__wrapped__()
 
 
 def test_a_busy_process_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "_begin", None)
+    monkeypatch.setattr(machine, "_begin", None)
     if machine.usage().total == 0:
         pytest.skip("this system does not tell what other processes do")
     before = busy()
@@ -108,7 +116,7 @@ def choice(
     together: bool = False,
     **by_user: str,
 ) -> Choice:
-    return decide(setting, by_user, cores=count, busy=busy, together=together)
+    return choose_threads(setting, by_user, cores=count, busy=busy, together=together)
 
 
 def test_an_idle_machine_has_threads_that_wait_actively() -> None:
@@ -162,9 +170,9 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         monkeypatch.setenv(name, "")  # restored afterwards
         monkeypatch.delenv(name)
     for name, value in {"_begin": None, "_choice": None, "_set_here": {}}.items():
-        monkeypatch.setattr(threads, name, value)
-    monkeypatch.setattr(threads, "_busy", lambda: 0.0)
-    monkeypatch.setattr(threads, "count_cores", lambda: 2)
+        monkeypatch.setattr(machine, name, value)
+    monkeypatch.setattr(machine, "_busy", lambda: 0.0)
+    monkeypatch.setattr(machine, "count_cores", lambda: 2)
     return monkeypatch
 
 
@@ -173,45 +181,45 @@ def openmp() -> dict[str, str]:
 
 
 def test_the_environment_is_set_before_torch_is_loaded(fresh: pytest.MonkeyPatch) -> None:
-    threads.watch()
+    machine.watch_load()
     assert openmp() == {"OMP_WAIT_POLICY": "passive"}
-    threads.prepare("auto")
+    machine.prepare_threads("auto")
     active = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "active", "GOMP_SPINCOUNT": "1000000"}
     assert openmp() == active
-    assert threads.use("auto") == "2 threads: the machine is idle"
-    threads.prepare("auto")  # the next job of a sweep: nothing of this is the user's
+    assert machine.use_threads("auto") == "2 threads: the machine is idle"
+    machine.prepare_threads("auto")  # the next job of a sweep: nothing of this is the user's
     assert openmp() == active
-    assert threads.use("auto") == "2 threads: the machine is idle"
-    assert threads.use("auto", recorded=1) == "1 thread: as when this run began"
+    assert machine.use_threads("auto") == "2 threads: the machine is idle"
+    assert machine.use_threads("auto", recorded=1) == "1 thread: as when this run began"
     assert torch.get_num_threads() == 1
-    threads.use("auto")
+    machine.use_threads("auto")
     assert torch.get_num_threads() == 2  # the run before had its own
 
 
 def test_a_busy_machine_has_one_thread(fresh: pytest.MonkeyPatch) -> None:
-    fresh.setattr(threads, "_busy", lambda: 1.0)
-    threads.watch()
-    threads.prepare("auto")
+    fresh.setattr(machine, "_busy", lambda: 1.0)
+    machine.watch_load()
+    machine.prepare_threads("auto")
     assert openmp() == {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
     said = "1 thread: other processes keep 1.0 of 2 cores busy; threads=2 overrides"
-    assert threads.use("auto") == said
+    assert machine.use_threads("auto") == said
 
 
 @pytest.mark.parametrize(("name", "value"), [("OMP_WAIT_POLICY", "passive"),
                                              ("GOMP_SPINCOUNT", "30000")])  # fmt: skip
 def test_the_users_way_of_waiting_stays(name: str, value: str, fresh: pytest.MonkeyPatch) -> None:
     fresh.setenv(name, value)
-    threads.watch()
-    threads.prepare("auto")
+    machine.watch_load()
+    machine.prepare_threads("auto")
     assert openmp() == {name: value, "OMP_NUM_THREADS": "2"}
 
 
 def test_the_users_number_stays(fresh: pytest.MonkeyPatch) -> None:
     fresh.setenv("OMP_NUM_THREADS", "1,2")
-    threads.watch()
-    threads.prepare("auto")
+    machine.watch_load()
+    machine.prepare_threads("auto")
     assert openmp() == {"OMP_NUM_THREADS": "1,2", "OMP_WAIT_POLICY": "passive"}
-    threads.prepare(2)
+    machine.prepare_threads(2)
     assert os.environ["OMP_NUM_THREADS"] == "2"
 
 
@@ -221,9 +229,9 @@ def test_the_machine_is_watched_once_and_not_where_others_train(
     def refuse() -> float:
         raise AssertionError
 
-    fresh.setattr(threads, "_busy", refuse)
-    threads.prepare("auto", together=True)
-    assert threads.use("auto").startswith("1 thread: other runs train beside it")
+    fresh.setattr(machine, "_busy", refuse)
+    machine.prepare_threads("auto", together=True)
+    assert machine.use_threads("auto").startswith("1 thread: other runs train beside it")
 
 
 @pytest.mark.parametrize(
@@ -238,7 +246,7 @@ def test_the_machine_is_watched_once_and_not_where_others_train(
 def test_a_wrong_number_is_refused(
     setting: Any, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(threads, "count_cores", lambda: 2)
+    monkeypatch.setattr(machine, "count_cores", lambda: 2)
     with pytest.raises(UserError) as caught:
         check_threads(setting)
     assert str(caught.value) == message
@@ -258,15 +266,15 @@ def test_the_number_is_recorded_and_kept_on_resuming_to_the_bit(
 ) -> None:
     settings = ["model=gan", "model.generator_dims=[512]", "model.discriminator_dims=[512]"]
     arguments = small(tmp_path / "stopped", *settings)
-    threads.prepare("auto")
+    machine.prepare_threads("auto")
     with pytest.raises(RuntimeError, match="stopped by the test"):
         train(*arguments, "+callbacks.stop._target_=test_threads.Stop")
     stopped = directory_of(arguments)
     assert stopped.read_status()["threads"] == 2
     assert "  2 threads: the machine is idle\n" in capsys.readouterr().out
 
-    fresh.setattr(threads, "_busy", lambda: 1.0)  # by now
-    threads.prepare("auto")
+    fresh.setattr(machine, "_busy", lambda: 1.0)  # by now
+    machine.prepare_threads("auto")
     train(*arguments)
     assert stopped.read_status()["threads"] == torch.get_num_threads() == 2
     assert "  2 threads: as when this run began\n" in capsys.readouterr().out
@@ -318,5 +326,5 @@ def test_the_command_says_its_threads_at_the_start_and_sets_them(tmp_path: Path)
 def test_jobs_that_train_beside_others_are_known(options: list[str], beside: bool) -> None:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("config", options, return_hydra_config=True)
-    HydraConfig.instance().set_config(config)
-    assert trains_beside_others(composed(*options)) == beside
+        HydraConfig.instance().set_config(config)
+        assert job_of(config).together == beside

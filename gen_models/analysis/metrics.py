@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from gen_models.runs.measured import FID, QUICK
+from gen_models.runs.directory import FID, QUICK
 
 Better = Literal["lower", "higher", "real", ""]  # real: nearer to that of real images; "": neither
 Place = Literal["verdicts", "plots", "terminal", "sweeps"]

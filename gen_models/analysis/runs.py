@@ -12,9 +12,8 @@ from gen_models.analysis.metrics import FID, QUICK
 from gen_models.analysis.settings import canonical
 from gen_models.errors import UserError, first_line
 from gen_models.files import other_version, read_json
-from gen_models.runs.directory import RunDirectory
+from gen_models.runs.directory import RunDirectory, features_of, why_failed
 from gen_models.runs.identity import identity
-from gen_models.runs.measured import features_of, why_failed
 from gen_models.runs.sampler import sampler_measured_with
 
 FINISHED = ("done", "diverged")

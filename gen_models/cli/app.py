@@ -11,10 +11,10 @@ from typer.core import TyperGroup
 
 from gen_models.errors import UserError
 from gen_models.files import expanded
+from gen_models.machine import watch_load
 from gen_models.places import COMMAND
 from gen_models.pretrained.catalogue import find_run
 from gen_models.terminal import output_failed, protect_output
-from gen_models.threads import watch
 
 GROUPS = {  # how --help lists the commands, those that one wants first on top
     "Look": ["explore", "sample", "reconstruct", "models", "runs"],
@@ -39,7 +39,7 @@ class _OneLine(TyperGroup):
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Run the command and exit."""
-        watch()
+        watch_load()
         protect_output()
         try:
             code = super().main(*args, **{**options, "standalone_mode": False})

@@ -7,7 +7,7 @@ import typer
 
 from gen_models.cli.app import DataRoot, Run, command
 from gen_models.errors import UserError
-from gen_models.threads import prepare
+from gen_models.machine import prepare_threads
 
 
 @command()
@@ -54,7 +54,7 @@ def evaluate(
     Compare only runs that were measured with the same options; the metrics record them. With
     --steps or --solver, only quality against cost is measured, and all other metrics are kept.
     """
-    prepare("auto")
+    prepare_threads("auto")
     from gen_models.evaluation import reporting
     from gen_models.evaluation.evaluate import evaluate_run
     from gen_models.evaluation.measure import Effort

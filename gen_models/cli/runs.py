@@ -21,7 +21,7 @@ from gen_models.errors import UserError
 from gen_models.pretrained.catalogue import list_models
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.listing import Listed, list_runs
-from gen_models.terminal import say, show
+from gen_models.terminal import say
 
 COLORS = {"running": "green", "stopped": "yellow", "diverged": "red", "failed": "red"}
 SECONDS = 2  # between two updates of the table
@@ -39,7 +39,7 @@ def runs(
     """List all runs under a folder: how far they are, and how close to real images."""
     tags = tag or []
     if not watch:
-        show(_table(list_runs(folder, tags)))
+        say(_table(list_runs(folder, tags)))
         return
     with suppress(KeyboardInterrupt), Live(auto_refresh=False) as live:
         while True:
@@ -67,7 +67,7 @@ def models() -> None:
             f"{model.size / 1e6:.1f} MB",
             "yes" if model.classes else "no",
         )
-    show(table)
+    say(table)
     say(f"fid_lenet: distance to real images, lower is better (other real images: "
         f"{listed[0].real:.2f})")  # fmt: skip
     say("")

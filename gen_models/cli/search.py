@@ -9,8 +9,8 @@ import typer
 from gen_models.cli.app import command
 from gen_models.errors import UserError
 from gen_models.files import can_be_written, expanded
+from gen_models.machine import prepare_threads, use_threads
 from gen_models.places import how_to_install
-from gen_models.threads import prepare, use
 
 SQLITE = "sqlite:///"  # a path follows
 
@@ -49,7 +49,7 @@ def search(
 
     common = list(overrides or [])
     config = compose_job(common).config
-    prepare(config.get("threads"), together=True)
+    prepare_threads(config.get("threads"), together=True)
     from gen_models.search import search as engine
     from gen_models.search.space import FOLDER, read_space
     from gen_models.terminal import quiet_libraries
@@ -63,7 +63,7 @@ def search(
         storage = f"{SQLITE}{expanded(storage.removeprefix(SQLITE))}"
     program = story()
     settings = engine.Search(common, read_space(file), compose_job, program.assemble, program.train)
-    typer.echo(use(config["threads"]))
+    typer.echo(use_threads(config["threads"]))
     with stopped_by_signals():
         study = engine.search(settings, storage=storage, count=trials, seed=seed)
         engine.summarise(settings, study, output)

@@ -16,8 +16,7 @@ from gen_models.comparison import fairness
 from gen_models.comparison.sweep import Sweep, sweeps
 from gen_models.comparison.verdicts import Pair, judge
 from gen_models.errors import UserError
-from gen_models.runs.directory import RunDirectory
-from gen_models.runs.measured import RANDOM, features_in_words
+from gen_models.runs.directory import RANDOM, RunDirectory, features_in_words
 from gen_models.runs.sampler import read_record
 
 HINT = "name run directories, or a folder of them such as outputs/mnist"

@@ -18,7 +18,7 @@ from gen_models.analysis.page import Picture, picture, render, write_files
 from gen_models.comparison import cost, fairness, summary
 from gen_models.comparison.compare import Comparison
 from gen_models.runs.identity import model_title
-from gen_models.terminal import say, show
+from gen_models.terminal import say
 
 HEADS = {  # metric -> its words over a column
     "fid_lenet": "distance to real images",
@@ -107,7 +107,7 @@ def show_result(comparison: Comparison, written: Sequence[Path]) -> None:
     """Print the answer, the comparison in short, and which files were written."""
     for finding in summary.result(comparison):
         say(finding.text)
-    show(_main_table(comparison))
+    say(_main_table(comparison))
     for pair in comparison.verdicts[:PAIRS]:
         headline = [verdict for verdict in pair.verdicts if verdict.is_headline]
         measured = "" if headline else " not compared, as they have no metric in common"

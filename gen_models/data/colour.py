@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torchvision.datasets import CIFAR10, SVHN
 
-from gen_models.data.dataset import Dataset, Split
+from gen_models.data.dataset import Dataset, Split, hold_out
 from gen_models.data.facts import FACTS
-from gen_models.data.splits import hold_out
 from gen_models.errors import UserError
 
 

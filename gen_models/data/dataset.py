@@ -1,4 +1,7 @@
-"""A data set as the models see it: images of one shape, in three parts, with labels or without."""
+"""A data set as the models see it: images of one shape, in three parts, with labels or without.
+
+A published set is split the same way in every run; `splits.py` splits one's own images.
+"""
 
 from collections.abc import Iterable, Mapping
 from itertools import islice
@@ -6,6 +9,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from gen_models.seeding import generator
 
 MOST_NAMED = 5  # names in one line
 
@@ -60,6 +65,17 @@ class Dataset(NamedTuple):
             "classes": dict(zip(self.class_names, counts.tolist(), strict=True)),
             "pictures": self.pictures or {},
         }
+
+
+def fixed_permutation(purpose: str, n: int) -> Tensor:
+    """A permutation of n that is the same in every run, whatever its seed."""
+    return torch.randperm(n, generator=generator("split", purpose))
+
+
+def hold_out(official: Split, count: int) -> tuple[Split, Split]:
+    """The official training images in two: those that remain, and `count` for validation."""
+    order = fixed_permutation("validation", len(official.images))
+    return official.take(order[count:]), official.take(order[:count])
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:

@@ -16,9 +16,8 @@ from torch import Tensor
 from torchvision.datasets import KMNIST, MNIST, FashionMNIST
 
 from gen_models.data.colour import COLOUR_SOURCES, load_colour
-from gen_models.data.dataset import Dataset, Split
+from gen_models.data.dataset import Dataset, Split, hold_out
 from gen_models.data.packaged import coloured, load_digits, load_mnist5k
-from gen_models.data.splits import hold_out
 from gen_models.errors import UserError
 from gen_models.files import nearest_existing, writing
 from gen_models.terminal import Say

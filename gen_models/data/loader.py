@@ -81,7 +81,10 @@ class InMemoryLoader:
     def __iter__(self) -> Iterator[Batch]:
         """The batches of an epoch; nothing happens before the first `next`."""
         start, self._resume_at = self._resume_at, 0
-        order = self._order()
+        order = None  # the images as they are
+        if self.shuffle_seed is not None:
+            shuffle = generator("order", self.shuffle_seed, self.epoch)
+            order = torch.randperm(len(self.images), generator=shuffle).to(self.images.device)
         for index in range(start, len(self)):
             self.position = index + 1
             begin, end = index * self.batch_size, (index + 1) * self.batch_size
@@ -91,10 +94,3 @@ class InMemoryLoader:
             rows = own if order is None else order[own]
             images = self.images[rows].to(torch.float32).div_(255)
             yield Batch(images, None if self.labels is None else self.labels[rows])
-
-    def _order(self) -> Tensor | None:
-        """The permutation of this epoch; None: the images as they are."""
-        if self.shuffle_seed is None:
-            return None
-        shuffle = generator("order", self.shuffle_seed, self.epoch)
-        return torch.randperm(len(self.images), generator=shuffle).to(self.images.device)

@@ -8,7 +8,6 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor
 
 from gen_models.checks import check_bool, check_choice, check_whole
 from gen_models.data import datasets
@@ -113,14 +112,10 @@ class MNISTDataModule(pl.LightningDataModule):
         return FACTS[self.name].class_names if self.source is None else self.dataset.class_names
 
     @property
-    def fixed(self) -> bool:
-        """Whether the name alone says which images these are: those of a published set."""
-        return self.source is None and self.name != "color_mnist"
-
-    @property
     def key(self) -> str:
         """The name, made unique by the images' digest where it does not say which they are."""
-        return self.name if self.fixed else f"{self.name}-{self.dataset.digest[:8]}"
+        digest = self.dataset.digest
+        return f"{self.name}-{digest[:8]}" if digest else self.name
 
     def prepare_data(self) -> None:
         """Download what is not on disk."""
@@ -172,8 +167,9 @@ class MNISTDataModule(pl.LightningDataModule):
                 "choose a multiple"
             )
         images, labels = self.splits[split]
-        if trainer:
-            images = _on_device(images, trainer.strategy.root_device)
+        device = trainer.strategy.root_device if trainer else images.device
+        if device.type != "cuda" or images.nbytes <= torch.cuda.mem_get_info(device)[0] / 2:
+            images = images.to(device)  # unless they take more than half of a GPU's free memory
         return InMemoryLoader(
             images,
             None if labels is None else labels.to(images.device),
@@ -199,10 +195,3 @@ def load_data(options: Mapping[str, Any], root: str | Path | None = None) -> MNI
     data.prepare_data()
     data.setup()
     return data
-
-
-def _on_device(images: Tensor, device: torch.device) -> Tensor:
-    """The images on the training device, where they take less than half of its free memory."""
-    if device.type == "cuda" and images.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
-        return images
-    return images.to(device)

@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from sklearn.datasets import load_digits as load_small_digits
 from torch import Tensor
 
-from gen_models.data.dataset import Dataset, Split
-from gen_models.data.splits import fixed_permutation
+from gen_models.data.dataset import Dataset, Split, fixed_permutation
 from gen_models.seeding import generator
 
 SIDE = 28  # pixels

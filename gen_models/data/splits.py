@@ -1,25 +1,12 @@
-"""Which images are for training, for validation and for the test: the same in every run."""
+"""Which of one's own images are for training, for validation and for the test."""
 
 import hashlib
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from gen_models.data.dataset import Split
-from gen_models.seeding import generator
-
-
-def fixed_permutation(purpose: str, n: int) -> Tensor:
-    """A permutation of n that is the same in every run, whatever its seed."""
-    return torch.randperm(n, generator=generator("split", purpose))
-
-
-def hold_out(official: Split, count: int) -> tuple[Split, Split]:
-    """The official training images in two: those that remain, and `count` for validation."""
-    order = fixed_permutation("validation", len(official.images))
-    return official.take(order[count:]), official.take(order[:count])
 
 
 def by_hash(names: Sequence[bytes]) -> tuple[list[int], dict[str, int]]:

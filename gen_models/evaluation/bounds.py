@@ -16,7 +16,7 @@ from gen_models.evaluation.reference import COMPONENTS, Reference
 from gen_models.files import cache_folder, file_name, read_json, write_json
 from gen_models.metrics import pixels
 from gen_models.metrics.distribution import mean_confidence
-from gen_models.runs.fingerprint import PACKAGE, hash_code
+from gen_models.runs.identity import PACKAGE, hash_code
 from gen_models.seeding import generator
 from gen_models.terminal import Say
 

@@ -27,14 +27,13 @@ from gen_models.evaluation.reference import (
     add_feature_spaces,
     reference,
 )
+from gen_models.figures import as_bytes
 from gen_models.files import read_json, replaced, write_json, writing
 from gen_models.machine import device_name, machine
-from gen_models.metrics.pixels import as_bytes
 from gen_models.models.interface import Encoder, GenerativeModel, draw_fixed
 from gen_models.models.sampler import WithSampler
 from gen_models.runs.classifier import find_classifier, load_run_data
-from gen_models.runs.directory import RunDirectory
-from gen_models.runs.measured import features_record
+from gen_models.runs.directory import RunDirectory, features_record
 from gen_models.runs.sampler import read_record, read_sampler
 from gen_models.runs.weights import load_model
 from gen_models.terminal import Say, say

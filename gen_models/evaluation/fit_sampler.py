@@ -20,7 +20,7 @@ from gen_models.data.dataset import Split
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError, first_line
 from gen_models.evaluation.device import at_rest
-from gen_models.metrics.classifier import Classifier
+from gen_models.metrics.classifier import Classifier, some
 from gen_models.metrics.distribution import frechet_distance
 from gen_models.models.interface import Encoder, GenerativeModel, eval_mode, latent_means
 from gen_models.models.sampler import WithSampler, no_sampler
@@ -30,7 +30,7 @@ from gen_models.runs.sampler import write_sampler
 from gen_models.runs.weights import load_model
 from gen_models.seeding import derive_seed, generator
 from gen_models.terminal import Say
-from gen_models.training.validation import OBJECTIVE, validation_images
+from gen_models.training.validation import MOST, OBJECTIVE
 
 COMPONENTS = (1, 2, 5, 10, 20, 50, 100)  # of each mixture; in this order, as long as it helps
 FITTED = 20_000  # training images at most: more take minutes
@@ -102,7 +102,7 @@ def fit_sampler(
         classifier = find_classifier(datamodule, say)
         sampled = WithSampler(model, name, **tensors)
         distances = {
-            drawn: validation_distance(each, validation_images(held_out), classifier)
+            drawn: validation_distance(each, some(held_out, MOST).images, classifier)
             for drawn, each in {"prior": model, name: sampled}.items()
         }
         record = {

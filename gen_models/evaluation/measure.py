@@ -14,6 +14,7 @@ from torch import Tensor
 from gen_models.data.dataset import Split
 from gen_models.evaluation.classes import measure_classes, measure_shown_classes
 from gen_models.evaluation.reference import Reference
+from gen_models.figures import as_bytes
 from gen_models.metrics import distribution, likelihood, pixels
 from gen_models.metrics.distribution import mean_interval
 from gen_models.metrics.latent import measure_latent_space
@@ -245,8 +246,8 @@ def measure(
     arrays |= measure_latent_space(model, real.test, z, labels=real.labels)
     if real.labels is not None:
         arrays["test_labels"] = real.labels
-    arrays["pictures_test"] = pixels.as_bytes(real.test[:SHOWN])
-    arrays["pictures_recreated"] = pixels.as_bytes(recreated[:SHOWN])
+    arrays["pictures_test"] = as_bytes(real.test[:SHOWN])
+    arrays["pictures_recreated"] = as_bytes(recreated[:SHOWN])
     return Evaluation(metrics, arrays)
 
 

@@ -13,23 +13,24 @@ from rich.table import Table
 
 from gen_models.files import read_json
 from gen_models.places import COMMAND
-from gen_models.runs.directory import RunDirectory
-from gen_models.runs.identity import model_name, run_title
-from gen_models.runs.listing import find_runs
-from gen_models.runs.measured import (
+from gen_models.runs.directory import (
     FID,
     MISSING,
     QUICK,
     RANDOM,
+    RunDirectory,
     features_in_words,
-    features_of,
+    find_runs,
     why_failed,
 )
+from gen_models.runs.identity import model_name, run_title
 from gen_models.runs.sampler import sampler_measured_with
-from gen_models.terminal import say, show
+from gen_models.terminal import say
 from gen_models.training.validation import EARLY, saturated
 
 VALIDATION = "val/"
+# What is before the keys of new images that were measured, the best first, and the status's record.
+RECORDS = {"": "evaluation", QUICK: "quick", VALIDATION: "validation"}
 GOOD, FAIR = 0.2, 0.5  # of the way from real images to a crude Gaussian (docs/numbers.md)
 ENOUGH = 4  # seeds with which two groups can differ significantly
 CONVERGED = 0.05  # at most, of inversion/control_share
@@ -56,14 +57,6 @@ ROWS = (
 )
 
 
-def show_end(run: RunDirectory, typed: Sequence[str] | None, *, in_a_line: bool) -> None:
-    """Show what a run has achieved: on a screen (`show_run`), or in a line."""
-    if in_a_line:
-        show_line(run)
-    else:
-        show_run(run, typed)
-
-
 def show_run(run: RunDirectory, typed: Sequence[str] | None = None) -> None:
     """Show what a finished run has achieved, where its pictures are, and what to type next.
 
@@ -72,7 +65,8 @@ def show_run(run: RunDirectory, typed: Sequence[str] | None = None) -> None:
         typed: The options of the command that trained it; None: it was not trained just now.
     """
     metrics, status, config = read_json(run.metrics), run.read_status(), run.read_config()
-    title = f"{_title(config)}, seed {config['seed']}: {_length(status)}"
+    title = f"{run_title(config)} on {config['data']['name']}"
+    title = f"{title}, seed {config['seed']}: {_length(status)}"
     say("")
     if reason := why_failed(metrics):
         say(f"✗ FAILED: {reason}", style="bold red")
@@ -82,7 +76,7 @@ def show_run(run: RunDirectory, typed: Sequence[str] | None = None) -> None:
     else:
         say(f"✓ {title}", style="green")
     say("")
-    show(_table(metrics))
+    say(_table(metrics))
     remarks = [*_remarks(metrics, status), *_seeds(run, config["seed"])]
     for line in ["", *remarks, ""]:
         say(line)
@@ -113,9 +107,11 @@ def show_line(run: RunDirectory) -> None:
     if prefix + "samples" in metrics:
         images = f" of {metrics[prefix + 'samples']:,.0f} images"
     by = f", drawn by the sampler {name}" if (name := sampler_measured_with(status)) else ""
-    by += f", in features of {RANDOM}" if features_of(_record(metrics, status)) == RANDOM else ""
+    record = status.get(RECORDS[prefix], {})
+    by += f", in features of {RANDOM}" if record.get("features") == RANDOM else ""
     results = f"; {', '.join(shown)}{images}{by}" if shown else ""
-    text = f"{_title(config)}, {run.path.name}: {_length(status)}{results}"
+    title = f"{run_title(config)} on {config['data']['name']}"
+    text = f"{title}, {run.path.name}: {_length(status)}{results}"
     if reason := why_failed(metrics):
         say(f"✗ FAILED: {'; '.join([text, reason, *_too_short(status)])}", style="red")
     else:
@@ -131,18 +127,7 @@ def _too_short(status: Mapping[str, Any]) -> list[str]:
 
 def _prefix(metrics: Mapping[str, float]) -> str:
     """Before the keys of the new images that were measured best: all, fewer, or in validation."""
-    return next((prefix for prefix in ("", QUICK) if prefix + FID in metrics), VALIDATION)
-
-
-def _record(metrics: Mapping[str, float], status: Mapping[str, Any]) -> dict[str, Any]:
-    """What the status says of that measurement."""
-    key = {"": "evaluation", QUICK: "quick", VALIDATION: "validation"}[_prefix(metrics)]
-    record: dict[str, Any] = status.get(key, {})
-    return record
-
-
-def _title(config: Mapping[str, Any]) -> str:
-    return f"{run_title(dict(config))} on {config['data']['name']}"
+    return next((prefix for prefix in RECORDS if prefix + FID in metrics), VALIDATION)
 
 
 def _length(status: Mapping[str, Any]) -> str:
@@ -167,22 +152,20 @@ def _table(metrics: Mapping[str, float]) -> Table:
     for name in ("this run", "real images", "crude Gaussian"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
-
-    def text(value: float | None, form: str) -> str:
-        return "" if value is None else format(value, form)
-
     for row in ROWS:
         if prefix + row.key in metrics:
             value, real, crude = (
                 metrics.get(f"{prefix}{bound}{row.key}") for bound in ("", row.real, "gaussian/")
             )
-            texts = (text(each, row.format) for each in (value, real, crude))
-            rated = rating(value, real, crude, smaller="↓" in row.name)
+            known = (value, real, crude)
+            texts = ("" if each is None else format(each, row.format) for each in known)
+            rated = rating(*known, smaller="↓" in row.name)
             table.add_row(row.words, row.name, *texts, rated)
     for way, words in (("encoder", "encoder"), ("inversion", "search")):
         if (error := metrics.get(f"{prefix}{way}/mse")) is not None:
             sign = "≤" if way == "inversion" and _is_limit(metrics) else ""
-            crude_error = text(metrics.get(f"{prefix}pca/mse"), ".5f")
+            pca = f"{prefix}pca/mse"
+            crude_error = f"{metrics[pca]:.5f}" if pca in metrics else ""
             width = f"z of {metrics['latent_dim']:,.0f}" if "latent_dim" in metrics else ""
             own = f"{sign}{error:.5f}"
             table.add_row(f"recreate by {words}", "mse ↓", own, "0", crude_error, width)
@@ -243,8 +226,8 @@ def _remarks(metrics: Mapping[str, float], status: Mapping[str, Any]) -> Iterato
         yield f"Healthy: {'; '.join(good)}."
     if not prefix and _is_limit(metrics):
         yield "≤ is an upper limit: the search has not converged (docs/inversion.md)."
-    record = _record(metrics, status)
-    if features_of(record) == RANDOM:
+    record = status.get(RECORDS[prefix], {})
+    if record.get("features") == RANDOM:
         yield f"Distances are measured in {features_in_words(record)}."
     if name := record.get("sampler"):
         yield f"New images are drawn by its sampler, {name}."

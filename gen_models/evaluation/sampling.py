@@ -11,8 +11,8 @@ from torch import Tensor
 
 from gen_models import figures
 from gen_models.errors import UserError
+from gen_models.figures import as_bytes
 from gen_models.files import replaced, writing
-from gen_models.metrics.pixels import as_bytes
 from gen_models.models.interface import Encoder, GenerativeModel, draw, reconstruct
 from gen_models.models.sampler import without_sampler
 from gen_models.runs.classifier import load_run_data

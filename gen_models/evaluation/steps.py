@@ -21,10 +21,9 @@ from gen_models.files import read_json
 from gen_models.machine import device_name, machine
 from gen_models.metrics.distribution import frechet_distance
 from gen_models.models.interface import Density, GenerativeModel
-from gen_models.runs.directory import RunDirectory
-from gen_models.runs.measured import features_record
+from gen_models.runs.directory import RunDirectory, features_record
 from gen_models.runs.weights import load_model
-from gen_models.terminal import Say, show
+from gen_models.terminal import Say
 from gen_models.terminal import say as echo
 
 ADAPTIVE = "dopri5"  # the solver that picks its steps itself
@@ -144,7 +143,7 @@ def show_steps(directory: RunDirectory, metrics: dict[str, float]) -> None:
         fid, seconds = (metrics[f"steps/{name}/{key}"] for key in ("fid_lenet", "sampling_seconds"))
         flops = metrics[f"steps/{name}/flops_per_sample"]
         table.add_row(name, f"{fid:.2f}", f"{seconds:.3g}", f"{flops / 1e6:,.4g}")
-    show(table)
+    echo(table)
     echo(f"  {directory.metrics}")
 
 

@@ -17,9 +17,8 @@ from gen_models.evaluation.measure import INVERTED
 from gen_models.export.programs import Exported
 from gen_models.files import read_json
 from gen_models.models.interface import Density, GenerativeModel
-from gen_models.runs.directory import RunDirectory
+from gen_models.runs.directory import MISSING, RunDirectory, features_in_words
 from gen_models.runs.identity import identity, model_name, run_title
-from gen_models.runs.measured import MISSING, features_in_words
 from gen_models.runs.sampler import sampler_measured_with
 
 TASK = "unconditional-image-generation"

@@ -1,48 +1,71 @@
 """The fixed classifier whose penultimate layer gives the features of every distance.
 
-A small network (`lenet.py`), trained once for a data set on its training images alone, and then
-frozen. The package brings the weights for MNIST and digits, so that metrics agree between machines.
-No distance compares with a published one, of Inception features. Without labels to learn from, the
-network keeps fixed random weights (`features.py`).
+LeNet-5 (LeCun et al. 1998) with batch normalisation, trained once for a data set on its training
+images alone (`fit_classifier.py`), and then frozen. The package brings the weights for MNIST and
+digits, so that metrics agree between machines. No distance compares with a published one, of
+Inception features. Without labels to learn from, the network keeps fixed random weights
+(`features.py`).
 """
 
-import copy
 import hashlib
 import os
-import platform
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
-from math import ceil
 from pathlib import Path
-from time import perf_counter
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load as from_bytes
-from safetensors.torch import save as to_bytes
-from torch import Tensor
+from torch import Tensor, nn
 
 from gen_models.data.dataset import Split
 from gen_models.data.facts import FACTS
 from gen_models.errors import UserError
-from gen_models.files import cache_folder, file_name, read_json, replaced, write_json
-from gen_models.metrics.lenet import CLASSES, IMAGE_SHAPE, WIDTH, LeNet
-from gen_models.metrics.pixels import as_floats, distorted
-from gen_models.seeding import derive_seed, generator
+from gen_models.files import cache_folder, file_name, read_json
+from gen_models.seeding import generator
 
 WEIGHTS = Path(__file__).parent / "weights"  # those that come with the package
+IMAGE_SHAPE, CLASSES = (1, 28, 28), 10  # of MNIST
+SIDE = 8  # pixels that the three poolings make one
+WIDTH = 84  # features, as in LeNet-5; few, because the bias of a distance grows with them
 MOST_IMAGES = 60_000  # training images that are read, of a larger data set: 3 GB at 64 x 64 x 3
 CHUNK = 250  # images passed through the network at once; 1000 leave a processor's cache
 
-EPOCHS = 10
-LEAST_STEPS = 1000  # of a small data set, whose epochs are short
-BATCH_SIZE = 128
-LR = 5e-3  # highest of the one-cycle schedule (Smith & Topin 2018)
-WEIGHT_DECAY = 1e-2
 
-SILENT_BELOW = 0.05  # share of training images on which a feature fires: half of one class
+class LeNet(nn.Module):
+    """Three convolutions and two linear layers, from (n, c, h, w) in [0, 1] to logits.
+
+    Args:
+        image_shape: Channels, height and width; at least 8 pixels both ways.
+        classes: Number of logits; 0 for a network of random weights, whose features alone are read.
+    """
+
+    def __init__(self, image_shape: Sequence[int] = IMAGE_SHAPE, classes: int = CLASSES) -> None:
+        super().__init__()
+        channels, height, width = image_shape
+        layers: list[nn.Module] = []  # of MNIST: (n, 24, 14, 14), (n, 48, 7, 7), (n, 96, 3, 3)
+        for width_in, width_out, size in ((channels, 24, 5), (24, 48, 3), (48, 96, 3)):
+            layers += [
+                nn.Conv2d(width_in, width_out, size, padding=size // 2, bias=False),
+                nn.MaxPool2d(2),  # first, for a quarter of the work below
+                nn.BatchNorm2d(width_out),
+                nn.ReLU(),
+            ]
+        self.convolutions = nn.Sequential(*layers)
+        self.penultimate = nn.Linear(96 * (height // SIDE) * (width // SIDE), WIDTH)
+        self.last = nn.Linear(WIDTH, classes) if classes else nn.Identity()
+        self.to(memory_format=torch.channels_last)
+
+    def features(self, images: Tensor) -> Tensor:
+        """The penultimate layer after its ReLU, (n, 84), not standardised."""
+        images = images.contiguous(memory_format=torch.channels_last)  # twice as fast on a CPU
+        return F.relu(self.penultimate(self.convolutions(images).flatten(1)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of the classes, (n, classes)."""
+        logits: Tensor = self.last(self.features(images))
+        return logits
 
 
 class Reading(NamedTuple):
@@ -109,108 +132,16 @@ class Classifier:
         return (predicted.cpu() == labels).double().mean().item()
 
 
+def as_floats(images: Tensor) -> Tensor:
+    """Images as float in [0, 1]; they are that already, or uint8."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images
+
+
 def some(split: Split, most: int = MOST_IMAGES) -> Split:
     """A part of a data set, or if it has more than `most` images, so many in a fixed order."""
     if len(split.images) <= most:
         return split
     return split.take(torch.randperm(len(split.images), generator=generator("some images"))[:most])
-
-
-def train_classifier(
-    splits: dict[str, Split],
-    *,
-    name: str,
-    classes: int = CLASSES,
-    seed: int = 0,
-    epochs: int | None = None,
-    on_step: Callable[[int, int], None] | None = None,
-) -> Classifier:
-    """Train on the training images, on the CPU; the global generator is left alone.
-
-    Of more than 60,000 training images, on so many.
-
-    Label smoothing, which would raise accuracy, is not used: it draws the features of a class
-    together (Mueller et al. 2019), which would make them worse.
-
-    Args:
-        splits: "train", and "validation" and "test" for its accuracy; with labels.
-        name: Name of the data set.
-        classes: Number of its classes.
-        seed: Seed of the initial weights, the order and the distortions.
-        epochs: Passes over the training images; None means 10, or more for a small data set.
-        on_step: Called with the steps done and their total, e.g. for a progress bar.
-    """
-    begin = perf_counter()
-    train = some(splits["train"])
-    assert train.labels is not None
-    image_shape = list(train.images.shape[1:])
-    epoch_steps = max(1, len(train.images) // BATCH_SIZE)
-    if epochs is None:
-        epochs = max(EPOCHS, ceil(LEAST_STEPS / epoch_steps))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed("classifier", seed))
-        network = LeNet(image_shape, classes)
-    steps = epochs * epoch_steps
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=LR, weight_decay=WEIGHT_DECAY, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=LR, total_steps=steps)
-    network.train()
-    for step in range(steps):
-        epoch, index = divmod(step, epoch_steps)
-        if index == 0:
-            own = generator("classifier", name, seed, epoch)
-            order = torch.randperm(len(train.images), generator=own)
-        rows = order[index * BATCH_SIZE : (index + 1) * BATCH_SIZE]
-        images = distorted(as_floats(train.images[rows]), own)
-        loss = F.cross_entropy(network(images), train.labels[rows])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        if on_step is not None:
-            on_step(step + 1, steps)
-    record = {
-        "data": name,
-        "image_shape": image_shape,
-        "classes": classes,
-        "seed": seed,
-        "epochs": epochs,
-        "seconds": round(perf_counter() - begin, 1),
-        "threads": torch.get_num_threads(),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "gen-models": version("gen-models"),
-        },
-    }
-    network.half().float()  # rounded as in the file, so that the record describes its weights
-    record["sha256"] = hashlib.sha256(_to_bytes(network)).hexdigest()
-    record |= feature_statistics(network.eval(), train.images)
-    classifier = Classifier(network, record)
-    for part in ("validation", "test"):
-        record[f"{part}_accuracy"] = classifier.accuracy(splits[part])
-    return classifier
-
-
-def save_classifier(classifier: Classifier, path: Path) -> None:
-    """Write the weights to PATH.safetensors and the record, with their SHA-256, to PATH.json.
-
-    Raises:
-        OSError: They cannot be written.
-    """
-    content = _to_bytes(classifier.network)
-    record = classifier.record | {"sha256": hashlib.sha256(content).hexdigest()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path.with_suffix(".json"), record)  # first: weights need their record
-    with replaced(path.with_suffix(".safetensors")) as temporary:
-        temporary.write_bytes(content)
-
-
-def _to_bytes(network: LeNet) -> bytes:
-    """The weights as a file holds them, in float16, to which `train_classifier` rounds them."""
-    weights = copy.deepcopy(network).half().state_dict().items()
-    return to_bytes({name: tensor.contiguous() for name, tensor in weights})
 
 
 def load_classifier(path: Path) -> Classifier:
@@ -243,10 +174,12 @@ def classifier_path(key: str, root: Path, seed: int = 0) -> Path:
     """
     name = f"{key}_{seed}" if seed else key
     with_data = root / "classifiers" / name
-    places = [cached_path(key, root, seed)]
     if key in FACTS:
-        places = [WEIGHTS / name, with_data, *places]
-    return next((path for path in places if path and is_kept(path)), with_data)
+        for path in (WEIGHTS / name, with_data):
+            if is_kept(path):
+                return path
+    cached = cached_path(key, root, seed)
+    return cached if cached and is_kept(cached) else with_data
 
 
 def cached_path(key: str, root: Path, seed: int = 0) -> Path | None:
@@ -264,14 +197,3 @@ def cached_path(key: str, root: Path, seed: int = 0) -> Path | None:
 def is_kept(path: Path) -> bool:
     """Whether there is a classifier at a path without its ending."""
     return os.path.isfile(path.with_suffix(".safetensors"))  # Path's own raises if not ours to read
-
-
-@torch.no_grad()
-def feature_statistics(network: LeNet, images: Tensor) -> dict[str, list[float] | list[int]]:
-    """Mean and standard deviation of each feature, and the features that hardly ever are above 0.
-
-    Such a feature, divided by its tiny standard deviation, could outweigh all others in an image.
-    """
-    raw = torch.cat([network.features(as_floats(chunk)) for chunk in images.split(CHUNK)]).double()
-    silent = ((raw > 0).double().mean(0) < SILENT_BELOW).nonzero().flatten()
-    return {"mean": raw.mean(0).tolist(), "std": raw.std(0).tolist(), "silent": silent.tolist()}

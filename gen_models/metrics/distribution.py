@@ -6,6 +6,7 @@ classifier (`classifier.py`), so no value compares with one from Inception featu
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from math import ceil, frexp, log2
 from typing import NamedTuple
 
@@ -136,6 +137,7 @@ def precision_recall_density_coverage(
     )
 
 
+@dataclass
 class Coverage:
     """The coverage of one real set by any number of fake ones, in a third of the time of all four.
 
@@ -147,10 +149,9 @@ class Coverage:
         k: Neighbours.
     """
 
-    def __init__(self, real: Tensor, *, k: int = NEIGHBOURS) -> None:
-        self.real = real
-        self.k = k
-        self._radii: dict[int, Tensor] = {}  # exponent of the grid -> (n,)
+    real: Tensor
+    k: int = field(default=NEIGHBOURS, kw_only=True)
+    _radii: dict[int, Tensor] = field(default_factory=dict, init=False)  # of a grid's exponent
 
     def __call__(self, fake: Tensor) -> float:
         """Share of real features whose ball holds a fake one, [0, 1].

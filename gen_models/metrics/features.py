@@ -14,12 +14,12 @@ from torch import Tensor
 
 from gen_models.metrics.classifier import (
     Classifier,
+    LeNet,
     classifier_path,
-    feature_statistics,
     is_kept,
     load_classifier,
 )
-from gen_models.metrics.lenet import LeNet
+from gen_models.metrics.fit_classifier import feature_statistics
 from gen_models.metrics.pixels import PrincipalComponents
 from gen_models.seeding import derive_seed
 

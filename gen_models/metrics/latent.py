@@ -10,7 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gen_models.metrics.pixels import as_bytes, principal_components
+from gen_models.figures import as_bytes
+from gen_models.metrics.pixels import principal_components
 from gen_models.models.interface import Encoder, GenerativeModel, latent_means
 from gen_models.seeding import generator
 

@@ -62,16 +62,6 @@ class PrincipalComponents(NamedTuple):
         return projection.clamp_(0, 1).view_as(images)
 
 
-def as_bytes(images: Tensor) -> Tensor:
-    """Images (n, c, h, w) in [0, 1] as uint8: (n, h, w) in grey, (n, h, w, 3) in colour."""
-    return images.movedim(1, -1).squeeze(-1).mul(255).round().to(torch.uint8)
-
-
-def as_floats(images: Tensor) -> Tensor:
-    """Images as float in [0, 1]; they are that already, or uint8."""
-    return images.float() / 255 if images.dtype == torch.uint8 else images
-
-
 def sharpness(images: Tensor) -> dict[str, float]:
     """How sharp (n, c, h, w) images are; compare with real images, which are not the sharpest.
 

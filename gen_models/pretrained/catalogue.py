@@ -1,4 +1,4 @@
-"""Which trained models come with the package, and what each is. Without torch, until one is loaded.
+"""Which trained models come with the package, and what each is. Without torch.
 
 A model's name is its folder's: "mnist/gan_best".
 """
@@ -7,16 +7,13 @@ import difflib
 import os
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from gen_models.errors import UserError
 from gen_models.files import read_json
 from gen_models.places import PRETRAINED
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import model_name, model_title
-
-if TYPE_CHECKING:
-    from gen_models.models.interface import GenerativeModel
 
 
 class Shipped(NamedTuple):
@@ -37,20 +34,15 @@ def names() -> list[str]:
     return sorted(folder.relative_to(PRETRAINED).as_posix() for folder in folders)
 
 
-def load_pretrained(name: str) -> "GenerativeModel":
-    """A trained model that comes with the package, in eval mode on the CPU.
-
-    Args:
-        name: One of `gen-models models`: "mnist/gan_best".
+def find_model(name: str) -> Path:
+    """The run directory of a model.
 
     Raises:
         UserError: There is no such model.
     """
-    from gen_models.runs.weights import load_model
-
     if name not in names():
         raise UserError(f"{name}: no model of that name comes with gen-models. {_hint(name)}")
-    return load_model(PRETRAINED / name)
+    return PRETRAINED / name
 
 
 def find_run(path: Path) -> Path:

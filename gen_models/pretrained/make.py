@@ -28,9 +28,8 @@ from gen_models.files import read_json, write_json
 from gen_models.models.interface import GenerativeModel
 from gen_models.models.sampler import WithSampler, without_sampler
 from gen_models.places import PRETRAINED
-from gen_models.runs.directory import RunDirectory
+from gen_models.runs.directory import RunDirectory, features_record
 from gen_models.runs.identity import model_name
-from gen_models.runs.measured import features_record
 from gen_models.runs.sampler import read_record, write_sampler
 from gen_models.runs.weights import load_model
 

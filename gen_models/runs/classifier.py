@@ -21,13 +21,11 @@ from gen_models.metrics.classifier import (
     classifier_path,
     is_kept,
     load_classifier,
-    save_classifier,
     some,
-    train_classifier,
 )
 from gen_models.metrics.features import STANDARDISED_BY, untrained_classifier
-from gen_models.runs.directory import RunDirectory
-from gen_models.runs.measured import features_in_words, features_record
+from gen_models.metrics.fit_classifier import save_classifier, train_classifier
+from gen_models.runs.directory import RunDirectory, features_in_words, features_record
 from gen_models.terminal import Say
 
 POOR = 0.6  # test accuracy below which a classifier is not used
@@ -81,7 +79,7 @@ def find_classifier(datamodule: MNISTDataModule, say: Say) -> Classifier:
         A copy, which its user may move to a device.
     """
     dataset = datamodule.dataset
-    if dataset.classes:
+    if dataset.class_names:
         classifier = _known(datamodule, say)
         accuracy = classifier.record["test_accuracy"]
         if accuracy >= POOR:

@@ -1,16 +1,17 @@
-"""The run directory as a contract: its files, its status, its lock.
+"""The run directory as a contract: its files, its status, its lock, and what they say of a run.
 
 config.yaml  architecture.txt  status.json  train.log  events.out.tfevents.*
 checkpoints/{latest,latest-previous,best}.ckpt   model.safetensors + model.json
 metrics.json  evaluation.npz  figures/*.png  projector/  sampler.safetensors  csv/  wandb/
 """
 
+import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from omegaconf import OmegaConf
@@ -29,8 +30,14 @@ from gen_models.files import (
 from gen_models.places import PRETRAINED
 from gen_models.runs.identity import identity
 
+if TYPE_CHECKING:
+    from gen_models.metrics.classifier import Classifier
+
 LOCK = ".lock"
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # OmegaConf's own is thirty times slower
+FID, QUICK = "fid_lenet", "quick/"
+MISSING = "missing_digits", "missing_classes"  # half of the classes or more: the run failed
+TRAINED, RANDOM = "classifier", "random weights"  # the features of a measurement
 
 
 class RunDirectory:
@@ -150,3 +157,61 @@ class RunDirectory:
             finally:
                 if is_new and not self.status.exists():  # refused or stopped before it began
                     shutil.rmtree(self.path, ignore_errors=True)
+
+
+def find_runs(folder: Path) -> set[Path]:
+    """The run directories at or below a folder; some may come and go meanwhile."""
+    return {Path(place) for place, _, files in os.walk(folder) if "status.json" in files}
+
+
+def why_failed(metrics: Mapping[str, float]) -> str | None:
+    """Why a run failed: not finite, half its classes missing, or no better than a Gaussian.
+
+    No better means: neither in `fid_lenet` nor in `coverage`. A strong Gaussian, as on small data,
+    is not enough for a failure. A run measured with 2,000 images is judged by those.
+
+    Returns:
+        The rest of a line that begins with "FAILED: "; None: it did not fail.
+    """
+    prefix = "" if FID in metrics else QUICK
+    values = {key.removeprefix(prefix): metrics[key] for key in metrics if key.startswith(prefix)}
+    distance, coverage = values.get(FID, 0.0), values.get("coverage", math.inf)
+    if not math.isfinite(distance):
+        return "the distance of its new images is not finite"
+    classes = values.get("real/classes", 10)
+    for key in MISSING:
+        missing = values.get(key, 0.0)
+        if missing >= classes / 2:
+            what = key.removeprefix("missing_")
+            return f"{missing:.0f} of {classes:.0f} {what} are missing from its new images"
+    far = distance >= values.get(f"gaussian/{FID}", math.inf)
+    if far and coverage <= values.get("gaussian/coverage", -math.inf):
+        return (
+            f"fid {distance:.2f} and coverage {coverage:.3f} are no better than a crude Gaussian's"
+        )
+    return None
+
+
+def features_record(classifier: "Classifier") -> dict[str, Any]:
+    """What a status keeps of the features of a measurement."""
+    known = classifier.record
+    if classifier.classes:
+        return {"features": TRAINED, "classifier_accuracy": known.get("test_accuracy")}
+    return {"features": RANDOM, "reason": known.get("reason")}
+
+
+def features_of(record: Mapping[str, Any]) -> str:
+    """The features of a measurement; runs from before there were others have a classifier's."""
+    return str(record.get("features", TRAINED))
+
+
+def features_in_words(record: Mapping[str, Any]) -> str:
+    """The end of a sentence that begins "Distances are measured in"."""
+    if features_of(record) == RANDOM:
+        return (
+            f"a small network of random weights, because {record.get('reason')}; metrics of "
+            "classes are left out"
+        )
+    accuracy = record.get("classifier_accuracy")
+    text = "the features of a small LeNet-like classifier of the same classes"
+    return f"{text}, which knows {100 * accuracy:.1f} % of the test images" if accuracy else text

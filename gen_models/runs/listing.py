@@ -1,6 +1,5 @@
 """All runs under a folder, read from their files, even while they train. Without torch."""
 
-import os
 import re
 import time
 from collections.abc import Sequence
@@ -9,9 +8,8 @@ from typing import Any, NamedTuple
 
 from gen_models.errors import UserError
 from gen_models.files import read_json
-from gen_models.runs.directory import RunDirectory
+from gen_models.runs.directory import TRAINED, RunDirectory, features_of, find_runs
 from gen_models.runs.identity import model_name
-from gen_models.runs.measured import TRAINED, features_of
 
 DISTANCES = {"fid_lenet": "test", "quick/fid_lenet": "quick", "val/fid_lenet": "val"}
 RECORDS = {  # of a distance, in the status
@@ -52,11 +50,6 @@ def list_runs(folder: Path, tags: Sequence[str] = ()) -> list[Listed]:
         known = ", ".join(sorted({tag for run in runs for tag in run.tags})) or "none"
         raise UserError(f"{folder}: no run has the tag {' and '.join(tags)}; known are: {known}")
     return tagged
-
-
-def find_runs(folder: Path) -> set[Path]:
-    """The run directories at or below a folder; some may come and go meanwhile."""
-    return {Path(place) for place, _, files in os.walk(folder) if "status.json" in files}
 
 
 def _listed(run: RunDirectory) -> Listed:

@@ -15,9 +15,8 @@ from optuna.trial import Trial, TrialState
 from gen_models.errors import BusyError, DivergedError, StoppedEarly, UserError
 from gen_models.files import read_json
 from gen_models.places import COMMAND
-from gen_models.runs.directory import RunDirectory
+from gen_models.runs.directory import MISSING, RunDirectory
 from gen_models.runs.identity import Job, identity
-from gen_models.runs.measured import MISSING
 from gen_models.search.space import Space
 from gen_models.search.storage import (
     StorageError,

@@ -13,8 +13,7 @@ from gen_models.analysis.settings import canonical
 from gen_models.errors import UserError, first_line
 from gen_models.files import read_json
 from gen_models.runs.directory import RunDirectory
-from gen_models.runs.fingerprint import fingerprint
-from gen_models.runs.identity import Job, group_overrides, identity
+from gen_models.runs.identity import Job, fingerprint, group_overrides, identity
 from gen_models.study.definition import Arm, Study
 
 Compose = Callable[[list[str]], dict[str, Any]]  # overrides of train.py -> resolved configuration

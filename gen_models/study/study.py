@@ -20,7 +20,7 @@ from gen_models.study.page import write_page
 from gen_models.study.plan import Compose, PlannedRun, State, plan
 from gen_models.study.table import RUNS, collect, missing, of_one_code, of_study, read_table
 from gen_models.study.train import train_missing
-from gen_models.terminal import say, show
+from gen_models.terminal import say
 
 LAUNCHER = ("hydra/launcher=", "hydra.launcher.")
 
@@ -119,7 +119,7 @@ def show_state(
             f"cannot decide with fewer than {LEAST} seeds of {', '.join(few)}: three runs against "
             "three never reach p < 0.05"
         )
-    show(table)
+    say(table)
     parts = []
     if total:
         parts.append(_in_words(total, jobs) + (f" by {jobs} at once" if jobs > 1 else ""))

@@ -24,7 +24,6 @@ from gen_models import figures
 from gen_models.checks import check_whole
 from gen_models.data.loader import Batch
 from gen_models.errors import DivergedError
-from gen_models.metrics.pixels import as_bytes
 from gen_models.models.interface import Encoder, GenerativeModel, draw_fixed, reconstruct
 from gen_models.runs.directory import RunDirectory
 from gen_models.training.loggers import loggers_of
@@ -183,7 +182,7 @@ class SampleGrid(Grid):
     def draw(self, trainer: pl.Trainer, model: pl.LightningModule) -> np.ndarray | None:
         """Rows of new images."""
         assert isinstance(model, GenerativeModel)
-        images = as_bytes(draw_fixed(model, self.count)).numpy()
+        images = figures.as_bytes(draw_fixed(model, self.count)).numpy()
         return figures.tile(images, figures.columns_for(images, int(self.count**0.5)))
 
 
@@ -200,7 +199,7 @@ class ReconstructionGrid(Grid):
         images = batch.images[: self.count]
         labels = None if batch.labels is None else batch.labels[: self.count]
         recreated = reconstruct(model, images, labels)
-        above, below = (as_bytes(some).cpu().numpy() for some in (images, recreated))
+        above, below = (figures.as_bytes(some).cpu().numpy() for some in (images, recreated))
         return figures.tile_pairs(above, below, figures.columns_for(above, len(above)))
 
 

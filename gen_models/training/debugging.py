@@ -10,7 +10,7 @@ from rich.table import Table
 from torch import Tensor
 
 from gen_models.data.loader import Batch
-from gen_models.terminal import say, show
+from gen_models.terminal import say
 
 NEAR_ZERO = 0.01  # of the first loss
 ROWS = 20  # of the table
@@ -86,4 +86,4 @@ class Profile(Callback):
             calls, total = len(profiler.recorded_durations[name]), totals[name]
             share = f"{total / whole:.0%}"
             table.add_row(name, f"{calls:,}", f"{1000 * total / calls:.3g}", f"{total:.3g}", share)
-        show(table)
+        say(table)

@@ -20,7 +20,6 @@ from torch.utils.tensorboard.summary import hparams
 
 from gen_models.errors import UserError
 from gen_models.runs.directory import RunDirectory
-from gen_models.runs.identity import Job, identity
 from gen_models.training.validation import KEYS, OBJECTIVE
 
 # Cards are sorted by their names, so what is said of quality begins with a "q": before train, val.
@@ -120,15 +119,15 @@ class TensorBoard(RunLogger, TensorBoardLogger):
         quality = {tag: metrics[key] for key, tag in QUALITY.items() if key in metrics}
         for summary in hparams(settings, quality):
             self.experiment.file_writer.add_summary(summary)
-        self.save()
+        self.experiment.flush()
 
     def save(self) -> None:
         """Flush the curves to the disk."""
         self.experiment.flush()
 
     def finalize(self, status: str) -> None:
-        """Keep the file open at the end of fit: the test metrics follow."""
-        self.save()
+        """Flush, but keep the file open at the end of fit: the test metrics follow."""
+        self.experiment.flush()
 
     def close(self) -> None:
         """End the file, if one was begun: a finished run gets none."""
@@ -178,13 +177,3 @@ def loggers_of(trainer: pl.Trainer) -> list[RunLogger]:
     """The loggers of a run's trainer, on rank 0; none on the others."""
     loggers = trainer.loggers if trainer.is_global_zero else []
     return [logger for logger in loggers if isinstance(logger, RunLogger)]
-
-
-def settings_to_show(job: Job) -> dict[str, str | int | float]:
-    """The settings of a run that matter or were changed."""
-    settings = identity(job.config) | {"phase": job.config["phase"]}
-    return {
-        key: value if isinstance(value, str | int | float) else str(value)
-        for key, value in settings.items()
-        if key in (*MATTER, *job.changed)
-    }

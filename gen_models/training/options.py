@@ -10,11 +10,10 @@ from lightning.pytorch.accelerators import CPUAccelerator
 from gen_models.checks import check_bool, check_choice, check_dims, check_number, check_whole
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError, unknown_option
+from gen_models.machine import check_threads
 from gen_models.places import COMMAND
 from gen_models.runs.directory import RunDirectory
-from gen_models.runs.fingerprint import fingerprint
-from gen_models.runs.identity import Job, identity, model_name
-from gen_models.threads import check_threads
+from gen_models.runs.identity import Job, fingerprint, identity, model_name
 from gen_models.training.schedule import SCHEDULES
 
 PRECISIONS = ("32-true", "bf16-mixed")
@@ -29,7 +28,7 @@ def check_options(job: Job) -> None:
     Raises:
         UserError: The line names the option.
     """
-    config, defaults = job
+    config, defaults = job.config, job.defaults
     if "_target_" not in (config.get("model") or {}):
         raise UserError(f"model: needs a _target_, got {config.get('model')!r}")
     for group in ("trainer", "callbacks", "logger"):  # Hydra itself misses the other groups

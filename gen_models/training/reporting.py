@@ -16,7 +16,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from gen_models import figures
 from gen_models.data.module import MNISTDataModule
-from gen_models.metrics.pixels import as_bytes
 from gen_models.models.interface import Encoder, GenerativeModel, draw_fixed, reconstruct
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import run_title
@@ -30,15 +29,6 @@ LAST_SECONDS = 3.0
 WIDTH = 233  # pixels of a frame of 8 x 8 MNIST images: narrower ones are enlarged
 BAND = 14  # pixels above the grid, for the epoch's number
 QUALITY = 50  # of 100: the noise of the format is smaller than a stroke's edge
-
-
-def architecture(model: pl.LightningModule) -> str:
-    """The networks as printed, with their parameter counts."""
-    parts = []
-    for name, network in model.named_children():
-        count = sum(parameter.numel() for parameter in network.parameters())
-        parts.append(f"{name}: {count:,} parameters\n{network}\n")
-    return "\n".join(parts)
 
 
 def announce(
@@ -83,17 +73,17 @@ def write_figures(
     title, folder = run_title(config), directory.figures
     images, labels = data.splits["test"].take(slice(100))
     test = images.float() / 255
-    real = as_bytes(test).numpy()
+    real = figures.as_bytes(test).numpy()
     with figures.drawing(folder / "data.png") as path:
         columns = figures.columns_for(real, 10)
         figures.save(figures.picture(real, columns, title=f"{data.name}: test images"), path)
     with figures.drawing(folder / "samples.png") as path:
-        new = as_bytes(draw_fixed(model, 100)).numpy()
+        new = figures.as_bytes(draw_fixed(model, 100)).numpy()
         columns = figures.columns_for(new, 10)
         figures.save(figures.picture(new, columns, title=f"{title}: new images"), path)
     if isinstance(model, Encoder):
         with figures.drawing(folder / "reconstructions.png") as path:
-            recreated = as_bytes(reconstruct(model, test, labels)[:40]).numpy()
+            recreated = figures.as_bytes(reconstruct(model, test, labels)[:40]).numpy()
             picture = figures.picture(
                 real[:40],
                 figures.columns_for(recreated, 20),

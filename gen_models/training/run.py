@@ -23,18 +23,15 @@ from gen_models.errors import (
     raise_if_out_of_memory,
 )
 from gen_models.files import write_json
-from gen_models.machine import device_name, machine, peak_memory
-from gen_models.runs.checkpoints import BEST, newest_readable, prepare_folder, read_step
+from gen_models.machine import device_name, machine, peak_memory, use_threads
 from gen_models.runs.classifier import check_same_data
 from gen_models.runs.directory import RunDirectory
-from gen_models.runs.fingerprint import commit, fingerprint
-from gen_models.runs.identity import Job, identity
-from gen_models.runs.weights import save_model
+from gen_models.runs.identity import Job, commit, fingerprint, identity
+from gen_models.runs.weights import BEST, newest_readable, prepare_folder, read_step, save_model
 from gen_models.terminal import LogFile, say
-from gen_models.threads import use
 from gen_models.training import reporting
 from gen_models.training.callbacks import RunLog
-from gen_models.training.loggers import Start, loggers_of, settings_to_show
+from gen_models.training.loggers import MATTER, Start, loggers_of
 from gen_models.training.options import find_shorter_run
 from gen_models.training.trainer import exit_if_stopped
 from gen_models.training.validation import OBJECTIVE
@@ -171,13 +168,17 @@ def _begin(
     if run.extends and (best := run.extends.checkpoints / BEST).exists():
         directory.checkpoints.mkdir()
         shutil.copyfile(best, directory.checkpoints / BEST)
-    threads = use(config["threads"], status.get("threads"))
+    threads = use_threads(config["threads"], status.get("threads"))
     directory.write_config(config)
-    directory.architecture.write_text(reporting.architecture(model), encoding="utf-8")
+    networks = []
+    for name, network in model.named_children():
+        count = sum(parameter.numel() for parameter in network.parameters())
+        networks.append(f"{name}: {count:,} parameters\n{network}\n")
+    directory.architecture.write_text("\n".join(networks), encoding="utf-8")
     devices = {"device": device_name(trainer.strategy.root_device), "devices": trainer.world_size}
     begun: dict[str, Any] = {"status": "running", "fingerprint": fingerprint(type(model))}
     begun["started"] = status.get("started") or _now()
-    begun |= {} if data.fixed else {"data": data.dataset.record()}
+    begun |= {"data": data.dataset.record()} if data.dataset.digest else {}
     own = {} if run.extends else status  # a longer run is another one on a server
     begun["tags"] = config["tags"] or own.get("tags", [])
     step = read_step(checkpoint) if checkpoint else 0
@@ -224,8 +225,14 @@ def save_run(
     seconds, steps = run_log.seconds, trainer.global_step
     save_model(directory, model)
     write_json(directory.metrics, metrics)
+    settings = identity(job.config) | {"phase": job.config["phase"]}
+    shown = {
+        key: value if isinstance(value, str | int | float) else str(value)
+        for key, value in settings.items()
+        if key in (*MATTER, *job.changed)
+    }
     for logger in loggers_of(trainer):
-        logger.log_result(settings_to_show(job), metrics, steps)
+        logger.log_result(shown, metrics, steps)
     model.cpu()
     reporting.write_figures(directory, job.config, model, data, trainer)
     directory.write_status(

@@ -25,9 +25,9 @@ from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError, first_line
 from gen_models.models.interface import GenerativeModel, check_model
 from gen_models.models.sampler import no_sampler
-from gen_models.runs.checkpoints import BEST, LATEST, AtomicCheckpointIO
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import model_name
+from gen_models.runs.weights import BEST, LATEST, AtomicCheckpointIO
 from gen_models.seeding import derive_seed
 from gen_models.training.callbacks import RunLog
 from gen_models.training.loggers import RunLogger

@@ -17,7 +17,6 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from gen_models.checks import check_number, check_whole
-from gen_models.data.dataset import Split
 from gen_models.errors import DivergedError
 from gen_models.metrics.classifier import Classifier, Reading, some
 from gen_models.metrics.distribution import (
@@ -30,8 +29,7 @@ from gen_models.metrics.distribution import (
 )
 from gen_models.models.interface import GenerativeModel
 from gen_models.runs.classifier import find_classifier
-from gen_models.runs.directory import RunDirectory
-from gen_models.runs.measured import features_record
+from gen_models.runs.directory import RunDirectory, features_record
 from gen_models.seeding import generator
 
 log = logging.getLogger(__name__)
@@ -80,7 +78,7 @@ class ValidationDistance(Callback):
             directory = RunDirectory(trainer.default_root_dir)
             if directory.status.exists():  # a trainer may have no run
                 directory.write_status(validation=features_record(self._classifier))
-            images = validation_images(datamodule.splits["validation"]).to(pl_module.device)
+            images = some(datamodule.splits["validation"], MOST).images.to(pl_module.device)
             self._spread = (images[:500].float() / 255).std(0).mean()
             self._real = self._classifier.read(images)
             self._coverage = Coverage(self._real.features)
@@ -169,11 +167,6 @@ class ValidationDistance(Callback):
             self._seen[name] = before + 1 if shown or before >= 2 else 0
             if self._seen[name] == 2:
                 log.warning("epoch %d: %s", trainer.current_epoch + 1, text)
-
-
-def validation_images(split: Split) -> Tensor:
-    """The validation images whose distance is measured, (n, c, h, w) uint8."""
-    return some(split, MOST).images
 
 
 def saturated(loss: float, real: float, fake: float) -> bool:

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from gen_models.data import datasets
+from gen_models.data.dataset import fixed_permutation
 from gen_models.data.loader import InMemoryLoader
 from gen_models.data.module import MNISTDataModule
-from gen_models.data.splits import fixed_permutation
 from gen_models.errors import UserError
 
 FILES = [

@@ -20,7 +20,9 @@ def test_the_best_models_train_on_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source = datasets.SOURCES[name]._replace(train_size=1000, test_size=250, validation_size=250)
-    monkeypatch.setattr("gen_models.metrics.classifier.LEAST_STEPS", 50)  # of the set's classifier
+    monkeypatch.setattr(
+        "gen_models.metrics.fit_classifier.LEAST_STEPS", 50
+    )  # of the set's classifier
     monkeypatch.setitem(datasets.SOURCES, name, source)
     raw = tmp_path / source.folder / "raw"
     raw.mkdir(parents=True)

@@ -35,8 +35,8 @@ def few(digits: MNISTDataModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_nothing_that_was_trained_is_refused_afterwards(
     few: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gen_models.metrics.classifier.LEAST_STEPS", 1)  # it learns nothing
-    monkeypatch.setattr("gen_models.metrics.classifier.EPOCHS", 1)
+    monkeypatch.setattr("gen_models.metrics.fit_classifier.LEAST_STEPS", 1)  # it learns nothing
+    monkeypatch.setattr("gen_models.metrics.fit_classifier.EPOCHS", 1)
     words = ["model=vae", "model.conditional=true", "data=kmnist", "phase=baseline",
              "max_epochs=1", "data.batch_size=4", "trainer.accelerator=cpu", "evaluate=quick",
              f"data.root={few}", f"output_dir={few / 'runs'}"]  # fmt: skip

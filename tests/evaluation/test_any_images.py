@@ -16,7 +16,7 @@ from gen_models.metrics.features import untrained_classifier
 from gen_models.models.vae import VAE
 from gen_models.runs import classifier as classifiers
 from gen_models.runs.classifier import find_classifier
-from gen_models.runs.measured import features_in_words, features_record
+from gen_models.runs.directory import features_in_words, features_record
 
 LITTLE = Effort(restarts=1, iterations=3, importance_samples=2, likelihood_images=6)
 OF_CLASSES = {"label_kl", "missing_digits", "missing_classes", "confidence", "class_accuracy",
@@ -26,8 +26,8 @@ OF_CLASSES = {"label_kl", "missing_digits", "missing_classes", "confidence", "cl
 @pytest.fixture(autouse=True)
 def _quickly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A classifier that is trained in a second, and found by no other test."""
-    monkeypatch.setattr("gen_models.metrics.classifier.LEAST_STEPS", 50)
-    monkeypatch.setattr("gen_models.metrics.classifier.EPOCHS", 1)
+    monkeypatch.setattr("gen_models.metrics.fit_classifier.LEAST_STEPS", 50)
+    monkeypatch.setattr("gen_models.metrics.fit_classifier.EPOCHS", 1)
     monkeypatch.setattr(classifiers, "_in_memory", {})
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 

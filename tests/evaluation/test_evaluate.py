@@ -371,8 +371,8 @@ def test_a_model_is_left_as_it_was(copied: Trained, real: Reference) -> None:
 
 
 def test_a_classifier_is_made_on_demand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gen_models.metrics.classifier.LEAST_STEPS", 20)
-    monkeypatch.setattr("gen_models.metrics.classifier.EPOCHS", 1)
+    monkeypatch.setattr("gen_models.metrics.fit_classifier.LEAST_STEPS", 20)
+    monkeypatch.setattr("gen_models.metrics.fit_classifier.EPOCHS", 1)
     output = tmp_path / "mine"
     code, text = call("train-classifier", "--data", "digits", "--output", output)
     assert code == 0, text

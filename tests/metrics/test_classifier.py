@@ -15,18 +15,21 @@ from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
 from gen_models.metrics.classifier import (
     WEIGHTS,
+    WIDTH,
     Classifier,
+    LeNet,
     classifier_path,
-    feature_statistics,
     load_classifier,
-    save_classifier,
-    train_classifier,
 )
 from gen_models.metrics.distribution import (
     frechet_distance,
     kernel_distance,
 )
-from gen_models.metrics.lenet import WIDTH, LeNet
+from gen_models.metrics.fit_classifier import (
+    feature_statistics,
+    save_classifier,
+    train_classifier,
+)
 from gen_models.metrics.pixels import (
     distorted,
 )

@@ -13,10 +13,10 @@ from gen_models.data.module import MNISTDataModule
 from gen_models.metrics.classifier import (
     WEIGHTS,
     load_classifier,
-    save_classifier,
 )
 from gen_models.metrics.distribution import frechet_distance
 from gen_models.metrics.features import SEEDS, feature_spaces, untrained_classifier
+from gen_models.metrics.fit_classifier import save_classifier
 from gen_models.metrics.pixels import PrincipalComponents, principal_components
 
 

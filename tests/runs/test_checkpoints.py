@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gen_models.errors import UserError
-from gen_models.runs.checkpoints import (
+from gen_models.runs.weights import (
     LATEST,
     PREVIOUS,
     AtomicCheckpointIO,

@@ -20,11 +20,10 @@ from gen_models.evaluation.cost import trained_parameters
 from gen_models.models.gan import GAN
 from gen_models.models.interface import Encoder, draw_fixed
 from gen_models.models.vae import VAE
-from gen_models.runs import fingerprint as fingerprints
+from gen_models.runs import identity as identities
 from gen_models.runs import load_model
 from gen_models.runs.directory import RunDirectory
-from gen_models.runs.fingerprint import essence, fingerprint
-from gen_models.runs.identity import LONGEST_NAME, Job
+from gen_models.runs.identity import LONGEST_NAME, Job, essence, fingerprint
 from gen_models.training.run import find_run
 
 
@@ -230,17 +229,17 @@ def test_the_commit_is_that_of_the_code_at_work(
     code, installed = tmp_path / "code.py", tmp_path / "site-packages.py"
     code.write_text("")
     installed.write_text("")
-    monkeypatch.setattr(fingerprints, "PACKAGE", tmp_path)
-    monkeypatch.setattr(fingerprints, "__file__", str(code))
-    assert fingerprints.commit() == ""
+    monkeypatch.setattr(identities, "PACKAGE", tmp_path)
+    monkeypatch.setattr(identities, "__file__", str(code))
+    assert identities.commit() == ""
     git("init", "-q")
     git("add", "code.py")
     git("commit", "-qm", "first")
-    assert fingerprints.commit() == git("rev-parse", "HEAD")[:12]
+    assert identities.commit() == git("rev-parse", "HEAD")[:12]
     code.write_text("changed")
-    assert fingerprints.commit() == git("rev-parse", "HEAD")[:12] + "+"
-    monkeypatch.setattr(fingerprints, "__file__", str(installed))  # in somebody's repository
-    assert fingerprints.commit() == ""
+    assert identities.commit() == git("rev-parse", "HEAD")[:12] + "+"
+    monkeypatch.setattr(identities, "__file__", str(installed))  # in somebody's repository
+    assert identities.commit() == ""
 
 
 def test_fingerprints_change_with_what_changes_figures_alone(
@@ -298,7 +297,7 @@ def test_a_fingerprint_follows_imports_and_outlives_a_rename(
     for name in ("data/module.py", "training/schedule.py", "training/trainer.py"):
         (package / name).parent.mkdir(parents=True, exist_ok=True)
         (package / name).write_text(f"PATH = {name!r}")
-    monkeypatch.setattr(fingerprints, "PACKAGE", package)
+    monkeypatch.setattr(identities, "PACKAGE", package)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
 

@@ -8,7 +8,7 @@ from conftest import assert_same, directory_of, read_metrics, small, train
 from safetensors.torch import load_file
 
 from gen_models.errors import UserError
-from gen_models.runs.checkpoints import BEST
+from gen_models.runs.weights import BEST
 from gen_models.training import validation
 
 OPTIONS = {

@@ -20,6 +20,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from gen_models.data import datasets
 from gen_models.errors import DivergedError, UserError
 from gen_models.models.gan import GAN
+from gen_models.runs.directory import RunDirectory
 from gen_models.terminal import quiet_libraries
 from gen_models.training import reporting
 
@@ -84,7 +85,7 @@ def test_the_last_step_of_max_steps_is_logged_and_checked(tmp_path: Path) -> Non
 def test_a_signal_before_the_first_status_leaves_no_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reporting, "architecture", stopping(signal.SIGTERM))
+    monkeypatch.setattr(RunDirectory, "write_config", stopping(signal.SIGTERM))
     overrides = small(tmp_path, "model=gan")
     with pytest.raises(SystemExit):
         train(*overrides)

@@ -9,7 +9,7 @@ from conftest import directory_of, small, train
 from PIL import Image, ImageSequence
 
 from gen_models import figures
-from gen_models.metrics.pixels import as_bytes
+from gen_models.figures import as_bytes
 from gen_models.models.interface import draw_fixed
 from gen_models.runs import load_model
 from gen_models.training import reporting
