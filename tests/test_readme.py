@@ -85,7 +85,7 @@ def test_it_is_short() -> None:
 
 
 def test_the_study_that_is_shown_can_be_read(tmp_path: Path) -> None:
-    (block,) = re.findall(r"```yaml\n(.*?)```", EXTEND, re.DOTALL)
+    (block,) = re.findall(r"```yaml\n(question:.*?)```", EXTEND, re.DOTALL)
     (tmp_path / "study.yaml").write_text(block)
     assert [claim.name for claim in load_study(tmp_path / "study.yaml").claims] == ["D1"]
 
@@ -152,7 +152,8 @@ def test_the_other_figures_are_those_of_the_study() -> None:
     assert f"0.002 fails in all of {total} runs" in text
     longer = median_distance("gan_final_no_dropout")
     assert f"{median_distance('gan_final_50_no_dropout')}, and {longer} after 100" in text
-    assert f"three of 512 units reach {median_distance('vae_512_512_512')} after 30 epochs" in text
+    longer = median_distance("vae_512_512_512")
+    assert f"three layers of 512 units `fid_lenet` is {longer} after 30 epochs" in text
     old = [row for arm in ("2e_3", "1e_4", "5e_5") for row in runs(f"gan_lr_{arm}_v2")]
     failed = sum(row.failed for row in old)
     assert f"{failed} of {len(old)} GANs at the rates 0.002, 0.0001 and 0.00005 failed" in text

@@ -250,6 +250,7 @@ def test_which_images_are_coloured_is_part_of_the_name_under_which_things_are_ke
         monkeypatch.setattr(datasets, "load", lambda *_, base=base: coloured(mnist5k, base))
         keys.append(data.key)
     assert keys[0] != keys[1]
+    monkeypatch.undo()
     assert MNISTDataModule(name="mnist5k").key == "mnist5k"
 
 
