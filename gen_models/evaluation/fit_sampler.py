@@ -117,7 +117,7 @@ def fit_sampler(
         }
         write_sampler(directory, tensors, record)
     for drawn, distance in distances.items():
-        say(f"  {OBJECTIVE} {distance:.2f} by {drawn}")
+        say(f"  {OBJECTIVE} {distance:.2f}, z from the {drawn}")
     say(f"  {directory.sampler}")
 
 
@@ -156,7 +156,8 @@ def choose_mixtures(
         if count > min((len(part) for part in codes if len(part) > 1), default=0):
             break
         result = fit_mixtures(codes, held_out, count, seed=seed)
-        say(f"  components {count}: {result.log_likelihood:.2f} nats a validation image")
+        nats = f"{result.log_likelihood:.2f} nats"
+        say(f"  components {count}: a log-likelihood of {nats} per validation image")
         better = all(result.log_likelihood > each.log_likelihood for each in results.values())
         results[count] = result
         if not better:

@@ -133,7 +133,7 @@ def test_a_run_then_draws_by_it_until_it_is_removed(tmp_path: Path, kind: str) -
     assert isinstance(without_sampler(model), Likelihood)
     assert model.name.startswith(kind)
     record = read_record(run)
-    assert f"{record['val/fid_lenet'][model.name]:.2f} by {model.name}" in text
+    assert f"{record['val/fid_lenet'][model.name]:.2f}, z from the {model.name}" in text
     if kind == "normal":  # exactly the moments of the codes
         dataset = load_data({"name": "digits"})
         means = encode_means(plain, dataset.splits["train"].images.float() / 255).double()
