@@ -9,7 +9,7 @@ from gen_models.study.kinds import Part
 
 PLAIN = {
     FID: "distance to real images",
-    "coverage": "share of real images with a new one near by",
+    "coverage": "share of real images that have a similar new one",
     ENCODER: "error of recreated images",
     INVERSION: "error of recreated images",
     "test/loss": "test loss",

@@ -264,7 +264,7 @@ def test_the_page_shows_three_families(study: Study, tmp_path: Path) -> None:
     text = (tmp_path / "study.md").read_text()
     opening = text.partition("| claim |")[0]
     assert re.search(
-        r"come from best flow: .* is 0.40, that of best GAN 0.50, "
+        r"come from the best flow: .* is 0.40, that of best GAN 0.50, "
         r"that of best VAE with labels 1.1\d, that of best VAE 1.2\d.",
         opening,
     )
