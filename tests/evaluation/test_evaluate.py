@@ -108,12 +108,12 @@ def test_measuring_again_gives_the_same_and_leaves_nothing_behind(copied: Traine
     state = torch.random.get_rng_state()
     first = evaluate_run(run.path, effort=LITTLE, say=lines.append)
     assert torch.equal(torch.random.get_rng_state(), state)
-    assert any("floor" in line for line in lines)
+    assert any("crude models" in line for line in lines)
     files = _files(run.path)
     curves = read_curves(run.path)
     lines.clear()
     again = evaluate_run(run.path, effort=LITTLE, say=lines.append)
-    assert not any("floor" in line for line in lines)
+    assert not any("crude models" in line for line in lines)
     timing = {"cost/sampling_seconds": 0.0}
     assert again.metrics | timing == first.metrics | timing
     for name, array in first.arrays.items():
@@ -340,25 +340,36 @@ def test_a_run_ends_with_a_screen_that_says_how_good_it_is_and_what_is_next(
     assert lines[1].startswith("✗ FAILED: fid 20.41 and coverage 0.100 are no better than a crude")
     assert not any("Healthy" in line for line in lines)
     show_line(run)
-    assert capsys.readouterr().out.startswith("✗ FAILED: VAE final on mnist, seed0: 30 epochs")
+    line = capsys.readouterr().out
+    assert line.startswith("✗ FAILED: VAE final on mnist, seed0: 30 epochs")
+    assert "only tests the setup" not in line
+    run.write_status(steps=40)
+    show_line(run)
+    assert "only tests the setup" in capsys.readouterr().out
+
+    run.metrics.write_text(json.dumps({"val/fid_lenet": 4.0, "val/coverage": 0.8}))
+    show_line(run)
+    assert capsys.readouterr().out.endswith("coverage ↑ 0.800 on validation images\n")
 
 
 @pytest.mark.parametrize(
-    ("value", "real", "crude", "word"),
+    ("value", "real", "crude", "smaller", "word"),
     [
-        (2.0, 2.7, 14.8, "good"),
-        (5.0, 2.7, 14.8, "good"),
-        (8.0, 2.7, 14.8, "fair"),
-        (9.0, 2.7, 14.8, "poor"),
-        (0.5, 0.96, 0.03, "fair"),
-        (0.0, 0.0, 0.0, ""),
-        (1.0, None, 3.0, ""),
+        (2.0, 2.7, 14.8, True, "good"),
+        (5.0, 2.7, 14.8, True, "good"),
+        (8.0, 2.7, 14.8, True, "fair"),
+        (9.0, 2.7, 14.8, True, "poor"),
+        (0.5, 0.96, 0.03, False, "fair"),
+        (0.0, 0.0, 0.0, True, ""),
+        (1.0, None, 3.0, True, ""),
+        (1126.0, 83.5, 68.5, True, ""),  # of few images, the Gaussian can be nearer
+        (0.5, 0.9, 1.0, False, ""),
     ],
 )
 def test_a_rating_is_the_way_from_real_images_to_a_crude_gaussian(
-    value: float, real: float | None, crude: float, word: str
+    value: float, real: float | None, crude: float, smaller: bool, word: str
 ) -> None:
-    assert rating(value, real, crude) == word
+    assert rating(value, real, crude, smaller=smaller) == word
 
 
 def test_a_model_is_left_as_it_was(copied: Trained, real: Reference) -> None:
@@ -435,7 +446,7 @@ def test_a_user_without_a_home_directory_has_no_cache(
     monkeypatch.setattr(bounds, "measure_bounds", lambda images: {"floor/samples": 50.0})
     said: list[str] = []
     assert bounds.find_bounds("digits", real, said.append) == {"floor/samples": 50.0}
-    assert "there is no home directory" in said[0]
+    assert "there is no home directory to keep it in" in said[0]
 
 
 @pytest.mark.usefixtures("_own_cache")
