@@ -159,7 +159,7 @@ def test_half_a_file_is_never_found(
         raise SystemExit(137)
 
     path = tmp_path / "digits"
-    for where in ("gen_models.metrics.classifier.write_json", "os.replace"):
+    for where in ("gen_models.metrics.fit_classifier.write_json", "os.replace"):
         with monkeypatch.context() as patched:
             patched.setattr(where, killed)
             with pytest.raises(SystemExit):
