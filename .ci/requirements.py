@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 
 LARGE = {"torch", "torchvision"}
 WITH_TORCH = {*LARGE, "lightning", "torchmetrics", "tensorboard", "scikit-learn", "safetensors"}
+WITH_TORCH |= {"torchdiffeq", "mlxtend"}  # which would install torch, or is not imported before it
 EXTRAS = ("export", "parallel", "slurm", "search")
 
 file = Path(__file__).parent.parent / "pyproject.toml"
