@@ -157,7 +157,7 @@ def choose_threads(
     elif cores == 1:
         reason = "there is one core"
     elif together:
-        reason = "other runs train beside it" + overrides
+        reason = "other runs train at the same time" + overrides
     elif busy is None:
         reason = "this system does not tell what other processes do" + overrides
     elif free < useful:
@@ -179,7 +179,7 @@ def watch_load() -> None:
 
 
 def prepare_threads(setting: Any, *, together: bool = False) -> None:
-    """Choose, and set the environment by which torch makes its threads when it is loaded.
+    """Choose the threads, and set the environment variables that torch reads when it is loaded.
 
     Raises:
         UserError: The setting is wrong; the line names what is right.

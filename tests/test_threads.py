@@ -133,7 +133,7 @@ def test_an_idle_machine_has_threads_that_wait_actively() -> None:
         ({"busy": 0.5}, "other processes keep 0.5 of 2 cores busy; threads=2 overrides"),
         ({"count": 8, "busy": 5.0},
          "other processes keep 5.0 of 8 cores busy; threads=4 overrides"),
-        ({"together": True}, "other runs train beside it; threads=2 overrides"),
+        ({"together": True}, "other runs train at the same time; threads=2 overrides"),
         ({"busy": None}, "this system does not tell what other processes do; threads=2 overrides"),
         ({"count": 1}, "there is one core"),
     ],
@@ -231,7 +231,7 @@ def test_the_machine_is_watched_once_and_not_where_others_train(
 
     fresh.setattr(machine, "_busy", refuse)
     machine.prepare_threads("auto", together=True)
-    assert machine.use_threads("auto").startswith("1 thread: other runs train beside it")
+    assert machine.use_threads("auto").startswith("1 thread: other runs train at the same time")
 
 
 @pytest.mark.parametrize(
