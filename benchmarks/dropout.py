@@ -25,7 +25,7 @@ def with_torchs_dropout(model: GAN) -> GAN:
     """The same model with nn.Dropout."""
     for name, layer in model.discriminator.named_children():
         if isinstance(layer, Dropout):
-            model.discriminator[int(name)] = nn.Dropout(layer.share)
+            model.discriminator[int(name)] = nn.Dropout(layer.p)
     return model
 
 

@@ -150,17 +150,6 @@ class Flow(Density):
             )
         self.steps = steps
 
-    def prior(
-        self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None
-    ) -> Tensor:
-        """Draw z ~ N(0, I), (n, latent_dim); from the global generator if none is given.
-
-        A conditional model's last columns are the labels, drawn too if there are none.
-        """
-        device = generator.device if generator is not None else self.device
-        noise = torch.randn(n, self.noise_dim, generator=generator, device=device).to(self.device)
-        return networks.with_labels(noise, labels, self.label_dim, generator)
-
     def decode(self, z: Tensor) -> Tensor:
         """Images (n, c, h, w) in [0, 1] from z, (n, latent_dim)."""
         z = networks.label_columns(z, self.label_dim)

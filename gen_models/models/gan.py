@@ -145,18 +145,6 @@ class GAN(GenerativeModel):
             copy.deepcopy(self.generator).requires_grad_(False) if self.ema_decay > 0 else None
         )
 
-    def prior(
-        self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None
-    ) -> Tensor:
-        """Draw z ~ U(-1, 1), (n, latent_dim); from the global generator if none is given.
-
-        A conditional model's last columns are the labels, drawn too if there are none.
-        """
-        device = generator.device if generator is not None else self.device
-        uniform = torch.rand(n, self.noise_dim, generator=generator, device=device)
-        noise = (2 * uniform - 1).to(self.device)
-        return networks.with_labels(noise, labels, self.label_dim, generator)
-
     def decode(self, z: Tensor) -> Tensor:
         """Images (n, c, h, w) in [0, 1] from z, (n, latent_dim)."""
         network = self.generator if self.generator_ema is None else self.generator_ema
@@ -267,8 +255,8 @@ class GAN(GenerativeModel):
     def _generate(self, columns: Tensor) -> Tensor:
         """Images of new noise and the columns of their labels: (b, c h w + k) in [-1, 1]."""
         world, rank = self.trainer.world_size, self.global_rank
-        noise = 2 * torch.rand(len(columns) * world, self.noise_dim, device=self.device) - 1
-        z = torch.cat([noise[rank::world], columns], 1)  # one stream for all ranks
+        noise = self.noise(len(columns) * world)[rank::world]  # one stream for all ranks
+        z = torch.cat([noise, columns], 1)
         return torch.cat([self.generator(z), columns], 1)
 
     def _penalties(self, real: Tensor, fake: Tensor) -> dict[str, tuple[float, Tensor]]:

@@ -33,7 +33,7 @@ class GenerativeModel(pl.LightningModule, ABC):
         conditional: Whether images of a wanted class can be drawn. The label is then part of z, as
             one-hot columns after the noise, so that `decode` needs nothing else.
         prior_kind: The distribution of the noise: "normal", N(0, I); "uniform", U(-1, 1);
-            "mixture", any other one.
+            "mixture", any other one, for which the model has a `noise` of its own.
         image_shape: (c, h, w) of the images: c is 1 or 3, h and w are multiples of 4, 8 to 64.
         classes: Number of classes of the images; 0 if they have no labels.
 
@@ -78,7 +78,17 @@ class GenerativeModel(pl.LightningModule, ABC):
         self.label_dim = classes * conditional
         self.latent_dim = noise_dim + self.label_dim
 
-    @abstractmethod
+    def noise(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """Draw the noise of z, (n, noise_dim); from the global generator if none is given.
+
+        A model whose `prior_kind` is "mixture" has its own.
+        """
+        uniform = self.prior_kind == "uniform"
+        draw = torch.rand if uniform else torch.randn
+        device = self.device if generator is None else generator.device
+        noise = draw(n, self.noise_dim, generator=generator, device=device)
+        return (2 * noise - 1 if uniform else noise).to(self.device)
+
     def prior(
         self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None
     ) -> Tensor:
@@ -86,6 +96,8 @@ class GenerativeModel(pl.LightningModule, ABC):
 
         A conditional model without labels draws them too.
         """
+        noise = self.noise(n, generator)
+        return networks.with_labels(noise, labels, self.label_dim, generator)
 
     @abstractmethod
     def decode(self, z: Tensor) -> Tensor:
@@ -113,7 +125,7 @@ class GenerativeModel(pl.LightningModule, ABC):
         """
         if not self.conditional:
             return like.new_empty(len(like), 0)
-        return networks.one_hot(require_labels(labels), self.classes, like)
+        return F.one_hot(require_labels(labels), self.classes).to(like)
 
 
 class Encoder(GenerativeModel):

@@ -1,4 +1,4 @@
-"""Blocks that both models use: the table of activations and the multi-layer perceptron."""
+"""Blocks that all models use: activations, dropout and the multi-layer perceptron."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -6,57 +6,32 @@ from itertools import pairwise
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 SLOPE = 0.2  # slope of leaky ReLU below 0
 INITS = ("torch", "he")
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": F.relu,
-    "leaky_relu": partial(F.leaky_relu, negative_slope=SLOPE),
-    "elu": F.elu,
-    "gelu": F.gelu,
-    "silu": F.silu,
-    "tanh": F.tanh,
-    "selu": F.selu,
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": partial(nn.LeakyReLU, SLOPE),
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+    "selu": nn.SELU,
 }
 
 
-class Activation(nn.Module):
-    """One of `ACTIVATIONS` as a module, so that a printed network shows it."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.name = name
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply the activation elementwise."""
-        return ACTIVATIONS[self.name](x)
-
-    def extra_repr(self) -> str:
-        """The name, shown when the network is printed."""
-        return self.name
-
-
-class Dropout(nn.Module):
-    """Sets a share of the units to 0 while training, and scales the others up (Hinton et al. 2012).
+class Dropout(nn.Dropout):
+    """Sets a share p of the units to 0 while training, scales the others up (Hinton et al. 2012).
 
     A unit takes 16 bits of a 64-bit draw where torch's own dropout takes a draw of 32 bits and a
-    branch, which costs a processor twice as much. So the share is a multiple of 1/65536, and the
-    scale is the exact one of that share.
+    branch, which costs a processor twice as much. So the share is the nearest multiple of 1/65536
+    to p, and the scale is the exact one of that share.
 
     Masks are a function of the global generator's state. Processes that train together, each on
     every n-th image of a batch, draw the whole batch's mask and take their rows of it.
-
-    Args:
-        share: Share of units, [0, 1); the attribute `share` is the nearest multiple of 1/65536.
     """
-
-    def __init__(self, share: float) -> None:
-        super().__init__()
-        self.dropped = round(65536 * share)  # of the 65536 values of 16 bits
-        self.share = self.dropped / 65536
 
     def forward(self, x: Tensor) -> Tensor:
         """Drop units of x, (n, width)."""
@@ -66,12 +41,9 @@ class Dropout(nn.Module):
         n, width = len(x) * world, x.shape[1]
         draws = torch.empty(-(-n * width // 4), dtype=torch.int64, device=x.device)
         units = draws.random_(-(2**63), None).view(torch.int16)[: n * width].view(n, width)
-        mask = units[rank::world] >= self.dropped - 32768  # int16 begins at -32768
-        return x * mask.to(x.dtype).div_(1 - self.share)
-
-    def extra_repr(self) -> str:
-        """The share, shown when the network is printed."""
-        return f"{self.share:g}"
+        dropped = round(65536 * self.p)  # of the 65536 values of 16 bits
+        mask = units[rank::world] >= dropped - 32768  # int16 begins at -32768
+        return x * mask.to(x.dtype).div_(1 - dropped / 65536)
 
 
 def linear_layers(dims: Sequence[int], *, activation: str, init: str = "torch") -> list[nn.Linear]:
@@ -104,7 +76,7 @@ def mlp(
     *hidden, output = linear_layers(dims, activation=activation, init=init)
     layers: list[nn.Module] = []
     for layer in hidden:
-        layers += [layer, Activation(activation)]
+        layers += [layer, ACTIVATIONS[activation]()]
         if dropout > 0:
             layers.append(Dropout(dropout))
     return nn.Sequential(*layers, output)

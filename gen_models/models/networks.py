@@ -18,13 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from gen_models.checks import check_choice, check_dims, check_whole
-from gen_models.models.layers import (
-    ACTIVATIONS,
-    INITS,
-    Activation,
-    Dropout,
-    linear_layers,
-)
+from gen_models.models.layers import ACTIVATIONS, INITS, Dropout, linear_layers
 
 NETWORKS = ("mlp", "conv")
 GROUPS = 4  # of the normalisation
@@ -110,13 +104,13 @@ def conv_down(
     return nn.Sequential(
         PixelPlanes(image_shape),
         nn.Conv2d(channels + classes, width, 4, stride=2, padding=1),  # (n, w, 14, 14)
-        Activation(activation),
+        ACTIVATIONS[activation](),
         nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),  # (n, 2w, 7, 7)
         *([nn.GroupNorm(GROUPS, 2 * width)] if normalised else []),
-        Activation(activation),
+        ACTIVATIONS[activation](),
         nn.Flatten(),
         nn.Linear(2 * width * (height // 4) * (columns // 4), DENSE * width),
-        Activation(activation),
+        ACTIVATIONS[activation](),
         *([Dropout(dropout)] if dropout > 0 else []),
         nn.Linear(DENSE * width, outputs),
     )
@@ -128,14 +122,14 @@ def conv_up(image_shape: Shape, inputs: int, *, width: int, activation: str) -> 
     small = 2 * width, height // 4, columns // 4
     return nn.Sequential(
         nn.Linear(inputs, DENSE * width),
-        Activation(activation),
+        ACTIVATIONS[activation](),
         nn.Linear(DENSE * width, prod(small)),
         nn.Unflatten(1, small),
         nn.GroupNorm(GROUPS, 2 * width),
-        Activation(activation),
+        ACTIVATIONS[activation](),
         nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1),  # (n, w, 14, 14)
         nn.GroupNorm(GROUPS, width),
-        Activation(activation),
+        ACTIVATIONS[activation](),
         nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1),  # (n, 1, 28, 28)
         nn.Flatten(),
     )
@@ -151,7 +145,7 @@ def normalise_spectrally(network: nn.Sequential) -> None:
 class LinearVAE(nn.Module):
     """Encoder `enc1..` and decoder `dec1..` of linear layers, as the report prints them.
 
-    The activation is applied as a function, so that it does not show as a submodule.
+    The activation is kept as a function, so that it does not show as a submodule.
     """
 
     def __init__(
@@ -172,7 +166,7 @@ class LinearVAE(nn.Module):
             for i, layer in enumerate(layers, start=1):
                 self.add_module(f"{name}{i}", layer)
         self.depths = {"enc": len(encoder_dims) + 1, "dec": len(decoder_dims) + 1}
-        self.activation = ACTIVATIONS[activation]
+        self.activation = ACTIVATIONS[activation]().forward
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z | x), each (n, latent_dim), from (n, c h w + classes)."""
@@ -227,11 +221,6 @@ class ConvVAE(nn.Module):
         return bias
 
 
-def one_hot(labels: Tensor, classes: int, like: Tensor) -> Tensor:
-    """Labels (n,) as (n, classes), of the type and the device of `like`."""
-    return F.one_hot(labels, classes).to(like)
-
-
 def with_labels(
     noise: Tensor, labels: Tensor | None, classes: int, generator: torch.Generator | None = None
 ) -> Tensor:
@@ -244,7 +233,7 @@ def with_labels(
     if labels is None:
         device = noise.device if generator is None else generator.device
         labels = torch.randint(classes, (len(noise),), generator=generator, device=device)
-    return torch.cat([noise, one_hot(labels.to(noise.device), classes, noise)], 1)
+    return torch.cat([noise, F.one_hot(labels.to(noise.device), classes).to(noise)], 1)
 
 
 def label_columns(z: Tensor, classes: int) -> Tensor:

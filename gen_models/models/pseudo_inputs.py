@@ -4,12 +4,13 @@ Tomczak & Welling 2018, "VAE with a VampPrior", equation 9.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen_models.data.loader import InMemoryLoader
 from gen_models.errors import UserError
 from gen_models.models.interface import require_labels
-from gen_models.models.networks import ConvVAE, LinearVAE, one_hot
+from gen_models.models.networks import ConvVAE, LinearVAE
 
 
 class PseudoInputs(nn.Module):
@@ -49,5 +50,6 @@ class PseudoInputs(nn.Module):
         first = loader.images[:count].flatten(1).float() / 255
         if self.classes:
             labels = None if loader.labels is None else loader.labels[:count]
-            first = torch.cat([first, one_hot(require_labels(labels), self.classes, first)], 1)
+            columns = F.one_hot(require_labels(labels), self.classes)
+            first = torch.cat([first, columns], 1)
         self.logits.copy_(first.clamp(0.01, 0.99).logit())

@@ -145,21 +145,15 @@ class VAE(Likelihood):
         if self.pseudo_inputs is not None:
             self.pseudo_inputs.start(loader)
 
-    def prior(
-        self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None
-    ) -> Tensor:
-        """Draw z ~ N(0, I), (n, latent_dim); from the global generator if none is given.
-
-        With prior="vamp", z is drawn from a mixture of Gaussians. A conditional model's last
-        columns are the labels, drawn too if there are none.
-        """
-        device = generator.device if generator is not None else self.device
-        noise = torch.randn(n, self.noise_dim, generator=generator, device=device).to(self.device)
-        if self.pseudo_inputs is not None:
-            mu, logvar = self.pseudo_inputs(self.network)
-            which = torch.randint(len(mu), (n,), generator=generator, device=device).to(mu.device)
-            noise = losses.posterior_sample(mu[which], logvar[which], noise)
-        return networks.with_labels(noise, labels, self.label_dim, generator)
+    def noise(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """Draw the noise of z, (n, noise_dim), from N(0, I) or the mixture of "vamp"."""
+        noise = super().noise(n, generator)
+        if self.pseudo_inputs is None:
+            return noise
+        mu, logvar = self.pseudo_inputs(self.network)
+        device = self.device if generator is None else generator.device
+        which = torch.randint(len(mu), (n,), generator=generator, device=device).to(mu.device)
+        return losses.posterior_sample(mu[which], logvar[which], noise)
 
     def decode(self, z: Tensor) -> Tensor:
         """Means of the pixels, (n, c, h, w) in [0, 1], from z, (n, latent_dim)."""

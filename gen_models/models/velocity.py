@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gen_models.models.layers import Activation, mlp
+from gen_models.models.layers import ACTIVATIONS, mlp
 from gen_models.models.networks import GROUPS, Shape
 
 FREQUENCIES = 32  # of a time's columns, a sine and a cosine each
@@ -72,7 +72,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, conditions: int, activation: str) -> None:
         super().__init__()
-        self.act = Activation(activation)
+        self.act = ACTIVATIONS[activation]()
         self.norm1 = nn.GroupNorm(GROUPS, inputs)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.condition = nn.Linear(conditions, 2 * outputs)
@@ -100,7 +100,7 @@ class DenseBlock(nn.Module):
     def __init__(self, shape: Shape, units: int, conditions: int, activation: str) -> None:
         super().__init__()
         self.shape = shape
-        self.act = Activation(activation)
+        self.act = ACTIVATIONS[activation]()
         self.norm = nn.GroupNorm(GROUPS, shape[0])
         self.first = nn.Linear(prod(shape), units)
         self.condition = nn.Linear(conditions, 2 * units)
@@ -164,7 +164,7 @@ class UNet(nn.Module):
         planes, wide, conditions = 4 * image_shape[0], 2 * width, 4 * width
         block = partial(ResidualBlock, conditions=conditions, activation=activation)
         self.embed = mlp([2 * FREQUENCIES + classes, conditions, conditions], activation=activation)
-        self.act = Activation(activation)
+        self.act = ACTIVATIONS[activation]()
         self.down1, self.up1 = nn.PixelUnshuffle(2), nn.PixelShuffle(2)
         self.first = nn.Conv2d(planes, width, 3, padding=1)  # (n, w, 14, 14)
         self.fine = block(width, width)

@@ -20,7 +20,7 @@ from gen_models.metrics.latent import spherical, straight
 from gen_models.metrics.reconstruction import Reach, _descend
 from gen_models.models.flow import Flow
 from gen_models.models.gan import GAN
-from gen_models.models.layers import ACTIVATIONS, Activation
+from gen_models.models.layers import ACTIVATIONS
 from gen_models.models.vae import VAE
 
 pytestmark = [pytest.mark.slow, needs_chromium]
@@ -59,7 +59,7 @@ def normalised(norm: nn.Module) -> nn.Module:
 
 IMAGE = (3, 6, 5)
 CASES: dict[str, tuple[tuple[int, ...], Callable[[], nn.Module]]] = {
-    **{name: ((7,), lambda name=name: Activation(name)) for name in ACTIVATIONS},
+    **{name: ((7,), make) for name, make in ACTIVATIONS.items()},
     "sigmoid": ((7,), nn.Sigmoid),
     "sin": ((7,), lambda: Function(torch.sin)),
     "cos": ((7,), lambda: Function(torch.cos)),

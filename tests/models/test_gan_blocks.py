@@ -21,7 +21,7 @@ from gen_models.models.losses import (
     slope_penalty,
     squared_gradients,
 )
-from gen_models.models.networks import PixelPlanes, conv_down, conv_up, one_hot
+from gen_models.models.networks import PixelPlanes, conv_down, conv_up
 from gen_models.seeding import generator
 
 CONV: dict[str, Any] = {"network": "conv", "width": 8, "generator_dims": None}
@@ -153,7 +153,7 @@ def test_penalties_of_a_conditional_discriminator_are_by_the_pixels_alone(
     """The mean squared slope, of which the labels have a part that is left out."""
     model = GAN(**network, conditional=True, dropout=0.0, loss="wgan_gp", r1=1.0, r2=1.0)
     model.trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
-    columns = one_hot(torch.tensor([3, 0, 3, 9]), 10, torch.empty(0))
+    columns = F.one_hot(torch.tensor([3, 0, 3, 9]), 10).float()
     x = torch.cat([torch.randn(4, 784), columns], 1).requires_grad_(True)
     (slope,) = torch.autograd.grad(model.discriminator(x).sum(), x)
     assert slope[:, 784:].square().sum() > 0
@@ -174,7 +174,7 @@ def test_convolutions_have_the_shapes_that_they_say() -> None:
     up = conv_up((1, 28, 28), 7, width=8, activation="relu")
     assert up(torch.randn(5, 7)).shape == (5, 784)
     x = torch.rand(2, 784)
-    planes = PixelPlanes((1, 28, 28))(torch.cat([x, one_hot(torch.tensor([3, 0]), 10, x)], 1))
+    planes = PixelPlanes((1, 28, 28))(torch.cat([x, F.one_hot(torch.tensor([3, 0]), 10)], 1))
     assert planes.shape == (2, 11, 28, 28)
     assert planes[0, 1:].sum((1, 2)).tolist() == [784 * (digit == 3) for digit in range(10)]
 

@@ -13,7 +13,6 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 from gen_models.data.module import MNISTDataModule
 from gen_models.models.flow import Flow
 from gen_models.models.gan import GAN
-from gen_models.models.layers import ACTIVATIONS
 from gen_models.models.vae import VAE
 from gen_models.seeding import generator
 from gen_models.training.trainer import StepSeed
@@ -91,21 +90,6 @@ def test_yaml_lists_every_argument(model_class: type) -> None:
     arguments = set(inspect.signature(model_class).parameters)
     facts = {"image_shape", "classes"}  # of the data
     assert {key for key in config if not key.startswith("_")} == arguments - facts
-
-
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_activations_are_torchs(name: str) -> None:
-    reference = {
-        "relu": nn.ReLU(),
-        "leaky_relu": nn.LeakyReLU(0.2),
-        "elu": nn.ELU(),
-        "gelu": nn.GELU(),
-        "silu": nn.SiLU(),
-        "tanh": nn.Tanh(),
-        "selu": nn.SELU(),
-    }
-    x = torch.linspace(-3, 3, 50)
-    torch.testing.assert_close(ACTIVATIONS[name](x), reference[name](x))
 
 
 def test_he_keeps_the_signal_where_torchs_init_shrinks_it() -> None:

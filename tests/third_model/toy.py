@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from gen_models.data.loader import Batch
 from gen_models.models.interface import Encoder
-from gen_models.models.networks import with_labels
 
 
 class Toy(Encoder):
@@ -26,15 +25,6 @@ class Toy(Encoder):
         self.lr = lr
         self.encoder = nn.Linear(self.pixels + self.label_dim, code_dim)
         self.decoder = nn.Linear(self.latent_dim, self.pixels)
-
-    def prior(
-        self,
-        n: int,
-        generator: torch.Generator | None = None,
-        labels: Tensor | None = None,
-    ) -> Tensor:
-        code = torch.randn(n, self.noise_dim, generator=generator)
-        return with_labels(code, labels, self.label_dim, generator)
 
     def decode(self, z: Tensor) -> Tensor:
         return self.decoder(z).sigmoid().view(-1, *self.image_shape)
