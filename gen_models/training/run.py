@@ -28,6 +28,7 @@ from gen_models.runs.classifier import check_same_data
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import Job, commit, fingerprint, identity
 from gen_models.runs.weights import BEST, newest_readable, prepare_folder, read_step, save_model
+from gen_models.seeding import same_convolutions
 from gen_models.terminal import LogFile, say
 from gen_models.training import reporting
 from gen_models.training.callbacks import RunLog
@@ -90,7 +91,8 @@ def open_run(
             for where in filter(None, (logger.where for logger in loggers_of(trainer))):
                 say(f"  {where}")
         try:
-            yield run
+            with same_convolutions():
+                yield run
         except MisconfigurationException as error:  # an option of Lightning's that does not fit
             raise UserError(f"trainer: {first_line(error)}") from error
         except (RuntimeError, MemoryError) as error:

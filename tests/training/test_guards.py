@@ -75,6 +75,24 @@ def test_steps_behind_their_logging_read_nothing_from_the_device(
         assert {step for step in counted if step < 8} <= {4}, counted
 
 
+def test_convolutions_are_the_same_each_time_while_a_model_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a GPU: cuDNN's default gives other weights to each repetition of a run."""
+    backend, seen = torch.backends.cudnn, set[tuple[bool, bool]]()
+    before = backend.deterministic, backend.allow_tf32
+    original = RunLog.on_train_batch_end
+
+    def on_end(self: RunLog, *arguments: Any) -> None:
+        seen.add((backend.deterministic, backend.allow_tf32))
+        original(self, *arguments)
+
+    monkeypatch.setattr(RunLog, "on_train_batch_end", on_end)
+    train(*small(tmp_path, "model=vae", epochs=1))
+    assert seen == {(True, False)}
+    assert (backend.deterministic, backend.allow_tf32) == before
+
+
 @pytest.mark.parametrize("model", ["gan", "vae", "flow"])
 def test_losses_and_images_are_float32_under_bf16(model: str, tmp_path: Path) -> None:
     overrides = small(
