@@ -35,6 +35,19 @@ def test_graphs_change_no_bit(options: list[str], tmp_path: Path) -> None:
         assert torch.equal(with_graphs[name], expected), name
 
 
+@needs_gpu
+@pytest.mark.parametrize("model", ["gan", "vae", "flow"])
+def test_a_seed_trains_the_same_weights_each_time(model: str, tmp_path: Path) -> None:
+    """With convolutions, whose sums cuDNN would take in another order each time."""
+    weights = []
+    for repetition in ("first", "second"):
+        options = [f"model={model}", "phase=best", "data=mnist5k", "sampler=null"]
+        arguments = small(tmp_path / repetition, *options, epochs=4, batches=16)
+        train(*arguments, "trainer.accelerator=gpu")
+        weights.append(directory_of(arguments).weights.read_bytes())
+    assert weights[0] == weights[1]
+
+
 def test_the_first_steps_run_as_they_are() -> None:
     """In them libraries choose and allocate: a graph that was recorded cold could not be."""
     seen: list[torch.Tensor] = []
