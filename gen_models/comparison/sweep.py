@@ -7,7 +7,6 @@ from gen_models.analysis import plots
 from gen_models.analysis.groups import Group, Summary, measured
 from gen_models.analysis.metrics import FID, QUICK, headlines, metric
 from gen_models.analysis.settings import describe, short_name, show_value, sortable, varying
-from gen_models.analysis.statistics import LEAST
 from gen_models.comparison.verdicts import LOSS_IS, LOSSES, verdict
 from gen_models.errors import UserError
 from gen_models.runs.identity import model_title
@@ -16,11 +15,16 @@ RATES = ("lr", "lr_g", "lr_d")  # on a logarithmic axis
 
 
 class Point(NamedTuple):
-    """One setting of one line."""
+    """A group of one line."""
 
-    value: Any
-    label: str
+    value: Any  # of the setting
+    group: Group
     summary: Summary
+
+    @property
+    def label(self) -> str:
+        """The value as shown."""
+        return show_value(self.value)
 
 
 class Line(NamedTuple):
@@ -47,22 +51,22 @@ class Sweep(NamedTuple):
         places = {point.value: point.label for line in longest for point in line.points}
         if self.numeric:
             places = dict(sorted(places.items()))
-        axis = plots.settings_axis(places, numeric=self.numeric)
         series, words = [], []
         for line in self.lines:
-            sound, failed, diverged, medians = [], [], [], []
+            own = plots.Series(line.label)
             for value, _, summary in line.points:
-                sound += [(value, number) for number in summary.sound.values()]
-                failed += [(value, number) for number in summary.unsound]
-                diverged += [value] * (len(summary.finite) < len(summary.values))
-                medians += [(value, summary.median)] * bool(summary.sound)
-            series.append(plots.Series(line.label, sound, failed, diverged, medians))
+                own.sound += [(value, number) for number in summary.sound.values()]
+                own.failed += [(value, number) for number in summary.unsound]
+                own.diverged += [value] * (len(summary.finite) < len(summary.values))
+                own.line += [(value, summary.median)] * bool(summary.sound)
+            series.append(own)
             shown = ", ".join(f"{point.label} {point.summary.text}" for point in line.points)
             words.append(f"{line.label}: {shown}.")
         heights = [height for each in series for _, height in each.points]
         if not heights:
             return None
         alt = f"{self.metric} against {self.key}. {' '.join(words)}"
+        axis = plots.settings_axis(places, numeric=self.numeric)
         title, upwards = metric(self.metric).title, plots.linear(heights)
         return plots.Scatter(title, alt, self.key, series, axis, upwards)
 
@@ -76,21 +80,22 @@ def sweeps(groups: Sequence[Group], key: str) -> list[Sweep]:
         UserError: No such setting, or it is the same in all runs; names those that vary.
     """
     setting = _check(groups, key)
-    result = []
-    for name in headlines("sweeps", measured(groups)):
-        if name in LOSSES and f"model.{setting}" in LOSS_IS:
-            continue
+    names = headlines("sweeps", measured(groups))
+    if f"model.{setting}" in LOSS_IS:
+        names = [name for name in names if name not in LOSSES]
+    sizes, result = {}, []
+    for name in names:
         lines = _lines(groups, setting, name)
         if any(len(line.points) > 1 for line in lines):
             values = [point.value for line in lines for point in line.points]
             numeric = setting in RATES and all(value and value > 0 for value in values)
             result.append(Sweep(setting, name, numeric, lines))
+            sizes[name] = len(values)
     if not result:
         raise UserError(
             f"--by {key}: no two groups that are evaluated differ by it alone: name such runs, or "
             "measure them with gen-models evaluate RUN"
         )
-    sizes = {sweep.metric: sum(len(line.points) for line in sweep.lines) for sweep in result}
     if sizes.get(FID, 0) >= sizes.get(QUICK + FID, 0):  # 2,000 samples say nothing more
         result = [sweep for sweep in result if sweep.metric != QUICK + FID]
     return result
@@ -116,31 +121,30 @@ def _check(groups: Sequence[Group], key: str) -> str:
 
 def _lines(groups: Sequence[Group], setting: str, metric: str) -> list[Line]:
     """A line for the groups alike in all but the setting: model, phase, and what tells it apart."""
-    alike: dict[tuple[Any, ...], list[tuple[Group, Point]]] = {}
+    alike: dict[tuple[Any, ...], list[Point]] = {}
     for group in groups:
-        summary = group.summaries.get(metric)
-        key = next((name for name in group.settings if short_name(name) == setting), None)
-        if summary and key is not None:
-            value = group.settings[key]
+        names = [name for name in group.settings if short_name(name) == setting]
+        if metric in group.summaries and names:
+            # the widths of two models are two settings, of which a group has one
+            key = next((name for name in names if group.settings[name] is not None), names[0])
             rest = tuple(item for item in group.settings.items() if item[0] != key)
-            point = Point(value, show_value(value), summary)
-            alike.setdefault(rest, []).append((group, point))
-    by_head: dict[str, list[dict[str, Any]]] = {}  # model and phases -> a line's settings each
-    for rest, members in alike.items():
-        by_head.setdefault(_head(members), []).append(dict(rest))
+            point = Point(group.settings[key], group, group.summaries[metric])
+            alike.setdefault(rest, []).append(point)
+    heads = {rest: _head(points) for rest, points in alike.items()}
     lines = []
-    for rest, members in alike.items():
-        settings, head = dict(rest), _head(members)
-        more = [describe(key, settings.get(key)) for key in varying(by_head[head])]
-        points = sorted((point for _, point in members), key=lambda p: sortable(p.value))
-        lines.append(Line(", ".join([head, *more]), points, *_best(points, setting, metric)))
+    for rest, points in alike.items():
+        same_head = [dict(other) for other, head in heads.items() if head == heads[rest]]
+        more = [describe(key, dict(rest).get(key)) for key in varying(same_head)]
+        points.sort(key=lambda point: sortable(point.value))
+        label = ", ".join([heads[rest], *more])
+        lines.append(Line(label, points, *_best(points, setting, metric)))
     return lines
 
 
-def _head(members: Sequence[tuple[Group, Point]]) -> str:
+def _head(points: Sequence[Point]) -> str:
     """The model and the phases of a line: "GAN baseline/final"."""
-    phases = "/".join(sorted({group.phase for group, _ in members}))
-    return f"{model_title(members[0][0].model)} {phases}"
+    phases = "/".join(sorted({point.group.phase for point in points}))
+    return f"{model_title(points[0].group.model)} {phases}"
 
 
 def _best(points: Sequence[Point], setting: str, key: str) -> tuple[str, str]:
@@ -149,19 +153,18 @@ def _best(points: Sequence[Point], setting: str, key: str) -> tuple[str, str]:
         return "", ""
     sound = [point for point in points if point.summary.sound]
     sound.sort(key=lambda point: metric(key).rank(point.summary.median))
-    if len(sound) < 2:
+    if not sound:
         text = "no best setting"
-        if sound:
-            text = f"only {setting} {sound[0].label} has runs that did not fail"
+    elif len(sound) == 1:
+        text = f"only {setting} {sound[0].label} has runs that did not fail"
     else:
         first, second = sound[:2]
-        words = verdict(first.summary, second.summary).text
-        best = {"lower": "lowest", "higher": "highest"}.get(metric(key).better, "best")
-        which, best = f"{setting} {first.label}", f"{best} {key}"
-        answer = f"{which} has the {best}"
-        if min(len(first.summary.values), len(second.summary.values)) < LEAST:
-            answer = f"cannot decide; the {best} is that of {which}"
-        text = f"{answer}; against the runner-up {second.label}: {words}"
+        compared = verdict(first.summary, second.summary)
+        best = f"{'highest' if metric(key).better == 'higher' else 'lowest'} {key}"
+        text = f"{setting} {first.label} has the {best}"
+        if compared.few:
+            text = f"cannot decide; the {best} is that of {setting} {first.label}"
+        text += f"; against the runner-up {second.label}: {compared.text}"
     if failed := [f"{p.label} ({p.summary.failures})" for p in points if p.summary.failures]:
         text += f"; failed: {', '.join(failed)}"
     return text, sound[0].label if sound else ""
