@@ -166,7 +166,7 @@ def _named(family: Sequence[Group]) -> list[Group]:
         group
         for group in family
         if any(run.path.resolve().name == f"seed{run.seed}" for run in group.runs)
-        and group.settings["sampler"] is None
+        and group.settings.get("sampler") is None
     ]
     reference = plain[0] if len(plain) == 1 else None
     varied = varying([group.settings for group in family])

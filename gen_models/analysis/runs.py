@@ -71,7 +71,7 @@ class Run:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Errors by image and pictures of evaluation.npz; empty if there is none."""
-        return read_arrays(self.path / "evaluation.npz", f": gen-models evaluate {self.path}")
+        return read_arrays(self.path / "evaluation.npz", f": {self.evaluate_command}")
 
 
 def read_arrays(file: Path, remedy: str = "") -> dict[str, np.ndarray]:

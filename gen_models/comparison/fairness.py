@@ -71,9 +71,7 @@ def check(runs: Sequence[Run]) -> None:
         UserError: Runs of several data sets or features; two with the same settings and seed.
     """
     # images of the user's own have a digest
-    data = _first(
-        ((r.settings["data"], (r.record.get("data") or {}).get("digest")), r) for r in runs
-    )
+    data = _first(((r.settings["data"], r.record.get("data", {}).get("digest")), r) for r in runs)
     if len(data) > 1:
         named = _named((name, run) for (name, _), run in data.items())
         raise UserError(f"runs on different data sets: {named}: compare each data set apart")

@@ -104,7 +104,11 @@ def show_result(comparison: Comparison, written: Sequence[Path]) -> None:
     """Print the answer, the comparison in short, and which files were written."""
     for finding in summary.result(comparison):
         say(finding.text)
-    say(_main_table(comparison))
+    shown = headlines("terminal", comparison.headlines)
+    few = [key for key in shown if key.startswith(QUICK)]
+    for keys in ([key for key in shown if key not in few], few):  # side by side they are too wide
+        if keys:
+            say(_main_table(comparison, keys))
     for pair in comparison.verdicts[:PAIRS]:
         headline = [verdict for verdict in pair.verdicts if verdict.is_headline]
         measured = "" if headline else " not compared, as they have no metric in common"
@@ -120,9 +124,8 @@ def show_result(comparison: Comparison, written: Sequence[Path]) -> None:
         say(f"  {path}")
 
 
-def _main_table(comparison: Comparison) -> Table:
-    """The main table, with the columns that fit on a terminal."""
-    keys = headlines("terminal", comparison.headlines)
+def _main_table(comparison: Comparison, keys: Sequence[str]) -> Table:
+    """The columns of the main table that fit on a terminal."""
     table = Table(box=SIMPLE, pad_edge=False)
     for head in ("", "failed", *(metric(key).title for key in keys)):  # in lines, never cut
         table.add_column(head.replace("/", "/\n"), overflow="fold")
@@ -222,22 +225,23 @@ def to_csv(groups: Sequence[Group]) -> str:
 
 def to_json(comparison: Comparison) -> str:
     """Groups, verdicts and sweeps; what is not finite is null."""
-    groups = {}
-    for group in comparison.groups:
-        groups[group.label] = {
+    groups = {
+        group.label: {
             "settings": group.settings,
-            "runs": {str(run.seed): str(run.path) for run in group.runs},
+            "runs": {run.seed: str(run.path) for run in group.runs},
             "fingerprints": sorted({str(run.record["fingerprint"]) for run in group.runs}),
             "metrics": {
                 key: {
                     "median": _finite(each.median),
                     "failed": sorted(each.failed),
-                    "values": {str(seed): _finite(value) for seed, value in each.values.items()},
+                    "values": {seed: _finite(value) for seed, value in each.values.items()},
                 }
                 for key in measured([group])
                 for each in [group.summaries[key]]
             },
         }
+        for group in comparison.groups
+    }
     content = {
         "data": comparison.data,
         "groups": groups,
@@ -272,5 +276,4 @@ def to_json(comparison: Comparison) -> str:
 
 
 def _finite(value: float) -> float | None:
-    """The value, or None if it is not finite."""
     return value if math.isfinite(value) else None

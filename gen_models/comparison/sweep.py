@@ -1,15 +1,15 @@
 """`--by KEY`: a metric against a swept setting, a line for each model and phase."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from gen_models.analysis import plots
-from gen_models.analysis.groups import Group, Summary, measured
+from gen_models.analysis.groups import Group, Summary, group_runs, measured
 from gen_models.analysis.metrics import FID, QUICK, headlines, metric
-from gen_models.analysis.settings import describe, short_name, show_value, sortable, varying
+from gen_models.analysis.settings import short_name, show_value, sortable, varying
 from gen_models.comparison.verdicts import LOSS_IS, LOSSES, verdict
 from gen_models.errors import UserError
-from gen_models.runs.identity import model_title
 
 RATES = ("lr", "lr_g", "lr_d")  # on a logarithmic axis
 
@@ -110,17 +110,16 @@ def _check(groups: Sequence[Group], key: str) -> str:
         settings = [group.settings for group in groups if group.model == model]
         vary |= {short_name(name): None for name in varying(settings)}
     hint = f"these vary: {', '.join(vary)}" if vary else "nothing but the seed varies in these runs"
+    if setting in vary:
+        return setting
+    problem = "the same in all runs of a model" if setting in known else "no such setting"
     if setting == "seed":
-        raise UserError(f"--by seed: the seeds of a group are its repetitions; {hint}")
-    if setting not in known:
-        raise UserError(f"--by {key}: no such setting; {hint}")
-    if setting not in vary:
-        raise UserError(f"--by {key}: the same in all runs of a model; {hint}")
-    return setting
+        problem = "the seeds of a group are its repetitions"
+    raise UserError(f"--by {key}: {problem}; {hint}")
 
 
 def _lines(groups: Sequence[Group], setting: str, metric: str) -> list[Line]:
-    """A line for the groups alike in all but the setting: model, phase, and what tells it apart."""
+    """A line for the groups alike in all but the setting, named as groups are without it."""
     alike: dict[tuple[Any, ...], list[Point]] = {}
     for group in groups:
         names = [name for name in group.settings if short_name(name) == setting]
@@ -130,21 +129,17 @@ def _lines(groups: Sequence[Group], setting: str, metric: str) -> list[Line]:
             rest = tuple(item for item in group.settings.items() if item[0] != key)
             point = Point(group.settings[key], group, group.summaries[metric])
             alike.setdefault(rest, []).append(point)
-    heads = {rest: _head(points) for rest, points in alike.items()}
-    lines = []
+    runs = []
     for rest, points in alike.items():
-        same_head = [dict(other) for other, head in heads.items() if head == heads[rest]]
-        more = [describe(key, dict(rest).get(key)) for key in varying(same_head)]
+        phases = {"phase": "/".join(sorted({point.group.phase for point in points}))}
+        for run in (run for point in points for run in point.group.runs):
+            runs.append(replace(run, settings=dict(rest), record=run.record | phases))
+    lines = []
+    for line in group_runs(runs):
+        points = alike[tuple(line.settings.items())]
         points.sort(key=lambda point: sortable(point.value))
-        label = ", ".join([heads[rest], *more])
-        lines.append(Line(label, points, *_best(points, setting, metric)))
+        lines.append(Line(line.label, points, *_best(points, setting, metric)))
     return lines
-
-
-def _head(points: Sequence[Point]) -> str:
-    """The model and the phases of a line: "GAN baseline/final"."""
-    phases = "/".join(sorted({point.group.phase for point in points}))
-    return f"{model_title(points[0].group.model)} {phases}"
 
 
 def _best(points: Sequence[Point], setting: str, key: str) -> tuple[str, str]:
@@ -160,10 +155,9 @@ def _best(points: Sequence[Point], setting: str, key: str) -> tuple[str, str]:
     else:
         first, second = sound[:2]
         compared = verdict(first.summary, second.summary)
-        best = f"{'highest' if metric(key).better == 'higher' else 'lowest'} {key}"
-        text = f"{setting} {first.label} has the {best}"
+        text = f"{setting} {first.label} has the lowest {key}"
         if compared.few:
-            text = f"cannot decide; the {best} is that of {setting} {first.label}"
+            text = f"cannot decide; the lowest {key} is that of {setting} {first.label}"
         text += f"; against the runner-up {second.label}: {compared.text}"
     if failed := [f"{p.label} ({p.summary.failures})" for p in points if p.summary.failures]:
         text += f"; failed: {', '.join(failed)}"
