@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from statistics import median
@@ -24,19 +24,12 @@ from gen_models.runs.identity import model_title
 
 @dataclass(frozen=True)
 class Summary:
-    """One metric of several runs.
-
-    Attributes:
-        key: The metric.
-        values: Seed -> value; NaN where the run diverged.
-        failed: Seeds of the runs that count as the worst by it.
-        latent_dim: How many numbers z has, where that matters: an error of recreation is the
-            smaller the more there are.
-    """
+    """One metric of several runs."""
 
     key: str
-    values: dict[int, float]
-    failed: frozenset[int] = frozenset()
+    values: dict[int, float]  # seed -> value; NaN where the run diverged
+    failed: frozenset[int] = frozenset()  # seeds of the runs that count as the worst by it
+    # numbers in z, of an error of recreation, which is the smaller the more there are
     latent_dim: int | None = field(default=None, kw_only=True)
 
     @property
@@ -47,11 +40,8 @@ class Summary:
     @cached_property
     def sound(self) -> dict[int, float]:
         """Seed -> finite value of a run that did not fail."""
-        return {
-            seed: value
-            for seed, value in self.values.items()
-            if seed not in self.failed and math.isfinite(value)
-        }
+        known = {seed: each for seed, each in self.values.items() if math.isfinite(each)}
+        return {seed: each for seed, each in known.items() if seed not in self.failed}
 
     @cached_property
     def lost(self) -> list[int]:
@@ -83,11 +73,9 @@ class Summary:
     @property
     def text(self) -> str:
         """The median for a person, marked where runs failed: "8.00 (1 of 3 failed)"."""
-        text, remarks = (
-            metric(self.key).show(self.median),
-            [*filter(None, (self.size, self.failures))],
-        )
-        return f"{text} ({'; '.join(remarks)})" if remarks else text
+        text = metric(self.key).show(self.median)
+        remarks = "; ".join(filter(None, (self.size, self.failures)))
+        return f"{text} ({remarks})" if remarks else text
 
     @property
     def ends(self) -> str:
@@ -96,15 +84,10 @@ class Summary:
         return " to ".join(ends) if len(set(ends)) > 1 else ""
 
     def scores(self, scale: float = 1.0, real: float | None = None) -> list[float]:
-        """A number of each run, by seed, of which the lower is the better; inf if it failed.
-
-        Each is multiplied by `scale`. `real` is the metric of real images, as in `Metric.rank`.
-        """
-        known, sound = metric(self.key), self.sound
-        return [
-            scale * known.rank(sound[seed], real) if seed in sound else math.inf
-            for seed in self.values
-        ]
+        """`scale` times `Metric.rank` of each run, by seed; inf if it failed."""
+        known = metric(self.key)
+        ranks = {seed: scale * known.rank(value, real) for seed, value in self.sound.items()}
+        return [ranks.get(seed, math.inf) for seed in self.values]
 
 
 @dataclass(frozen=True)
@@ -113,11 +96,11 @@ class Group:
 
     label: str  # "GAN final, lr 0.0005"
     runs: tuple[Run, ...]  # by seed, one or more
-    reference: bool = False  # the phase without further options, or the only group of its phase
+    reference: bool = False  # the phase without further options; all groups where none is
 
     @property
     def model(self) -> str:
-        """The name of the model of its runs."""
+        """The name of its model."""
         return self.runs[0].model
 
     @property
@@ -127,7 +110,7 @@ class Group:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings that its runs share."""
+        """The settings of all its runs."""
         return self.runs[0].settings
 
     @property
@@ -140,6 +123,11 @@ class Group:
     def failed(self) -> list[Run]:
         """The runs that failed."""
         return [run for run in self.runs if run.failed]
+
+    @property
+    def measured(self) -> list[Run]:
+        """The runs that were measured, or diverged."""
+        return [run for run in self.runs if run.measured]
 
     @cached_property
     def summaries(self) -> dict[str, Summary]:
@@ -162,10 +150,9 @@ def group_runs(runs: Iterable[Run]) -> list[Group]:
     members: dict[tuple[Any, ...], list[Run]] = {}
     for run in sorted(runs, key=lambda run: run.seed):
         members.setdefault(tuple(run.settings.items()), []).append(run)
-    by_phase: dict[tuple[str, str], list[list[Run]]] = {}
-    for same in members.values():
-        by_phase.setdefault((same[0].model, same[0].record["phase"]), []).append(same)
-    return [group for _, family in sorted(by_phase.items()) for group in _named(family)]
+    groups = [Group("", tuple(same)) for same in members.values()]
+    groups.sort(key=lambda group: (group.model, group.phase))
+    return [group for family in families(groups) for group in _named(family)]
 
 
 def families(groups: Iterable[Group]) -> list[list[Group]]:
@@ -173,26 +160,26 @@ def families(groups: Iterable[Group]) -> list[list[Group]]:
     return [list(family) for _, family in groupby(groups, lambda each: (each.model, each.phase))]
 
 
-def _named(family: Sequence[list[Run]]) -> list[Group]:
+def _named(family: Sequence[Group]) -> list[Group]:
     """The groups of one model and phase: the reference first, then in the order of settings."""
-    settings = [same[0].settings for same in family]
     plain = [
-        same[0].settings
-        for same in family
-        if any(run.path.resolve().name == f"seed{run.seed}" for run in same)
-        and same[0].settings["sampler"] is None
+        group
+        for group in family
+        if any(run.path.resolve().name == f"seed{run.seed}" for run in group.runs)
+        and group.settings.get("sampler") is None
     ]
     reference = plain[0] if len(plain) == 1 else None
-    varied = varying(settings)
-    groups = []
-    for own, same in zip(settings, family, strict=True):
-        keys = [k for k in varied if reference is None or own.get(k) != reference.get(k)]
-        head = f"{model_title(same[0].model)} {same[0].record['phase']}"
-        label = ", ".join([head, *(describe(key, own.get(key)) for key in keys)])
-        alone = own is reference or len(family) == 1
-        place = (own is not reference, [sortable(own.get(key)) for key in keys])
-        groups.append((place, Group(label, tuple(same), alone)))
-    return [group for _, group in sorted(groups, key=lambda pair: pair[0])]
+    varied = varying([group.settings for group in family])
+    named = []
+    for group in family:
+        own = group.settings
+        keys = [k for k in varied if not reference or own.get(k) != reference.settings.get(k)]
+        words = [describe(key, own.get(key)) for key in keys]
+        label = ", ".join([f"{model_title(group.model)} {group.phase}", *words])
+        place = group is not reference, [sortable(own.get(key)) for key in keys]
+        first = reference is None or group is reference
+        named.append((place, replace(group, label=label, reference=first)))
+    return [group for _, group in sorted(named, key=lambda pair: pair[0])]
 
 
 def measured(groups: Sequence[Group]) -> list[str]:
@@ -210,15 +197,12 @@ def bounds(runs: Iterable[Run]) -> tuple[dict[str, float], list[str]]:
     notes = []
     for run in runs:
         for key, value in run.metrics.items():
-            parts = key.split("/")
-            name = next((part for part in parts[:-1] if part in BOUNDS), None)
-            if name is None:
-                continue
-            parts.remove(name)
-            known, other = first.setdefault("/".join([name, *parts]), (value, run))
-            if not math.isclose(known, value, rel_tol=0.02, abs_tol=1e-3):
-                notes.append(
-                    f"{run.path}: its {key} is {value:.4g}, that of {other.path} {known:.4g}: not "
-                    "measured by the same classifier: gen-models evaluate both again"
-                )
+            for name in BOUNDS.keys() & set(key.split("/")[:-1]):
+                bound = f"{name}/{key.replace(f'{name}/', '', 1)}"
+                known, other = first.setdefault(bound, (value, run))
+                if not math.isclose(known, value, rel_tol=0.02, abs_tol=1e-3):
+                    notes.append(
+                        f"{run.path}: its {key} is {value:.4g}, that of {other.path} {known:.4g}: "
+                        "not measured by the same classifier: gen-models evaluate both again"
+                    )
     return {key: value for key, (value, _) in first.items()}, notes[:1]

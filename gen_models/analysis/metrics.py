@@ -67,8 +67,10 @@ class Metric(NamedTuple):
         if self.format == "loss":  # nats of an image are many, errors of a pixel below 2
             return format(value, ".2f" if abs(value) >= 2 else ".4f")
         text = format(value, self.format)
-        digits = text.lstrip("-0.")
-        return _two_digits(value) if 0 < abs(value) < TINY and len(digits) < 2 else text
+        if not 0 < abs(value) < TINY or len(text.lstrip("-0.")) > 1:
+            return text
+        decimals = 1 - math.floor(math.log10(abs(value)))  # "0.000081", "8.1e-12"
+        return f"{value:.{decimals}f}" if decimals <= 7 else f"{value:.1e}"
 
     def rank(self, value: float, real: float | None = None) -> float:
         """A number that is smaller for a better value; 0 for all if nothing says which is better.
@@ -102,12 +104,6 @@ def _si(value: float) -> str:
     return f"{value:.3g}"
 
 
-def _two_digits(value: float) -> str:
-    """A tiny number: "0.000081", "8.1e-12"."""
-    decimals = 1 - math.floor(math.log10(abs(value)))
-    return f"{value:.{decimals}f}" if decimals <= 7 else f"{value:.1e}"
-
-
 _LINES = (Path(__file__).parent / "metrics.csv").read_text(encoding="utf-8").splitlines()
 _BY_KEY = {row["key"]: Metric(**row) for row in csv.DictReader(_LINES)}  # type: ignore[arg-type]
 _OTHER_SAMPLES = {QUICK: "at most 2,000 new images", "val/": "against validation images"}
@@ -122,11 +118,12 @@ def metric(key: str) -> Metric:
         known = Metric(base, "lower", "", "the distance in other features", ".2f")
     if known is None:
         return Metric(key, "", "", "", ".4g")
-    samples = f" ({_OTHER_SAMPLES[prefix]})" if prefix in _OTHER_SAMPLES else ""
+    samples = _OTHER_SAMPLES.get(prefix, "")
     if solved := solver_and_steps(key):
         solver, steps = solved
-        samples = f" ({solver}, {steps} step{'s' * (steps > 1)})" if steps else f" ({solver})"
-    return known._replace(key=key, meaning=known.meaning + samples)
+        samples = f"{solver}, {steps} step{'s' * (steps > 1)}" if steps else solver
+    meaning = f"{known.meaning} ({samples})" if samples else known.meaning
+    return known._replace(key=key, meaning=meaning)
 
 
 def is_known(key: str) -> bool:

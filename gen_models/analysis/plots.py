@@ -7,6 +7,7 @@ setting, a mark a run, or against a cost, a mark a group. Where a run failed its
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from gen_models.analysis.groups import Summary
@@ -19,10 +20,10 @@ Labelled = tuple[str, float]  # a text and its place, or its value
 
 
 class Axis(NamedTuple):
-    """The scale of an axis: the place of a value, and the numbers shown."""
+    """The scale of an axis."""
 
-    place: Callable[[Any], float]
-    numbers: list[Labelled]
+    place: Callable[[Any], float]  # of a value, in percent
+    numbers: list[Labelled]  # that are shown
 
 
 class Row(NamedTuple):
@@ -49,29 +50,24 @@ class Strip(NamedTuple):
     axis: Axis
 
 
-class Curve(NamedTuple):
-    """Points that are joined, a text next to each."""
-
-    points: list[Point]
-    labels: list[str]
-
-
-class Series(NamedTuple):
+@dataclass
+class Series:
     """The marks of one colour, each (x, y)."""
 
     label: str
-    sound: list[Point]
-    failed: list[Point] = []
-    diverged: list[float] = []  # x alone
-    line: list[Point] = []  # through the medians
-    bars: list[tuple[Point, Point]] = []  # from the least to the most
-    curves: list[Curve] = []
+    sound: list[Point] = field(default_factory=list)
+    failed: list[Point] = field(default_factory=list)
+    diverged: list[Any] = field(default_factory=list)  # x alone
+    line: list[Point] = field(default_factory=list)  # through the medians
+    bars: list[tuple[Point, Point]] = field(default_factory=list)  # from the least to the most
+    # points that are joined, each with a text next to it
+    curves: list[list[tuple[float, float, str]]] = field(default_factory=list)
 
     @property
     def points(self) -> list[Point]:
         """All that must be on the scale."""
-        parts = [self.sound, self.failed, *self.bars, *(curve.points for curve in self.curves)]
-        return [*itertools.chain(*parts)]
+        curves = [(x, y) for curve in self.curves for x, y, _ in curve]
+        return [*self.sound, *self.failed, *itertools.chain(*self.bars), *curves]
 
 
 class Scatter(NamedTuple):
@@ -90,7 +86,7 @@ class Scatter(NamedTuple):
 def strip(rows: Sequence[Row], key: str, bounds: dict[str, float], words: str = "") -> Strip | None:
     """The runs of several groups by one metric; None if no run has a finite value.
 
-    Floors and ceilings are those of `groups.bounds`; the metric's plain words go into the title.
+    `bounds` are those of `groups.bounds`; the metric's plain `words` go into the title.
     """
     values = [value for each in rows for value in each.summary.finite]
     if not values:
@@ -126,10 +122,7 @@ def linear(values: Sequence[float]) -> Axis:
 def logarithmic(values: Sequence[float], show: Callable[[float], str], margin: float = 0.0) -> Axis:
     """An axis of values above 0, with the round numbers among them, or their ends.
 
-    Args:
-        values: What must be on it.
-        show: A number for a person.
-        margin: What is free at either end, a share of the length.
+    `show` makes a text of a number; `margin` is the share of the length that is free at either end.
     """
     low, high = math.log10(min(values)), math.log10(max(values))
     free = margin * ((high - low) or 1.0)

@@ -26,20 +26,12 @@ DISTANCES = {FID, QUICK + FID}
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run.
+    """A finished run."""
 
-    Attributes:
-        record: How it was made: its model, seed, status ("done" or "diverged") and, of a run
-            directory, all of status.json.
-        metrics: What was measured; a run that diverged has none, or NaN.
-        settings: All options that change its figures but the seed; plain and hashable.
-        path: Its directory, if it was read from one.
-    """
-
-    record: dict[str, Any]
-    metrics: dict[str, float] = field(repr=False)
-    settings: dict[str, Any] = field(default_factory=dict)
-    path: Path = Path()
+    record: dict[str, Any]  # model, seed, status, and of a run directory all of status.json
+    metrics: dict[str, float] = field(repr=False)  # none, or NaN, of a run that diverged
+    settings: dict[str, Any] = field(default_factory=dict)  # but the seed; hashable
+    path: Path = Path()  # its directory, if it was read from one
 
     @property
     def model(self) -> str:
@@ -67,11 +59,6 @@ class Run:
         return self.diverged or why_failed(self.metrics) is not None
 
     @property
-    def digest(self) -> str:
-        """Of its images, where they are the user's own; "" of a published data set."""
-        return str((self.record.get("data") or {}).get("digest", ""))
-
-    @property
     def features(self) -> dict[str, dict[str, Any]]:
         """What is recorded of the features of its distances, by their name, random ones last."""
         records = [self.record[key] for key in ("evaluation", "quick") if key in self.record]
@@ -83,23 +70,15 @@ class Run:
         return f"gen-models evaluate {shlex.quote(str(self.path))}"
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Errors by image and pictures of evaluation.npz; empty if there is none.
-
-        Raises:
-            UserError: The file is not one of ours.
-        """
-        return read_arrays(self.path / "evaluation.npz", f": gen-models evaluate {self.path}")
+        """Errors by image and pictures of evaluation.npz; empty if there is none."""
+        return read_arrays(self.path / "evaluation.npz", f": {self.evaluate_command}")
 
 
 def read_arrays(file: Path, remedy: str = "") -> dict[str, np.ndarray]:
     """The arrays of an .npz; empty if there is no such file.
 
-    Args:
-        file: The .npz.
-        remedy: The end of the error's line.
-
     Raises:
-        UserError: The file is not one of ours.
+        UserError: The file is not one of ours; `remedy` ends the line.
     """
     if not file.exists():
         return {}
@@ -131,11 +110,8 @@ def read_run(path: Path) -> Run:
             f"{path}: not finished (its status is {status['status']}): repeat the command that "
             "started it"
         )
-    try:
-        versions = dict(status["versions"])
-        wrote = str(versions["gen-models"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise other_version(directory.status) from error
+    versions = status.get("versions", {})
+    wrote = str(versions.get("gen-models", ""))
     if wrote.rpartition(".")[0] not in READABLE:
         raise other_version(directory.status, wrote)
     config = directory.read_config()

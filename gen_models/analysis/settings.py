@@ -12,14 +12,7 @@ SAME_RATE = ("model.lr_g", "model.lr_d")
 
 
 def canonical(identity: dict[str, Any]) -> dict[str, Any]:
-    """The same settings for the same network: what only repeats its default is None.
-
-    Args:
-        identity: As `runs.identity` gives it.
-
-    Returns:
-        With tuples for lists, so that every value is hashable.
-    """
+    """Settings, hashable, the same for the same network: what only repeats its default is None."""
     settings = {key: _hashable(value) for key, value in identity.items()}
     repeats = [
         key

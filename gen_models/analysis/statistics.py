@@ -41,13 +41,7 @@ class Superiority(NamedTuple):
 
 
 def wilson_interval(count: float, total: int) -> Interval:
-    """A share with Wilson's 95 % interval (Wilson 1927); half counts are ties.
-
-    Raises:
-        ValueError: Of nothing.
-    """
-    if total < 1:
-        raise ValueError("there is nothing to take a share of")
+    """A share of one or more with Wilson's 95 % interval (Wilson 1927); half counts are ties."""
     z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
     middle = (count + z**2 / 2) / (total + z**2)
     half = z / (total + z**2) * math.sqrt(count * (total - count) / total + z**2 / 4)
@@ -65,17 +59,21 @@ def least_p(n: int, m: int) -> float:
     return min(1.0, 2 / math.comb(n + m, n))
 
 
+def won(one: Array, other: Array) -> Array:
+    """1 where the one is better, 1/2 at a tie; lower is better."""
+    result: Array = (one < other) + 0.5 * (one == other)
+    return result
+
+
 def probability_of_superiority(one: Scores, other: Scores) -> float:
     """P(a run of one is better than a run of the other) + half of the ties; lower is better."""
-    first, second = np.asarray(one, float)[:, None], np.asarray(other, float)[None]
-    return float(((first < second) + 0.5 * (first == second)).mean())
+    return float(won(np.asarray(one, float)[:, None], np.asarray(other, float)).mean())
 
 
 def share_of_pairs_won(one: Scores, other: Scores) -> Interval:
     """The share of pairs in which the one is better, with half of the ties; Wilson's interval."""
-    first, second = np.asarray(one, float), np.asarray(other, float)
-    share = ((first < second) + 0.5 * (first == second)).mean()
-    return wilson_interval(float(share) * len(one), len(one))
+    share = float(won(np.asarray(one, float), np.asarray(other, float)).mean())
+    return wilson_interval(share * len(one), len(one))
 
 
 def superiority_interval(one: Scores, other: Scores) -> Interval:
@@ -93,10 +91,7 @@ def superiority_interval(one: Scores, other: Scores) -> Interval:
 def superiority(one: Scores, other: Scores, resamples: int = RESAMPLES) -> Superiority:
     """Whether runs of one are better than runs of the other, which are not paired.
 
-    Args:
-        one: Its runs' scores, the lower the better, inf for a failed run.
-        other: The other's.
-        resamples: Splits that are drawn, where there are too many to try all of them.
+    `resamples` splits of the runs are drawn where there are too many to try all of them.
     """
     return Superiority(*superiority_interval(one, other), permutation_p(one, other, resamples))
 
@@ -114,7 +109,7 @@ def permutation_p(one: Scores, other: Scores, resamples: int = RESAMPLES) -> flo
 @functools.lru_cache(maxsize=1024)  # runs that do not overlap have the same ranks in every metric
 def _p_of_ranks(ranks: tuple[float, ...], n: int, resamples: int) -> float:
     values = np.array(ranks)
-    below = (values < values[:, None]) + 0.5 * (values == values[:, None])
+    below = won(values, values[:, None])
     observed = np.arange(len(values)) < n
     if math.comb(len(values), n) <= ENUMERATED:
         splits = _splits(len(values), n)
@@ -137,9 +132,6 @@ def brunner_munzel(splits: Array, below: Array) -> Array:
     Args:
         splits: (k, runs), whether a run is in the first group.
         below: (runs, runs), 1 where the second index's score is below the first's, 1/2 at a tie.
-
-    Returns:
-        (k,).
     """
     first = splits.astype(float)
     second = 1 - first
@@ -187,14 +179,8 @@ def reduction(
 ) -> Interval:
     """The share by which one is lower than the other: 1 - iqm(one) / iqm(other).
 
-    Interquartile means (Agarwal et al. 2021), with a percentile bootstrap's interval, stratified by
-    arm.
-
-    Args:
-        one: Values of runs that did not fail.
-        other: Those of the other.
-        paired: Whether they share a trajectory, so that pairs are drawn together.
-        confidence: Of the interval.
+    Interquartile means of runs that did not fail (Agarwal et al. 2021), with a percentile
+    bootstrap's interval, stratified by arm. Pairs, which share a trajectory, are drawn together.
     """
 
     def statistic(one: Array, other: Array, axis: int = -1) -> Array:
@@ -220,16 +206,16 @@ def share_won(one: Array, other: Array) -> Superiority:
         other: (runs, images), of the same images.
     """
     rng = np.random.default_rng(0)
-    won = (one[:, None] < other[None]) + 0.5 * (one[:, None] == other[None])  # (runs, runs, images)
-    sizes = won.shape
+    wins = won(one[:, None], other)  # (runs, runs, images)
+    sizes = wins.shape
     counts = [rng.multinomial(size, [1 / size] * size, RESAMPLES) / size for size in sizes]
-    by_runs = counts[2] @ won.reshape(-1, sizes[2]).T  # (resamples, runs x runs)
+    by_runs = counts[2] @ wins.reshape(-1, sizes[2]).T  # (resamples, runs x runs)
     drawn = np.einsum("bij,bi,bj->b", by_runs.reshape(-1, *sizes[:2]), counts[0], counts[1])
     beyond = min((drawn <= 0.5).sum(), (drawn >= 0.5).sum())
     p = min(1.0, 2 * (1 + float(beyond)) / (1 + RESAMPLES))
     p = max(p, least_p(sizes[0], sizes[1]))
     low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Superiority(float(won.mean()), float(low), float(high), p)
+    return Superiority(float(wins.mean()), float(low), float(high), p)
 
 
 def percent(interval: Sequence[float]) -> str:

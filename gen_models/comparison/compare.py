@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from gen_models.analysis.groups import Group, bounds, families, group_runs, measured
+from gen_models.analysis.groups import Group, bounds, group_runs, measured
 from gen_models.analysis.metrics import FID, HEADLINES, is_measure, metric
-from gen_models.analysis.runs import DISTANCES, Run, missing_rule, read_run
+from gen_models.analysis.runs import DISTANCES, Run, read_run
 from gen_models.comparison import fairness
 from gen_models.comparison.sweep import Sweep, sweeps
 from gen_models.comparison.verdicts import Pair, judge
@@ -35,35 +34,20 @@ class Comparison:
     command: str  # that made it
     groups: list[Group]
     bounds: dict[str, float]  # floor/..., gaussian/..., noise/..., real/...
+    features: str  # in which its distances are measured, the end of a sentence
     notes: list[str]  # what is left out or unequal, one line each
     verdicts: list[Pair]
     sweeps: list[Sweep]
 
     @property
+    def runs(self) -> list[Run]:
+        """All runs, by group."""
+        return [run for group in self.groups for run in group.runs]
+
+    @property
     def data(self) -> str:
         """The name of the data set."""
         return str(self.groups[0].settings["data"])
-
-    @property
-    def features(self) -> str:
-        """In which features its distances are measured, the end of a sentence."""
-        records = [r for g in self.groups for run in g.runs for r in run.features.values()]
-        return features_in_words(records[0] if records else {})
-
-    @property
-    def missing_rule(self) -> str:
-        """How much must be missing from a run's new images for a failure."""
-        return missing_rule(run for group in self.groups for run in group.runs)
-
-    @property
-    def main(self) -> list[Group]:
-        """The phases themselves; all variants of one that was not given without options."""
-        return [
-            group
-            for family in families(self.groups)
-            for group in family
-            if group.reference or not any(each.reference for each in family)
-        ]
 
     @property
     def headlines(self) -> list[str]:
@@ -74,10 +58,8 @@ class Comparison:
     @cached_property
     def image_size(self) -> float:
         """How many numbers an image has; infinite if no run has kept pictures."""
-        for run in (run for group in self.groups for run in group.runs if run.measured):
-            if "pictures_test" in (arrays := run.arrays()):
-                return math.prod(arrays["pictures_test"].shape[1:])
-        return math.inf
+        pictures = (run.arrays().get("pictures_test") for run in self.runs if run.measured)
+        return next((math.prod(each.shape[1:]) for each in pictures if each is not None), math.inf)
 
     @property
     def recreations(self) -> dict[str, float]:
@@ -88,8 +70,7 @@ class Comparison:
                 summary = group.summaries.get(f"{key}/mse")
                 if summary and summary.finite:
                     size = group.latent_dim or group.settings.get("model.latent_dim")
-                    name = name.format(size)
-                    errors.setdefault(name, summary.median)
+                    errors.setdefault(name.format(size), summary.median)
         return dict(sorted(errors.items(), key=lambda item: item[1]))
 
 
@@ -99,12 +80,14 @@ def compare(paths: Sequence[str | Path], by: str | None = None) -> Comparison:
     Raises:
         UserError: Bad input; one line.
     """
-    found, notes = find_runs(paths)
-    groups = group_runs(found)
+    runs, notes = find_runs(paths)
+    groups = group_runs(runs)
     runs = [run for group in groups for run in group.runs]
     limits, disagreements = bounds(runs)
-    random = [run.features[RANDOM] for run in runs if RANDOM in run.features]
-    notes += [f"distances are measured in {features_in_words(each)}" for each in random[:1]]
+    records = [record for run in runs for record in run.features.values()]
+    features = features_in_words(records[0] if records else {})
+    if any(RANDOM in run.features for run in runs):
+        notes.append(f"distances are measured in {features}")
     notes += disagreements
     notes += [
         f"{run.path}: diverged: {run.record.get('error', 'a loss was not finite')}"
@@ -116,6 +99,7 @@ def compare(paths: Sequence[str | Path], by: str | None = None) -> Comparison:
         command=shlex.join(["gen-models", "compare", *map(str, paths), *options]),
         groups=groups,
         bounds=limits,
+        features=features,
         notes=notes + fairness.notes(runs),
         verdicts=judge(groups, [key for key in measured(groups) if metric(key).better], limits),
         sweeps=sweeps(groups, by) if by is not None else [],
@@ -125,9 +109,7 @@ def compare(paths: Sequence[str | Path], by: str | None = None) -> Comparison:
 def find_runs(paths: Sequence[str | Path]) -> tuple[list[Run], list[str]]:
     """Read every finished run in `paths`, each once, in the order of their paths.
 
-    Args:
-        paths: Run directories, or folders of them at any depth. In a folder, what cannot be
-            compared is left out and noted.
+    In a folder, what cannot be compared is left out and noted.
 
     Returns:
         The runs, all with the same settings in the same order, one that a run lacks as None; a
@@ -135,11 +117,12 @@ def find_runs(paths: Sequence[str | Path]) -> tuple[list[Run], list[str]]:
         that is left out or was not measured as it would be now.
 
     Raises:
-        UserError: Nothing to compare; a run that is named itself cannot be read; runs of more
-            than one data set; one run in two folders; no run is evaluated.
+        UserError: Nothing to compare; a run that is named itself cannot be read; the runs cannot
+            be compared; no run is evaluated.
     """
     by_path: dict[Path, Run] = {}
     notes: list[str] = []
+    named = ", ".join(map(str, paths))
     for folder in map(Path, paths):
         inside = list(_directories(folder))
         if not inside:
@@ -153,35 +136,31 @@ def find_runs(paths: Sequence[str | Path]) -> tuple[list[Run], list[str]]:
                     raise
                 notes.append(f"left out: {error}")
     if not by_path:
-        named = ", ".join(map(str, paths))
         raise UserError(f"{named}: no run to compare here ({notes[0]}): {HINT}")
     every = dict.fromkeys(key for run in by_path.values() for key in run.settings)
-    runs = [
-        replace(run, settings={key: run.settings.get(key) for key in every})
-        for run in by_path.values()
-    ]
-    _check_comparable(runs)
+    runs = [replace(run, settings=every | run.settings) for run in by_path.values()]
+    fairness.check(runs)
     unmeasured = [run for run in runs if not run.measured]
     if len(unmeasured) == len(runs):
-        named = ", ".join(map(str, paths))
         command = runs[0].evaluate_command
         raise UserError(f"{named}: its runs are not evaluated yet; first type {command}")
     notes += [f"not evaluated yet; type {run.evaluate_command}" for run in unmeasured]
-    for run in (run for run in runs if not DISTANCES.isdisjoint(run.metrics)):
+    for run in (run for run in runs if run.measured and not run.diverged):
         then, now = run.record["sampler"], read_record(RunDirectory(run.path)).get("name")
         if then != now:
             notes.append(
                 f"{run.path}: measured with {then or 'its prior'}, but draws with "
                 f"{now or 'its prior'} now: {run.evaluate_command}"
             )
-    keys: dict[str, set[str]] = {}
-    for run in runs:
-        keys.setdefault(run.model, set()).update(filter(is_measure, run.metrics))
-    distances = DISTANCES & set().union(*keys.values()) or {FID}
-    nothing = {model: dict.fromkeys(sorted(own or distances), math.nan)
-               for model, own in keys.items()}  # fmt: skip
-    runs = [replace(run, metrics=nothing[run.model]) if run.diverged else run for run in runs]
-    return runs, notes
+    return [_with_nan(run, runs) if run.diverged else run for run in runs], notes
+
+
+def _with_nan(diverged: Run, runs: Sequence[Run]) -> Run:
+    """A run with NaN for what the others of its model have measured, at least for a distance."""
+    own = {key for run in runs if run.model == diverged.model for key in run.metrics}
+    distances = DISTANCES & {key for run in runs for key in run.metrics} or {FID}
+    keys = sorted(filter(is_measure, own)) or sorted(distances)
+    return replace(diverged, metrics=dict.fromkeys(keys, math.nan))
 
 
 def _directories(folder: Path) -> Iterator[Path]:
@@ -196,30 +175,3 @@ def _directories(folder: Path) -> Iterator[Path]:
             names.clear()
             yield path
         seen.add(path.resolve())
-
-
-def _check_comparable(runs: Sequence[Run]) -> None:
-    """Refuse runs of several data sets or features, and two with the same settings and seed."""
-    data: dict[tuple[str, str], Run] = {}
-    features: dict[str, Run] = {}
-    for run in runs:
-        data.setdefault((run.settings["data"], run.digest), run)
-        for name in run.features:
-            features.setdefault(name, run)
-    if len(data) > 1:
-        named = ", ".join(f"{name} ({run.path})" for (name, _), run in data.items())
-        raise UserError(f"runs on different data sets: {named}: compare each data set apart")
-    if len(features) > 1:
-        named = ", ".join(f"{name} ({run.path})" for name, run in features.items())
-        raise UserError(
-            f"runs whose distances are measured in different features: {named}: gen-models "
-            "evaluate all of them again, or compare them apart"
-        )
-    first: dict[tuple[Any, ...], Run] = {}
-    for run in runs:
-        twin = first.setdefault((run.seed, *run.settings.items()), run)
-        if twin is not run:
-            raise UserError(
-                f"{twin.path} and {run.path}: the same settings and seed in two folders: "
-                "name one of them"
-            )

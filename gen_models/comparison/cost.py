@@ -6,9 +6,8 @@ from statistics import median
 from typing import NamedTuple
 
 from gen_models.analysis import plots
-from gen_models.analysis.groups import Group
+from gen_models.analysis.groups import Group, measured
 from gen_models.analysis.metrics import FID, QUICK, metric, order, solver_and_steps
-from gen_models.analysis.runs import Run
 from gen_models.runs.identity import model_title
 
 SAMPLING = ("cost/sampling_seconds", "cost/flops_per_sample")
@@ -36,12 +35,9 @@ def against_cost(
 ) -> list[plots.Scatter]:
     """A plot for each cost that was measured, both axes logarithmic, real images as a line.
 
-    Args:
-        groups: The groups.
-        costs: Keys of `SAMPLING` or `TRAINING`.
-        bounds: Floor and ceilings, as of `groups.bounds`.
+    `costs` are keys of `SAMPLING` or `TRAINING`, and `bounds` those of `groups.bounds`.
     """
-    keys = {key for group in groups for key in group.summaries}
+    keys = measured(groups)
     quality = QUICK + FID if FID not in keys and QUICK + FID in keys else FID
     drawn = [_plot(groups, cost, quality, bounds.get(f"floor/{quality}")) for cost in costs]
     return [plot for plot in drawn if plot]
@@ -55,22 +51,21 @@ def _plot(
     words, spent, known = [], metric(cost), metric(key)
     for group in groups:
         name = group.label if len(groups) <= NAMED else f"{model_title(group.model)} {group.phase}"
-        curves: dict[str, plots.Curve] = {}
+        curves: dict[str, list[tuple[float, float, str]]] = {}
         for (solver, steps), spot in _spots(group, cost, key).items():
-            own = series.setdefault(name, plots.Series(name, [], [], [], [], [], []))
-            own.bars.extend(spot.bars)
+            own = series.setdefault(name, plots.Series(name))
+            own.bars += spot.bars
             label = f"{solver} {steps or ''}".strip()
             x, y = spot.at
             place = f"{group.label}, {label}" if label else group.label
             words.append(f"{place} {known.show(y)} at {spent.show(x)}")
-            if not solver:
+            if solver:
+                text = str(steps or "") if solver in curves else label
+                curves.setdefault(solver, []).append((x, y, text))
+            else:
                 (own.failed if spot.failed else own.sound).append(spot.at)
-                continue
-            if solver not in curves:
-                own.curves.append(curves.setdefault(solver, plots.Curve([], [])))
-            curve = curves[solver]
-            curve.labels.append(str(steps or "") if curve.labels else label)
-            curve.points.append(spot.at)
+        if curves:
+            series[name].curves += curves.values()
     points = [point for each in series.values() for point in each.points]
     if not points:
         return None
@@ -90,27 +85,28 @@ def _plot(
 
 def _spots(group: Group, cost: str, key: str) -> dict[tuple[str, int], Spot]:
     """Where a group is, under ("", 0), and with each solver and number of steps, 0 if adaptive."""
-    keys = {("", 0): (cost, key)}
+    own = _spot(group, cost, key)
+    spots = {("", 0): own} if own else {}
     for other in sorted(group.summaries, key=order) if key == FID and cost in SAMPLING else ():
         solved, prefix = solver_and_steps(other), other.removesuffix(FID)
         if solved and prefix != other:
-            keys[solved] = prefix + cost.removeprefix("cost/"), other
-    spots = {place: _spot(group.runs, *pair) for place, pair in keys.items()}
-    return {place: s for place, s in spots.items() if s and not (place[0] and s.failed)}
+            spot = _spot(group, prefix + cost.removeprefix("cost/"), other)
+            if spot and not spot.failed:
+                spots[solved] = spot
+    return spots
 
 
-def _spot(runs: Sequence[Run], cost: str, key: str) -> Spot | None:
+def _spot(group: Group, cost: str, key: str) -> Spot | None:
     """The place of a group's runs that did not fail, or of all if every one did."""
-    points = [
-        (run.metrics.get(cost, math.nan), run.metrics.get(key, math.nan), run.failed)
-        for run in runs
+    runs = [
+        (run.failed, (run.metrics.get(cost, math.nan), run.metrics.get(key, math.nan)))
+        for run in group.runs
     ]
-    known = [(x, y, lost) for x, y, lost in points if 0 < x < math.inf and 0 < y < math.inf]
-    sound = [(x, y) for x, y, lost in known if not lost]
-    shown = sound or [(x, y) for x, y, _ in known]
-    if not shown:
+    known = [(failed, at) for failed, at in runs if all(0 < value < math.inf for value in at)]
+    sound = [at for failed, at in known if not failed]
+    if not known:
         return None
-    xs, ys = zip(*shown, strict=True)
+    xs, ys = zip(*(sound or [at for _, at in known]), strict=True)
     x, y = median(xs), median(ys)
     bars = [((min(xs), y), (max(xs), y)), ((x, min(ys)), (x, max(ys)))]
     return Spot((x, y), [bar for bar in bars if bar[0] != bar[1]], not sound)

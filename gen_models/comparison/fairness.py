@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from gen_models.analysis.groups import Group
 from gen_models.analysis.metrics import metric
 from gen_models.analysis.runs import Run
 from gen_models.analysis.settings import describe, short_name, show_value
+from gen_models.errors import UserError
 from gen_models.runs.identity import model_title
 
 SETTINGS = {  # setting -> its name in the card
@@ -27,7 +28,7 @@ EFFORT = (
 )  # fmt: skip
 MACHINE = ("device", "threads", "machine", "python", "torch", "lightning", "gen-models")
 CODE = "code that trained it"
-TECHNICAL = {*MACHINE[2:], CODE}  # long names and hashes
+TECHNICAL = (*MACHINE[2:], CODE)  # long names and hashes
 UNKNOWN = "-"
 PRIOR = "prior"  # where a run has no sampler
 
@@ -37,7 +38,7 @@ class Property(NamedTuple):
 
     name: str
     cells: list[str]  # a cell for each group
-    equal: Literal["yes", "no", "unknown"]
+    equal: str  # "yes", "no" or "unknown"
 
 
 def card(groups: Sequence[Group]) -> dict[str, list[Property]]:
@@ -48,50 +49,59 @@ def card(groups: Sequence[Group]) -> dict[str, list[Property]]:
         "technical" platforms, versions and hashes, which few read.
     """
     properties = [_properties(group) for group in groups]
-    rows = []
+    runs = [run for group in groups for run in group.runs]
+    a_code_each = len({run.model for run in runs}) > 1 and not _mixed_code(runs)
+    rows: dict[str, list[Property]] = {"differs": [], "same": [], "technical": []}
     for name in properties[0]:
         values = set(chain.from_iterable(each[name] for each in properties))
-        known: Literal["yes", "no"] = "yes" if len(values) == 1 else "no"
+        equal = "unknown" if UNKNOWN in values else "yes" if len(values) == 1 else "no"
+        row = Property(name, [", ".join(each[name]) for each in properties], equal)
+        if name == CODE and a_code_each:  # the models have a file each
+            row = row._replace(name=f"{CODE} (by model)", equal="yes")
+        differs = "differs" if equal != "yes" or len(groups) == 1 else "same"
         if values not in ({UNKNOWN}, {PRIOR}):
-            cells = [", ".join(each[name]) for each in properties]
-            rows.append(Property(name, cells, "unknown" if UNKNOWN in values else known))
-    technical = [row for row in rows if row.name in TECHNICAL]
-    runs = [run for group in groups for run in group.runs]
-    if len({run.model for run in runs}) > 1 and not _mixed_code(runs):
-        by_model = technical[-1]._replace(name=f"{CODE} (by model)", equal="yes")
-        technical[-1] = by_model  # the models have a file each
-    plain = [row for row in rows if row.name not in TECHNICAL]
-    differs = [row for row in plain if row.equal != "yes" or len(groups) == 1]
-    same = [row for row in plain if row not in differs]
-    return {"differs": differs, "same": same, "technical": technical}
+            rows["technical" if name in TECHNICAL else differs].append(row)
+    return rows
+
+
+def check(runs: Sequence[Run]) -> None:
+    """Refuse runs that cannot be compared.
+
+    Raises:
+        UserError: Runs of several data sets or features; two with the same settings and seed.
+    """
+    # images of the user's own have a digest
+    data = _first(((r.settings["data"], r.record.get("data", {}).get("digest")), r) for r in runs)
+    if len(data) > 1:
+        named = _named((name, run) for (name, _), run in data.items())
+        raise UserError(f"runs on different data sets: {named}: compare each data set apart")
+    features = _first((name, run) for run in runs for name in run.features)
+    if len(features) > 1:
+        raise UserError(
+            "runs whose distances are measured in different features: "
+            f"{_named(features.items())}: gen-models evaluate all of them again, or compare them "
+            "apart"
+        )
+    pairs = [((run.seed, *run.settings.items()), run) for run in runs]
+    first = _first(pairs)
+    for same, run in pairs:
+        if first[same] is not run:
+            raise UserError(
+                f"{first[same].path} and {run.path}: the same settings and seed in two folders: "
+                "name one of them"
+            )
 
 
 def notes(runs: Sequence[Run]) -> list[str]:
     """A line for each model trained by more than one code, and for each effort that differs."""
     lines = _mixed_code(runs)
     for key in EFFORT:
-        first: dict[float, Run] = {}  # value -> the first run of it
-        for run in runs:
-            if key in run.metrics and not run.diverged:
-                first.setdefault(run.metrics[key], run)
-        if len(first) > 1:
-            values = ", ".join(f"{value:g} ({run.path})" for value, run in first.items())
-            lines.append(f"{key} differs: {values}: measure all alike with gen-models evaluate")
+        own = (run for run in runs if key in run.metrics and not run.diverged)
+        efforts = _first((f"{run.metrics[key]:g}", run) for run in own)
+        if len(efforts) > 1:
+            named = _named(efforts.items())
+            lines.append(f"{key} differs: {named}: measure all alike with gen-models evaluate")
     return lines
-
-
-def _mixed_code(runs: Sequence[Run]) -> list[str]:
-    """A line for each model whose runs were not all trained by the same code."""
-    first: dict[str, dict[str, Run]] = {}  # model -> code -> the first run of it
-    for run in runs:
-        first.setdefault(run.model, {}).setdefault(str(run.record["fingerprint"]), run)
-    return [
-        f"runs of the {model_title(model)} were trained with different code, for example "
-        f"{' and '.join(str(run.path) for run in codes.values())}: overwrite=true trains a run "
-        "again"
-        for model, codes in first.items()
-        if len(codes) > 1
-    ]
 
 
 def other_settings(group: Group) -> str:
@@ -102,6 +112,32 @@ def other_settings(group: Group) -> str:
         for key, value in group.settings.items()
         if key not in in_card and value is not None
     )
+
+
+def _mixed_code(runs: Sequence[Run]) -> list[str]:
+    """A line for each model whose runs were not all trained by the same code."""
+    lines = []
+    for model in dict.fromkeys(run.model for run in runs):
+        codes = _first((run.record["fingerprint"], run) for run in runs if run.model == model)
+        if len(codes) > 1:
+            lines.append(
+                f"runs of the {model_title(model)} were trained with different code, for example "
+                f"{' and '.join(str(run.path) for run in codes.values())}: overwrite=true trains "
+                "a run again"
+            )
+    return lines
+
+
+def _first(pairs: Iterable[tuple[Any, Run]]) -> dict[Any, Run]:
+    """The first run of each value."""
+    first: dict[Any, Run] = {}
+    for value, run in pairs:
+        first.setdefault(value, run)
+    return first
+
+
+def _named(runs: Iterable[tuple[str, Run]]) -> str:
+    return ", ".join(f"{value} ({run.path})" for value, run in runs)
 
 
 def _properties(group: Group) -> dict[str, list[str]]:

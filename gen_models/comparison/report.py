@@ -15,6 +15,7 @@ from gen_models.analysis import plots
 from gen_models.analysis.groups import Group, measured
 from gen_models.analysis.metrics import BOUNDS, ENCODER, INVERSION, QUICK, headlines, metric, order
 from gen_models.analysis.page import Picture, picture, render, write_files
+from gen_models.analysis.runs import missing_rule
 from gen_models.comparison import cost, fairness, summary
 from gen_models.comparison.compare import Comparison
 from gen_models.runs.identity import model_title
@@ -42,11 +43,6 @@ class Album(NamedTuple):
     label: str  # of the group, with the seed
     pictures: dict[str, Picture]  # what they show -> new and recreated ones, if there are any
     command: str  # that draws them
-
-    @property
-    def width(self) -> int:
-        """Pixels of the screen."""
-        return max(picture.width for picture in self.pictures.values())
 
 
 class Cell(NamedTuple):
@@ -81,12 +77,13 @@ def _page(comparison: Comparison) -> dict[str, Any]:
         "models": f"{', '.join(models)} and {last}" if models else last,
         "compared": summary.compared(comparison),
         "result": summary.result(comparison),
+        "missing_rule": missing_rule(comparison.runs),
         "headlines": [
             (metric(key), HEADS[key.removeprefix(QUICK)] + key.startswith(QUICK) * OF_FEW)
             for key in shown
         ],
-        "rows": [(g, failed(g), [cell(g, key) for key in shown]) for g in groups],
-        "references": references(comparison),
+        "rows": _rows(groups, shown),
+        "references": _references(comparison, shown),
         "plots": [plot for plot in strips if plot],
         "sampling": cost.against_cost(groups, cost.SAMPLING, comparison.bounds),
         "training": cost.against_cost(groups, cost.TRAINING, comparison.bounds),
@@ -94,7 +91,7 @@ def _page(comparison: Comparison) -> dict[str, Any]:
         "real": real,
         "albums": albums,
         "all_metrics": [
-            (metric(key), [cell(group, key) for group in groups], _bounds(comparison, key))
+            (metric(key), [_cell(group, key) for group in groups], _bounds(comparison, key))
             for key in keys
         ],
         "bounds": BOUNDS,
@@ -107,7 +104,11 @@ def show_result(comparison: Comparison, written: Sequence[Path]) -> None:
     """Print the answer, the comparison in short, and which files were written."""
     for finding in summary.result(comparison):
         say(finding.text)
-    say(_main_table(comparison))
+    shown = headlines("terminal", comparison.headlines)
+    few = [key for key in shown if key.startswith(QUICK)]
+    for keys in ([key for key in shown if key not in few], few):  # side by side they are too wide
+        if keys:
+            say(_main_table(comparison, keys))
     for pair in comparison.verdicts[:PAIRS]:
         headline = [verdict for verdict in pair.verdicts if verdict.is_headline]
         measured = "" if headline else " not compared, as they have no metric in common"
@@ -123,26 +124,31 @@ def show_result(comparison: Comparison, written: Sequence[Path]) -> None:
         say(f"  {path}")
 
 
-def _main_table(comparison: Comparison) -> Table:
-    """The main table, with the columns that fit on a terminal."""
-    keys = comparison.headlines
-    shown = headlines("terminal", keys)
-    heads = (metric(key).title for key in shown)
-    table = Table("", "failed", *heads, box=SIMPLE, pad_edge=False)
-    for group in comparison.groups:
-        cells = (cell(group, key) for key in shown)
-        numbers = ("\n".join([each.text, *each.details]) for each in cells)
-        table.add_row(group.label, failed(group), *numbers)
+def _main_table(comparison: Comparison, keys: Sequence[str]) -> Table:
+    """The columns of the main table that fit on a terminal."""
+    table = Table(box=SIMPLE, pad_edge=False)
+    for head in ("", "failed", *(metric(key).title for key in keys)):  # in lines, never cut
+        table.add_column(head.replace("/", "/\n"), overflow="fold")
+    for group, failed, cells in _rows(comparison.groups, keys):
+        numbers = ("\n".join([cell.text, *cell.details]) for cell in cells)
+        table.add_row(group.label, failed, *numbers)
     table.add_section()
-    for words, texts in references(comparison):
-        cells_shown = [texts[keys.index(key)] for key in shown]
-        if set(cells_shown) != {"-"}:
-            table.add_row(words, "", *cells_shown)
+    for words, texts in _references(comparison, keys):
+        table.add_row(words, "", *texts)
     return table
 
 
-def cell(group: Group, key: str) -> Cell:
-    """A metric of a group; which of its runs failed is said once, by `failed`."""
+def _rows(groups: Sequence[Group], keys: Sequence[str]) -> list[tuple[Group, str, list[Cell]]]:
+    """The main table: each group, how many of its measured runs failed, and its metrics."""
+    rows = []
+    for group in groups:
+        failed = f"{len(group.failed)} of {len(group.measured)}" if group.measured else "-"
+        rows.append((group, failed, [_cell(group, key) for key in keys]))
+    return rows
+
+
+def _cell(group: Group, key: str) -> Cell:
+    """A metric of a group, without a word on its runs that failed."""
     values = group.summaries.get(key)
     if values is None or not values.finite:
         return Cell(metric(key).show(None if values is None else math.nan), [], "")
@@ -152,17 +158,10 @@ def cell(group: Group, key: str) -> Cell:
     return Cell(metric(key).show(values.median), details, repr(values.median))
 
 
-def failed(group: Group) -> str:
-    """How many runs of a group failed, of those that were measured: "1 of 10"."""
-    measured = sum(run.measured for run in group.runs)
-    return f"{len(group.failed)} of {measured}" if measured else "-"
-
-
-def references(comparison: Comparison) -> list[tuple[str, list[str]]]:
+def _references(comparison: Comparison, keys: Sequence[str]) -> list[tuple[str, list[str]]]:
     """Floor, ceilings and what recreates images without a model: the main table's last rows."""
-    keys = comparison.headlines
     limits = zip(BOUNDS.values(), *(_bounds(comparison, key) for key in keys), strict=True)
-    rows = [(words, list(cells)) for words, *cells in limits]
+    rows = [(words, list(texts)) for words, *texts in limits]
     for words, error in comparison.recreations.items():
         shown = [metric(key).show(error if key in (ENCODER, INVERSION) else None) for key in keys]
         rows.append((words, shown))
@@ -178,9 +177,9 @@ def _strip(comparison: Comparison, key: str) -> plots.Strip | None:
     """Every run of each group by a metric."""
     models = list(dict.fromkeys(group.model for group in comparison.groups))
     rows = [
-        plots.Row(group.label, models.index(group.model), values)
+        plots.Row(group.label, models.index(group.model), group.summaries[key])
         for group in comparison.groups
-        if (values := group.summaries.get(key))
+        if key in group.summaries
     ]
     return plots.strip(rows, key, comparison.bounds)
 
@@ -189,23 +188,22 @@ def _albums(groups: Sequence[Group]) -> tuple[Picture | None, list[Album]]:
     """The real test images, and the new and recreated images of each group.
 
     Of its first run that did not fail, and of the first `FAILED` others that did.
-
-    Raises:
-        UserError: An evaluation.npz is not one of ours.
     """
     real: Picture | None = None
     albums = []
     for group in groups:
         first = min(group.runs, key=lambda run: (run.failed or not run.measured, run.diverged))
-        others = [run for run in group.runs if run.failed and run is not first]
+        others = [run for run in group.failed if run is not first]
         for run in [first, *others[:FAILED]]:
             arrays = run.arrays()
             label = f"{group.label}, seed {run.seed}{' (failed)' if run.failed else ''}"
-            new = picture(arrays.get("pictures_samples"), f"New images drawn by {label}")
-            again = arrays.get("pictures_recreated")
-            recreated = picture(again, f"Test images recreated by {label}")
             way = "by its encoder" if "encoder_mse" in arrays else "by a search for z"
-            kinds = {"New": new, f"Recreated {way}": recreated}
+            kinds = {
+                "New": picture(arrays.get("pictures_samples"), f"New images drawn by {label}"),
+                f"Recreated {way}": picture(
+                    arrays.get("pictures_recreated"), f"Test images recreated by {label}"
+                ),
+            }
             pictures = {kind: each for kind, each in kinds.items() if each}
             albums.append(Album(group, label, pictures, run.evaluate_command))
             test = arrays.get("pictures_test")
@@ -227,22 +225,23 @@ def to_csv(groups: Sequence[Group]) -> str:
 
 def to_json(comparison: Comparison) -> str:
     """Groups, verdicts and sweeps; what is not finite is null."""
-    groups = {}
-    for group in comparison.groups:
-        groups[group.label] = {
+    groups = {
+        group.label: {
             "settings": group.settings,
-            "runs": {str(run.seed): str(run.path) for run in group.runs},
+            "runs": {run.seed: str(run.path) for run in group.runs},
             "fingerprints": sorted({str(run.record["fingerprint"]) for run in group.runs}),
             "metrics": {
                 key: {
                     "median": _finite(each.median),
                     "failed": sorted(each.failed),
-                    "values": {str(seed): _finite(value) for seed, value in each.values.items()},
+                    "values": {seed: _finite(value) for seed, value in each.values.items()},
                 }
                 for key in measured([group])
                 for each in [group.summaries[key]]
             },
         }
+        for group in comparison.groups
+    }
     content = {
         "data": comparison.data,
         "groups": groups,
@@ -277,5 +276,4 @@ def to_json(comparison: Comparison) -> str:
 
 
 def _finite(value: float) -> float | None:
-    """The value, or None if it is not finite."""
     return value if math.isfinite(value) else None

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from gen_models.analysis.groups import Group, measured
 from gen_models.analysis.metrics import CONTROL, CONVERGED, ENCODER, FID, INVERSION, QUICK, metric
 from gen_models.analysis.runs import Run
-from gen_models.analysis.statistics import LEAST
 from gen_models.comparison.compare import Comparison
 from gen_models.comparison.verdicts import verdict
 
@@ -36,10 +36,9 @@ class Finding(NamedTuple):
 def compared(comparison: Comparison) -> str:
     """The groups and their seeds."""
     seeds = {group.label: _seeds(group.runs) for group in comparison.groups}
-    first, *others = set(seeds.values())
-    if others:
-        return "; ".join(f"{label} ({numbers})" for label, numbers in seeds.items()) + "."
-    return f"{'; '.join(seeds)}: {first}{' each' if len(seeds) > 1 else ''}."
+    if len(set(seeds.values())) > 1:
+        return f"{'; '.join(f'{label} ({numbers})' for label, numbers in seeds.items())}."
+    return f"{'; '.join(seeds)}: {[*seeds.values()][0]}{' each' * (len(seeds) > 1)}."
 
 
 def result(comparison: Comparison) -> list[Finding]:
@@ -50,77 +49,67 @@ def result(comparison: Comparison) -> list[Finding]:
         best[Finding(line.label, answer, _sentence(numbers))] = None
     if best:
         return [*best]
-    known = {key for group in comparison.groups for key in group.summaries}
+    known = measured(comparison.groups)
     keys = [key for key in TOPICS if key != QUICK + ENCODER or ENCODER not in known]
     findings = [finding for key in keys if (finding := _best(comparison, key))]
-    measured = {g.label: sum(run.measured for run in g.runs) for g in comparison.groups}
     failed = [
-        f"{len(group.failed)} of {measured[group.label]} runs of {group.label} "
+        f"{len(group.failed)} of {len(group.measured)} runs of {group.label} "
         f"({_seeds(group.failed)})"
         for group in comparison.groups
         if group.failed
     ]
-    count = sum(measured.values())
+    count = sum(run.measured for run in comparison.runs)
     none = f"none of the {count} runs" if count > 1 else "no run"
     return [*findings, Finding("Failed", "; ".join(failed) or none)]
 
 
 def _sentence(text: str) -> str:
-    """A text as a sentence; "" for none."""
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def _best(comparison: Comparison, key: str) -> Finding | None:
     """Which group is best by the median, if that is beyond what seeds do."""
-    known = metric(key)
-    left_out = _left_out(comparison, key)
-    summaries = {
-        group.label: summary
-        for group in comparison.groups
-        if (summary := group.summaries.get(key)) and summary.sound and group.label not in left_out
+    known, topic = metric(key), TOPICS[key]
+    groups = [group for group in comparison.groups if key in group.summaries]
+    left_out = {
+        group.label: reason for group in groups if (reason := _why_not(comparison, group, key))
     }
-    if len(summaries) < 2:
-        reasons = " ".join(left_out.values())
-        return Finding(TOPICS[key], "not compared", reasons) if reasons else None
-    (first, one), (second, other), *_ = sorted(
-        summaries.items(), key=lambda item: known.rank(item[1].median)
-    )
-    judged = verdict(one, other, (first, second))
-    numbers = f"Median {key}: {first} {one.text}, next {second} {other.text}; {judged.words}."
-    few = min(len(one.values), len(other.values)) < LEAST
-    answer = judged.better or ("cannot decide" if few else "not decided")
+    sound = [
+        group for group in groups if group.summaries[key].sound and group.label not in left_out
+    ]
+    if len(sound) < 2:
+        return Finding(topic, "not compared", " ".join(left_out.values())) if left_out else None
+    first, second, *_ = sorted(sound, key=lambda group: known.rank(group.summaries[key].median))
+    one, other = first.summaries[key], second.summaries[key]
+    judged = verdict(one, other, (first.label, second.label))
+    answer = judged.better or ("cannot decide" if judged.few else "not decided")
+    numbers = f"{first.label} {one.text}, next {second.label} {other.text}; {judged.words}"
     if one.median == other.median:
-        answer, numbers = "no group alone", f"Median {key}: {one.text} of {first} and of {second}."
+        answer, numbers = "no group alone", f"{one.text} of {first.label} and of {second.label}"
     references = [
         f"{name} {known.show(comparison.bounds[f'{bound}/{key}'])}"
         for bound, name in REFERENCES.items()
         if f"{bound}/{key}" in comparison.bounds
     ]
-    sentences = [numbers, _sentence(", ".join(references)), *left_out.values()]
-    return Finding(TOPICS[key], answer, " ".join(filter(None, sentences)))
+    sentences = [f"Median {key}: {numbers}.", _sentence(", ".join(references)), *left_out.values()]
+    return Finding(topic, answer, " ".join(filter(None, sentences)))
 
 
-def _left_out(comparison: Comparison, key: str) -> dict[str, str]:
-    """Groups that cannot be the best at recreating images: label -> why, a sentence."""
-    if key not in (ENCODER, QUICK + ENCODER, INVERSION):
-        return {}
-    reasons = {}
-    for group in (group for group in comparison.groups if group.summaries.get(key)):
-        size = group.latent_dim
-        control = group.summaries.get(CONTROL) if key == INVERSION else None
-        if size and size >= comparison.image_size:
-            reasons[group.label] = (
-                f"{group.label} is left out: its z has {size:,} numbers and an image "
-                f"{comparison.image_size:,}, so z can hold the whole image and recreating it is "
-                "trivial."
-            )
-        elif control and control.median > CONVERGED:
-            reasons[group.label] = (
-                f"{group.label} is left out: its search has not converged "
-                f"({control.key} {control.text}, above {CONVERGED:g}), so its error is an upper "
-                "limit."
-            )
-    return reasons
+def _why_not(comparison: Comparison, group: Group, key: str) -> str:
+    """Why a group cannot be the best at recreating images, a sentence; "" if it can."""
+    size, control = group.latent_dim, group.summaries.get(CONTROL)
+    if key in (ENCODER, QUICK + ENCODER, INVERSION) and size and size >= comparison.image_size:
+        return (
+            f"{group.label} is left out: its z has {size:,} numbers and an image "
+            f"{comparison.image_size:,}, so z can hold the whole image and recreating it is "
+            "trivial."
+        )
+    if key == INVERSION and control and control.median > CONVERGED:
+        return (
+            f"{group.label} is left out: its search has not converged "
+            f"({control.key} {control.text}, above {CONVERGED:g}), so its error is an upper limit."
+        )
+    return ""
 
 
 def _seeds(runs: Sequence[Run]) -> str:
@@ -131,7 +120,5 @@ def _seeds(runs: Sequence[Run]) -> str:
             rows[-1].append(seed)
         else:
             rows.append([seed])
-    parts: list[str] = []
-    for row in rows:
-        parts += [f"{row[0]} to {row[-1]}"] if len(row) > 3 else map(str, row)
-    return f"seed{'s' if len(parts) > 1 or len(rows[0]) > 1 else ''} {', '.join(parts)}"
+    parts = [f"{r[0]} to {r[-1]}" if len(r) > 3 else ", ".join(map(str, r)) for r in rows]
+    return f"seed{'s' * (rows != [rows[0][:1]])} {', '.join(parts)}"

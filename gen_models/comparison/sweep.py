@@ -1,26 +1,30 @@
 """`--by KEY`: a metric against a swept setting, a line for each model and phase."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from gen_models.analysis import plots
-from gen_models.analysis.groups import Group, Summary, measured
+from gen_models.analysis.groups import Group, Summary, group_runs, measured
 from gen_models.analysis.metrics import FID, QUICK, headlines, metric
-from gen_models.analysis.settings import describe, short_name, show_value, sortable, varying
-from gen_models.analysis.statistics import LEAST
+from gen_models.analysis.settings import short_name, show_value, sortable, varying
 from gen_models.comparison.verdicts import LOSS_IS, LOSSES, verdict
 from gen_models.errors import UserError
-from gen_models.runs.identity import model_title
 
 RATES = ("lr", "lr_g", "lr_d")  # on a logarithmic axis
 
 
 class Point(NamedTuple):
-    """One setting of one line."""
+    """A group of one line."""
 
-    value: Any
-    label: str
+    value: Any  # of the setting
+    group: Group
     summary: Summary
+
+    @property
+    def label(self) -> str:
+        """The value as shown."""
+        return show_value(self.value)
 
 
 class Line(NamedTuple):
@@ -47,22 +51,22 @@ class Sweep(NamedTuple):
         places = {point.value: point.label for line in longest for point in line.points}
         if self.numeric:
             places = dict(sorted(places.items()))
-        axis = plots.settings_axis(places, numeric=self.numeric)
         series, words = [], []
         for line in self.lines:
-            sound, failed, diverged, medians = [], [], [], []
+            own = plots.Series(line.label)
             for value, _, summary in line.points:
-                sound += [(value, number) for number in summary.sound.values()]
-                failed += [(value, number) for number in summary.unsound]
-                diverged += [value] * (len(summary.finite) < len(summary.values))
-                medians += [(value, summary.median)] * bool(summary.sound)
-            series.append(plots.Series(line.label, sound, failed, diverged, medians))
+                own.sound += [(value, number) for number in summary.sound.values()]
+                own.failed += [(value, number) for number in summary.unsound]
+                own.diverged += [value] * (len(summary.finite) < len(summary.values))
+                own.line += [(value, summary.median)] * bool(summary.sound)
+            series.append(own)
             shown = ", ".join(f"{point.label} {point.summary.text}" for point in line.points)
             words.append(f"{line.label}: {shown}.")
         heights = [height for each in series for _, height in each.points]
         if not heights:
             return None
         alt = f"{self.metric} against {self.key}. {' '.join(words)}"
+        axis = plots.settings_axis(places, numeric=self.numeric)
         title, upwards = metric(self.metric).title, plots.linear(heights)
         return plots.Scatter(title, alt, self.key, series, axis, upwards)
 
@@ -76,21 +80,22 @@ def sweeps(groups: Sequence[Group], key: str) -> list[Sweep]:
         UserError: No such setting, or it is the same in all runs; names those that vary.
     """
     setting = _check(groups, key)
-    result = []
-    for name in headlines("sweeps", measured(groups)):
-        if name in LOSSES and f"model.{setting}" in LOSS_IS:
-            continue
+    names = headlines("sweeps", measured(groups))
+    if f"model.{setting}" in LOSS_IS:
+        names = [name for name in names if name not in LOSSES]
+    sizes, result = {}, []
+    for name in names:
         lines = _lines(groups, setting, name)
         if any(len(line.points) > 1 for line in lines):
             values = [point.value for line in lines for point in line.points]
             numeric = setting in RATES and all(value and value > 0 for value in values)
             result.append(Sweep(setting, name, numeric, lines))
+            sizes[name] = len(values)
     if not result:
         raise UserError(
             f"--by {key}: no two groups that are evaluated differ by it alone: name such runs, or "
             "measure them with gen-models evaluate RUN"
         )
-    sizes = {sweep.metric: sum(len(line.points) for line in sweep.lines) for sweep in result}
     if sizes.get(FID, 0) >= sizes.get(QUICK + FID, 0):  # 2,000 samples say nothing more
         result = [sweep for sweep in result if sweep.metric != QUICK + FID]
     return result
@@ -105,42 +110,36 @@ def _check(groups: Sequence[Group], key: str) -> str:
         settings = [group.settings for group in groups if group.model == model]
         vary |= {short_name(name): None for name in varying(settings)}
     hint = f"these vary: {', '.join(vary)}" if vary else "nothing but the seed varies in these runs"
+    if setting in vary:
+        return setting
+    problem = "the same in all runs of a model" if setting in known else "no such setting"
     if setting == "seed":
-        raise UserError(f"--by seed: the seeds of a group are its repetitions; {hint}")
-    if setting not in known:
-        raise UserError(f"--by {key}: no such setting; {hint}")
-    if setting not in vary:
-        raise UserError(f"--by {key}: the same in all runs of a model; {hint}")
-    return setting
+        problem = "the seeds of a group are its repetitions"
+    raise UserError(f"--by {key}: {problem}; {hint}")
 
 
 def _lines(groups: Sequence[Group], setting: str, metric: str) -> list[Line]:
-    """A line for the groups alike in all but the setting: model, phase, and what tells it apart."""
-    alike: dict[tuple[Any, ...], list[tuple[Group, Point]]] = {}
+    """A line for the groups alike in all but the setting, named as groups are without it."""
+    alike: dict[tuple[Any, ...], list[Point]] = {}
     for group in groups:
-        summary = group.summaries.get(metric)
-        key = next((name for name in group.settings if short_name(name) == setting), None)
-        if summary and key is not None:
-            value = group.settings[key]
+        names = [name for name in group.settings if short_name(name) == setting]
+        if metric in group.summaries and names:
+            # the widths of two models are two settings, of which a group has one
+            key = next((name for name in names if group.settings[name] is not None), names[0])
             rest = tuple(item for item in group.settings.items() if item[0] != key)
-            point = Point(value, show_value(value), summary)
-            alike.setdefault(rest, []).append((group, point))
-    by_head: dict[str, list[dict[str, Any]]] = {}  # model and phases -> a line's settings each
-    for rest, members in alike.items():
-        by_head.setdefault(_head(members), []).append(dict(rest))
+            point = Point(group.settings[key], group, group.summaries[metric])
+            alike.setdefault(rest, []).append(point)
+    runs = []
+    for rest, points in alike.items():
+        phases = {"phase": "/".join(sorted({point.group.phase for point in points}))}
+        for run in (run for point in points for run in point.group.runs):
+            runs.append(replace(run, settings=dict(rest), record=run.record | phases))
     lines = []
-    for rest, members in alike.items():
-        settings, head = dict(rest), _head(members)
-        more = [describe(key, settings.get(key)) for key in varying(by_head[head])]
-        points = sorted((point for _, point in members), key=lambda p: sortable(p.value))
-        lines.append(Line(", ".join([head, *more]), points, *_best(points, setting, metric)))
+    for line in group_runs(runs):
+        points = alike[tuple(line.settings.items())]
+        points.sort(key=lambda point: sortable(point.value))
+        lines.append(Line(line.label, points, *_best(points, setting, metric)))
     return lines
-
-
-def _head(members: Sequence[tuple[Group, Point]]) -> str:
-    """The model and the phases of a line: "GAN baseline/final"."""
-    phases = "/".join(sorted({group.phase for group, _ in members}))
-    return f"{model_title(members[0][0].model)} {phases}"
 
 
 def _best(points: Sequence[Point], setting: str, key: str) -> tuple[str, str]:
@@ -149,19 +148,17 @@ def _best(points: Sequence[Point], setting: str, key: str) -> tuple[str, str]:
         return "", ""
     sound = [point for point in points if point.summary.sound]
     sound.sort(key=lambda point: metric(key).rank(point.summary.median))
-    if len(sound) < 2:
+    if not sound:
         text = "no best setting"
-        if sound:
-            text = f"only {setting} {sound[0].label} has runs that did not fail"
+    elif len(sound) == 1:
+        text = f"only {setting} {sound[0].label} has runs that did not fail"
     else:
         first, second = sound[:2]
-        words = verdict(first.summary, second.summary).text
-        best = {"lower": "lowest", "higher": "highest"}.get(metric(key).better, "best")
-        which, best = f"{setting} {first.label}", f"{best} {key}"
-        answer = f"{which} has the {best}"
-        if min(len(first.summary.values), len(second.summary.values)) < LEAST:
-            answer = f"cannot decide; the {best} is that of {which}"
-        text = f"{answer}; against the runner-up {second.label}: {words}"
+        compared = verdict(first.summary, second.summary)
+        text = f"{setting} {first.label} has the lowest {key}"
+        if compared.few:
+            text = f"cannot decide; the lowest {key} is that of {setting} {first.label}"
+        text += f"; against the runner-up {second.label}: {compared.text}"
     if failed := [f"{p.label} ({p.summary.failures})" for p in points if p.summary.failures]:
         text += f"; failed: {', '.join(failed)}"
     return text, sound[0].label if sound else ""

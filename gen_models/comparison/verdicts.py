@@ -25,6 +25,7 @@ class Verdict(NamedTuple):
 
     metric: str
     test: Superiority | None  # of the first group; None with a single run
+    few: bool  # whether there are fewer runs than decide anything
     better: str  # the name of the better one; "" if neither is known to be
     words: str  # "better in 90 % [60, 98] of pairs, p = 0.002: beyond seed noise"
     text: str  # with both medians before it
@@ -59,15 +60,15 @@ def judge(groups: Sequence[Group], keys: Sequence[str], bounds: dict[str, float]
     judged = []
     for one, other in pairs:
         same = all(one.settings.get(key) == other.settings.get(key) for key in LOSS_IS)
-        comparable = [key for key in keys if same or key not in LOSSES]
         verdicts = []
-        for key in comparable:
+        for key in [key for key in keys if same or key not in LOSSES]:
             first, second = one.summaries.get(key), other.summaries.get(key)
             real = bounds.get(f"real/{key}")
             if first and second and (metric(key).better != "real" or real is not None):
                 verdicts.append(verdict(first, second, (one.label, other.label), real))
-        judged.append(Pair(one, other, verdicts))
-    return [pair for pair in judged if pair.verdicts]
+        if verdicts:
+            judged.append(Pair(one, other, verdicts))
+    return judged
 
 
 def verdict(
@@ -82,12 +83,13 @@ def verdict(
     """
     n, m = len(one.values), len(other.values)
     count = f"{n} and {m} seeds" if n != m else "one seed" if n == 1 else f"{n} seeds"
-    test, better, words = None, "", f"{count} cannot decide, train at least four"
+    test, few, better = None, min(n, m) < LEAST, ""
+    words = f"{count} cannot decide, train at least four"
     if min(n, m) > 1:
         test = superiority(one.scores(real=real), other.scores(real=real), RESAMPLES)
-        if min(n, m) >= LEAST:
+        if not few:
             better = names[test.theta <= 0.5] if test.p < LEVEL else ""
             words = "beyond seed noise" if better else f"not decided with {count}"
         words = f"better in {percent(test)} of pairs, p = {format_p(test.p)}: {words}"
     text = f"{one.text} against {other.text}; {words}"
-    return Verdict(one.key, test, better, words, text)
+    return Verdict(one.key, test, few, better, words, text)

@@ -4,11 +4,11 @@ import math
 from pathlib import Path
 
 import pytest
-from synthetic import edit, make_run, make_study
+from synthetic import BOUNDS, make_run, make_study
 
 from gen_models.analysis.groups import Group, group_runs
 from gen_models.analysis.metrics import is_known, metric, of_new_images, order
-from gen_models.analysis.runs import read_run
+from gen_models.analysis.runs import Run, read_run
 
 
 def groups(folder: Path) -> list[Group]:
@@ -90,9 +90,12 @@ def test_a_network_written_out_is_the_same_network(tmp_path: Path) -> None:
         ({"fid_lenet": 59.3, "coverage": 0.0}, False),
         ({"fid_lenet": 99.0, "coverage": 0.04}, False),  # as healthy runs beside a strong Gaussian
         ({"fid_lenet": math.nan}, True),
+        ({"missing_classes": 5.0, "real/classes": 12.0}, False),
+        ({"missing_classes": 6.0, "real/classes": 12.0}, True),
+        ({"missing_classes": 1.0, "real/classes": 2.0}, True),
     ],
 )
-def test_a_run_fails_by_the_rule(measured: dict[str, float], failed: bool, tmp_path: Path) -> None:
-    run = make_run(tmp_path, "model=gan")
-    edit(run.metrics, **measured)
-    assert read_run(run.path).failed == failed
+def test_a_run_fails_by_the_rule(measured: dict[str, float], failed: bool) -> None:
+    record = {"status": "done", "model": "gan", "seed": 0}
+    known = {"fid_lenet": 10.0, "coverage": 0.5, "missing_digits": 0.0}
+    assert Run(record, BOUNDS | known | measured).failed == failed

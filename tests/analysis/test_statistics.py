@@ -22,11 +22,6 @@ def test_a_share_has_the_interval_of_wilson(count: int, total: int) -> None:
     assert found == pytest.approx((count / total, known.low, known.high), abs=1e-12)
 
 
-def test_a_share_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="nothing"):
-        statistics.wilson_interval(0, 0)
-
-
 def test_fishers_test_by_hand() -> None:
     """4 of 20 against none of 20: both tails of the hypergeometric distribution."""
     one = math.comb(20, 4) * math.comb(20, 0) / math.comb(40, 4)

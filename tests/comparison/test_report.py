@@ -270,6 +270,23 @@ def test_commands_are_quoted_and_whole(tmp_path: Path) -> None:
     assert f"<code>{escape(made)}</code>" in files["report.html"]
 
 
+def test_no_name_or_number_is_cut_on_a_narrow_terminal(tmp_path: Path) -> None:
+    few = {"quick/fid_lenet": 9.0, "quick/coverage": 0.4, "quick/encoder/mse": 0.01}
+    for seed in range(2):
+        make_run(tmp_path / "runs", "model=vae", f"seed={seed}", fid=9.0 + seed, metrics=few)
+    text, _ = report(tmp_path / "runs", output=tmp_path / "out")
+    assert "…" not in text
+
+
+def test_widths_of_two_models_are_swept_at_once(tmp_path: Path) -> None:
+    for model in ("gan", "vae"):
+        for widths in ("[256]", "[256,256]"):
+            make_run(tmp_path, f"model={model}", f"hidden_dims={widths}")
+    first, *_ = compare([tmp_path], "hidden_dims").sweeps
+    points = {line.label: [point.label for point in line.points] for line in first.lines}
+    assert points == {"GAN final": ["256", "256-256"], "VAE final": ["256", "256-256"]}
+
+
 def test_groups_without_a_metric_in_common_have_no_verdicts(tmp_path: Path) -> None:
     make_run(tmp_path / "runs", "model=gan")
     make_run(tmp_path / "runs", "model=gan", "phase=baseline", fid=None,
