@@ -1,5 +1,6 @@
 """What a study is: its question, its arms, their seeds, and its claims."""
 
+import math
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -87,10 +88,12 @@ class Study:
         words = shlex.split(self.arms[own.of].train if own.of else own.train)
         return [*words, f"max_epochs={own.at_epoch}"] if own.of else words
 
-    def earlier(self, arm: str) -> list[str]:
-        """The arms that are this one at an earlier epoch, the earliest first."""
-        names = [name for name, other in self.arms.items() if other.of == arm]
-        return sorted(names, key=lambda name: self.arms[name].at_epoch)
+    def up_to(self, arm: str) -> list[str]:
+        """The arm after those that are the same runs at an earlier epoch, the earliest first."""
+        end = self.arms[arm].at_epoch or math.inf
+        parts = [name for name, other in self.arms.items() if other.of == self.root(arm)]
+        earlier = [name for name in parts if self.arms[name].at_epoch < end]
+        return [*sorted(earlier, key=lambda name: self.arms[name].at_epoch), arm]
 
     def root(self, arm: str) -> str:
         """The arm whose runs these are, to their end."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -78,25 +79,24 @@ class Evidence:
         Raises:
             Missing: There are too few, or one was not measured so.
         """
-        rows = self.rows(arm)
-        planned, label = self.study.arms[arm].seeds, self.study.arms[arm].label
-        count, left_out, bounded = f"{len(rows)} of {len(planned)} runs", list[int](), list[int]()
+        rows, label = self.rows(arm), self.study.arms[arm].label
+        left_out, bounded = list[int](), list[int]()
         if key.startswith(SEARCHED):
             unfinished = [row.seed for row in rows if not (row.failed or converged(row))]
             left_out, bounded = ([], unfinished) if unconverged else (unfinished, [])
-            if left_out:
-                count += f", {len(left_out)} of them without a search that has converged"
+        planned = [seed for seed in self.study.arms[arm].seeds if seed not in left_out]
         rows = [row for row in rows if row.seed not in left_out]
         if len(rows) < LEAST:
-            raise Missing(f"{label}: {count}, at least {LEAST} are needed")
+            whose = " whose search for codes has converged" if left_out else ""
+            count = f"{len(rows)} of {len(planned) + len(left_out)}"
+            raise Missing(f"{label} needs at least {LEAST} runs{whose}, and has {count}")
         worst = {row.seed for row in rows if (row.failed if of_new_images(key) else row.diverged)}
         values = {row.seed: row.metrics.get(key, math.nan) for row in rows}
         for seed, value in values.items():
             if seed not in worst and not math.isfinite(value):
-                raise Missing(f"{label}: {key} is not measured for seed {seed}")
-        due = tuple(seed for seed in planned if seed not in left_out)
-        own = frozenset(worst), arm, label, due, tuple(left_out), tuple(bounded)
-        return Side(key, values, *own)
+                raise Missing(f"{key} of {label} is not measured for seed {seed}")
+        seeds = tuple(planned), tuple(left_out), tuple(bounded)
+        return Side(key, values, frozenset(worst), arm, label, *seeds)
 
     def at_distance(self, arm: str, key: str, distance: float) -> Side:
         """The runs of an arm by a cost, of images whose distance to real ones is at most this.
@@ -122,12 +122,10 @@ class Evidence:
 
     def sides(self, arms: Iterable[str], key: str) -> list[Side]:
         """The arms that have runs enough, by a metric."""
-        sides = []
+        sides = list[Side]()
         for arm in arms:
-            try:
+            with suppress(Missing):
                 sides.append(self.side(arm, key))
-            except Missing:
-                continue
         return sides
 
     def rows(self, arm: str) -> list[Run]:
@@ -164,8 +162,8 @@ class Evidence:
         count = next((len(errors) for errors in by_seed.values() if errors is not None), 0)
         for seed, errors in by_seed.items():
             if not count or (errors is None and seed in side.sound):
-                raise Missing(f"{side.label}: no {side.key} by image for seed {seed}")
-        worst = np.full(count, math.inf)
+                raise Missing(f"{side.key} by image of {side.label} is missing for seed {seed}")
+        worst = [math.inf] * count
         return np.array([worst if errors is None else errors for errors in by_seed.values()])
 
 
@@ -185,8 +183,8 @@ def in_common(one: Side, other: Side) -> tuple[Side, Side]:
     """
     seeds = one.values.keys() & other.values.keys()
     if len(seeds) < LEAST:
-        labels = f"{one.label} and {other.label}"
-        raise Missing(f"{labels}: {len(seeds)} seeds in common, at least {LEAST} are needed")
+        count = f"at least {LEAST} seeds in common, and have {len(seeds)}"
+        raise Missing(f"{one.label} and {other.label} need {count}")
     planned = tuple(seed for seed in one.planned if seed in other.planned)
 
     def reduced(side: Side) -> Side:
