@@ -82,11 +82,15 @@ class Study:
         """The name of its file, and of its folder."""
         return self.file.stem
 
+    @property
+    def contrasts(self) -> list[Contrast]:
+        """The contrasts of all claims."""
+        return [contrast for claim in self.claims for contrast in claim.contrasts]
+
     def overrides(self, arm: str) -> list[str]:
         """The options of train.py for an arm's runs, without their seeds."""
-        own = self.arms[arm]
-        words = shlex.split(self.arms[own.of].train if own.of else own.train)
-        return [*words, f"max_epochs={own.at_epoch}"] if own.of else words
+        words, epoch = shlex.split(self.arms[self.root(arm)].train), self.arms[arm].at_epoch
+        return [*words, f"max_epochs={epoch}"] if epoch else words
 
     def up_to(self, arm: str) -> list[str]:
         """The arm after those that are the same runs at an earlier epoch, the earliest first."""
@@ -102,8 +106,8 @@ class Study:
     def metrics_by_image(self) -> dict[str, set[str]]:
         """The arms that are compared image by image -> the metrics of each."""
         metrics: dict[str, set[str]] = {}
-        for contrast in (part for claim in self.claims for part in claim.contrasts):
-            for name, keys in contrast.measured().items() if contrast.kind == "wins" else ():
+        for contrast in (each for each in self.contrasts if each.kind == "wins"):
+            for name, keys in contrast.measured().items():
                 metrics.setdefault(name, set()).update(keys)
         return metrics
 

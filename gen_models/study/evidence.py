@@ -33,21 +33,14 @@ class Missing(Exception):
 
 @dataclass(frozen=True)
 class Side(Summary):
-    """The runs of an arm by one metric.
-
-    Attributes:
-        arm: Its name.
-        label: Its name on the page.
-        planned: The seeds that the study names.
-        left_out: Seeds of runs whose search for codes has not converged.
-        bounded: Seeds of runs whose value is only a bound of the true one: a search's error that
-            could be smaller, or a cost that could be larger.
-    """
+    """The runs of an arm by one metric."""
 
     arm: str = ""
-    label: str = ""
-    planned: tuple[int, ...] = ()
-    left_out: tuple[int, ...] = ()
+    label: str = ""  # its name on the page
+    planned: tuple[int, ...] = ()  # seeds that the study names
+    left_out: tuple[int, ...] = ()  # seeds of runs whose search for codes has not converged
+    # Seeds of runs whose value is only a bound of the true one: a search's error that could be
+    # smaller, or a cost that could be larger.
     bounded: tuple[int, ...] = ()
 
     @property
@@ -58,7 +51,10 @@ class Side(Summary):
 
 @dataclass(frozen=True)
 class Evidence:
-    """The runs of a study, as the rules of its claims read them."""
+    """The runs of a study, as the rules of its claims read them.
+
+    What is measured of an arm is `Missing` if it has too few runs, or one was not measured so.
+    """
 
     study: Study
     table: Table  # as `of_study` gives it
@@ -71,13 +67,7 @@ class Evidence:
     def side(self, arm: str, key: str, *, unconverged: bool = False) -> Side:
         """The runs of an arm by a metric.
 
-        Args:
-            arm: Its name.
-            key: The metric.
-            unconverged: Whether a search that has not converged counts too, by the error it found.
-
-        Raises:
-            Missing: There are too few, or one was not measured so.
+        If `unconverged`, a search that has not converged counts too, with the error it found.
         """
         rows, label = self.rows(arm), self.study.arms[arm].label
         left_out, bounded = list[int](), list[int]()
@@ -103,9 +93,6 @@ class Evidence:
 
         It is the least cost of all numbers of steps that come so near. Where none does, it is the
         largest of all: images that are so near would cost more.
-
-        Raises:
-            Missing: There are too few runs, or one was not measured so.
         """
         name = key.rpartition("/")[2]
         places = self.study.arms[arm].by_steps
@@ -141,22 +128,8 @@ class Evidence:
         measured = [row.metrics for row in self.rows(arm) if ENCODER in row.metrics]
         return bool(measured) and all(INVERSION not in metrics for metrics in measured)
 
-    def gaussian(self, key: str) -> float:
-        """The metric of a Gaussian on principal components of pixels.
-
-        Raises:
-            Missing: No run has measured it.
-        """
-        if f"gaussian/{key}" in self.bounds:
-            return self.bounds[f"gaussian/{key}"]
-        raise Missing(f"{key} of the crude Gaussian is not measured")
-
     def errors(self, side: Side) -> np.ndarray:
-        """The errors of each image, (runs, images); inf for a run that diverged.
-
-        Raises:
-            Missing: A run has none.
-        """
+        """The errors of each image, (runs, images); inf for a run that diverged."""
         names = {seed: f"{side.arm}/{seed}/{side.key}" for seed in side.values}
         by_seed = {seed: self.table.images.get(name) for seed, name in names.items()}
         count = next((len(errors) for errors in by_seed.values() if errors is not None), 0)
@@ -176,22 +149,17 @@ def converged(row: Run) -> bool:
 
 
 def in_common(one: Side, other: Side) -> tuple[Side, Side]:
-    """The sides with the seeds that both have.
-
-    Raises:
-        Missing: Those are too few.
-    """
-    seeds = one.values.keys() & other.values.keys()
+    """The sides with the seeds that both have; `Missing` if those are too few."""
+    seeds = sorted(one.values.keys() & other.values.keys())
     if len(seeds) < LEAST:
         count = f"at least {LEAST} seeds in common, and have {len(seeds)}"
         raise Missing(f"{one.label} and {other.label} need {count}")
     planned = tuple(seed for seed in one.planned if seed in other.planned)
-
-    def reduced(side: Side) -> Side:
-        values = {seed: side.values[seed] for seed in sorted(seeds)}
-        return replace(side, values=values, planned=planned)
-
-    return reduced(one), reduced(other)
+    first, second = (
+        replace(side, values={seed: side.values[seed] for seed in seeds}, planned=planned)
+        for side in (one, other)
+    )
+    return first, second
 
 
 def agreement(evidence: Evidence) -> dict[str, float]:

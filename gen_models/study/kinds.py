@@ -83,20 +83,21 @@ def parts(evidence: Evidence, contrast: Contrast, key: str) -> list[Part]:
     Raises:
         Missing: Runs or metrics that it needs are not there.
     """
+    rule, least, _ = KINDS[contrast.kind]
+    first, *rest = contrast.arms
+    if contrast.kind != "best":
+        arms = contrast.arms if least == 1 else contrast.arms[:-1]
+        return [rule(evidence, contrast, key, arm, contrast.arms[-1]) for arm in arms]
 
     def rank(part: Part) -> tuple[float, float]:
+        """The lower, the better is the other."""
         other = part.other
         known = metric(key).rank(other.median) if other and other.sound else math.inf
         return part.test.theta, known
 
-    rule, least, _ = KINDS[contrast.kind]
-    first, *rest = contrast.arms
-    if contrast.kind == "best":
-        compared = [rule(evidence, contrast, key, first, other) for other in rest]
-        closest, *others = sorted(compared, key=rank)
-        return [closest, *(part._replace(fits=None) for part in others)]
-    arms = contrast.arms if least == 1 else contrast.arms[:-1]
-    return [rule(evidence, contrast, key, arm, contrast.arms[-1]) for arm in arms]
+    compared = [rule(evidence, contrast, key, first, other) for other in rest]
+    closest, *others = sorted(compared, key=rank)
+    return [closest, *(part._replace(fits=None) for part in others)]
 
 
 def better(evidence: Evidence, contrast: Contrast, key: str, arm: str, last: str) -> Part:
@@ -117,16 +118,11 @@ def better(evidence: Evidence, contrast: Contrast, key: str, arm: str, last: str
         raise Missing(f"{key} of {other.label} is not above 0, so no share of it is a margin")
     compare = statistics.paired_superiority if paired else statistics.superiority
     interval = statistics.share_of_pairs_won if paired else statistics.superiority_interval
-    return Part(
-        contrast,
-        one,
-        other,
-        compare(one.scores(), other.scores(scale)),
-        paired=paired,
-        change=_change(one, other, paired),
-        fits=_fits(contrast, one, other, paired) if contrast.word else None,
-        spaces=_in_other_spaces(evidence, key, arm, compare_in),
-    )
+    test = compare(one.scores(), other.scores(scale))
+    change = _change(one, other, paired)
+    fits = _fits(contrast, one, other, paired) if contrast.word else None
+    spaces = _in_other_spaces(evidence, key, arm, compare_in)
+    return Part(contrast, one, other, test, paired=paired, change=change, fits=fits, spaces=spaces)
 
 
 def wins(evidence: Evidence, contrast: Contrast, key: str, arm: str, last: str) -> Part:
@@ -149,14 +145,18 @@ def beats_gaussian(evidence: Evidence, contrast: Contrast, key: str, arm: str, _
     """One arm is better than the crude Gaussian."""
 
     def compare(own: str) -> Superiority:
-        constant = metric(key).rank(evidence.gaussian(own))
-        return statistics.against_constant(evidence.side(arm, own).scores(), constant)
+        side = evidence.side(arm, own)
+        if f"gaussian/{own}" not in evidence.bounds:
+            raise Missing(f"{own} of the crude Gaussian is not measured")
+        constant = metric(key).rank(evidence.bounds[f"gaussian/{own}"])
+        return statistics.against_constant(side.scores(), constant)
 
-    one, constant, test = evidence.side(arm, key), evidence.gaussian(key), compare(key)
+    test = compare(key)
     spaces = _in_other_spaces(evidence, key, arm, compare)
     # The Gaussian is made of pixels: those are no bound.
     spaces = {name: each for name, each in spaces.items() if not name.startswith("pixels")}
-    return Part(contrast, one, None, test, constant, spaces=spaces)
+    constant = evidence.bounds[f"gaussian/{key}"]
+    return Part(contrast, evidence.side(arm, key), None, test, constant, spaces=spaces)
 
 
 def cheaper(evidence: Evidence, contrast: Contrast, key: str, arm: str, last: str) -> Part:

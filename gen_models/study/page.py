@@ -50,9 +50,7 @@ def page(study: Study, table: Table) -> dict[str, Any]:
     by_epoch = sorted(rows, key=lambda row: study.arms[row.record["arm"]].at_epoch or math.inf)
     # the last row of each: a run that is kept at two epochs is one training
     trainings = [*{(study.root(row.record["arm"]), row.seed): row for row in by_epoch}.values()]
-    roots = {
-        study.root(arm) for c in study.claims for p in c.contrasts if p.decides for arm in p.arms
-    }
+    roots = {study.root(arm) for each in study.contrasts if each.decides for arm in each.arms}
     deciding = [row for row in trainings if study.root(row.record["arm"]) in roots]
     measured = {side.arm for side in sides}
     awaited = [arm for arm in shown if arm not in measured and study.root(arm) in roots]

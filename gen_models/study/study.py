@@ -1,6 +1,5 @@
 """A study from its plan to its page: what is there, training of the rest, and the answers."""
 
-import math
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -60,13 +59,7 @@ def answer_from_table(study: Study, runs: Path, folder: Path) -> None:
 
 
 def answer(
-    study: Study,
-    folder: Path,
-    compose: Compose,
-    *,
-    train: bool,
-    jobs: int,
-    launcher: Sequence[str],
+    study: Study, folder: Path, compose: Compose, *, train: bool, jobs: int, launcher: Sequence[str]
 ) -> bool:
     """Show what is there of a study, train the rest if asked, write its page, show the answers.
 
@@ -90,13 +83,8 @@ def answer(
     failed: list[str] = []
     if train:
         waiting, failed = of_one_code(waiting, of_study(study, known))
-        failed += train_missing(
-            waiting,
-            jobs=jobs,
-            launcher=launcher,
-            logs=folder / "logs",
-            ended=lambda run: collect(study, planned, folder),
-        )
+        logs, ended = folder / "logs", lambda run: collect(study, planned, folder)
+        failed += train_missing(waiting, jobs=jobs, launcher=launcher, logs=logs, ended=ended)
     table = collect(study, planned, folder)
     try:
         if of_study(study, table).rows:
@@ -109,7 +97,7 @@ def answer(
 
 def too_few_seeds(study: Study) -> str:
     """Why the runs that are planned decide nothing; "" if there are enough."""
-    arms = {arm for claim in study.claims for each in claim.contrasts for arm in each.arms}
+    arms = {arm for contrast in study.contrasts for arm in contrast.arms}
     few = [name for name in study.arms if name in arms and len(study.arms[name].seeds) < LEAST]
     if not few:
         return ""
@@ -130,16 +118,14 @@ def show_state(
         own = [run for run in runs if run.arm == name]
         waiting = [run for run in own if run in to_train]
         states = Counter(run.state for run in own if run in waiting or run.state != "missing")
-        took = [run.seconds for run in own if run.state == "done" and run.seconds is not None]
-        rest = len(waiting) * (fmean(took) if took else math.nan) if waiting else 0.0
-        if math.isnan(rest):
-            unknown += len(waiting)
-        else:
-            total += rest
         counts = [f"{states[state]} {state}" for state in get_args(State) if states[state]]
         if known := len(own) - states.total():
             counts.append(f"{known} in {RUNS} alone")
-        table.add_row(name, str(len(arm.seeds)), ", ".join(counts), _in_words(rest, jobs))
+        took = [run.seconds for run in own if run.state == "done" and run.seconds is not None]
+        rest = len(waiting) * fmean(took) if took else 0.0
+        text = _in_words(rest, jobs) if rest else "unknown" if waiting else "-"
+        total, unknown = total + rest, unknown + (0 if took else len(waiting))
+        table.add_row(name, str(len(arm.seeds)), ", ".join(counts), text)
     say(table)
     parts = []
     if total:
@@ -160,9 +146,5 @@ def write_answers(study: Study, table: Table, folder: Path) -> None:
 
 
 def _in_words(seconds: float, jobs: int) -> str:
-    if math.isnan(seconds):
-        return "unknown"
     minutes = seconds / jobs / 60
-    if minutes == 0:
-        return "-"
     return f"{minutes / 60:.1f} h" if minutes >= 90 else f"{max(1, round(minutes))} min"

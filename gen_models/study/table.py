@@ -97,12 +97,11 @@ def write_table(table: Table, folder: Path) -> None:
             replaced(folder / RUNS) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
         ):
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([*RECORD, *keys])
+            writer = csv.DictWriter(file, [*RECORD, *keys], lineterminator="\n")
+            writer.writeheader()
             for row in table.rows:
-                numbers = (row.metrics.get(key, math.nan) for key in keys)
-                texts = ("" if math.isnan(number) else repr(float(number)) for number in numbers)
-                writer.writerow([*(row.record[key] for key in RECORD), *texts])
+                numbers = {k: value for k, value in row.metrics.items() if not math.isnan(value)}
+                writer.writerow(row.record | numbers)
 
 
 def collect(study: Study, runs: Iterable[PlannedRun], folder: Path) -> Table:
@@ -161,8 +160,7 @@ def of_one_code(runs: Sequence[PlannedRun], table: Table) -> tuple[list[PlannedR
     codes = {row.record["arm"]: row.record for row in table.rows}
     kept, refused = [], Counter[tuple[str, str]]()
     for run in runs:
-        earlier = run.earlier if run.earlier and run.earlier.state == "done" else None
-        arms = [each.arm for each in (run, earlier) if each]
+        arms = [each.arm for each in (run, run.extended) if each]
         if other := [arm for arm in arms if arm in codes and codes[arm]["code"] != run.code]:
             refused[run.arm, other[0]] += 1
         else:

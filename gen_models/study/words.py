@@ -39,18 +39,15 @@ def sentence(answer: Answer) -> str:
     """The part that shows best why the outcome is what it is."""
     if answer.outcome == "not answered":
         return " ".join(f"{_capital(reason)}." for reason in answer.missing)
-    supported = answer.outcome == "supported"
+    known = answer.outcome == "supported"
     if answer.outcome == "contradicted":
         against = [part for part in answer.parts if not part.supports]
         return plain(min(against, key=lambda part: part.test.p))
     if all(part.contrast.kind == "none_fails" for part in answer.parts):
         counts = [f"{len(part.one.values)} runs of {part.one.label}" for part in answer.parts]
-        return (
-            f"{'None' if supported else 'Not beyond chance: none'} failed of {', '.join(counts)}."
-        )
+        return f"{'None' if known else 'Not beyond chance: none'} failed of {', '.join(counts)}."
     misfits = [part for part in answer.parts if part.fits is False]
-    weakest = max(misfits or answer.parts, key=lambda part: part.test.p)
-    return plain(weakest, known=supported)
+    return plain(max(misfits or answer.parts, key=lambda part: part.test.p), known=known)
 
 
 def others(answer: Answer) -> list[str]:
@@ -81,21 +78,17 @@ def plain(part: Part, *, known: bool = True) -> str:
 def lines(answer: Answer) -> list[tuple[str, ...]]:
     """The parts of a claim as rows under `HEADS`."""
     rows = list[tuple[str, ...]]()
-    for place, part in enumerate((*answer.parts, *answer.others)):
+    for part in (*answer.parts, *answer.others):
         says = "neither" if part.tied else f"{'for' if part.supports else 'against'} the claim"
-        compared = slice(1 if part.contrast.kind == "none_fails" else 2)
-        row = (
-            " against ".join(_names(part)[compared]),
-            part.metric,
-            " and ".join(_medians(part)[compared]),
-            f"{percent(part.test)} of {_counted(part)}{_margin(part)}"
-            f"{' cheaper' if part.contrast.kind == 'cheaper' else ''}",
-            format_p(part.test.p),
-            _change(part),
-            _failures(part),
-            says if place < len(answer.parts) else "decides nothing",
-        )
-        rows.append(row)
+        sides = slice(1 if part.contrast.kind == "none_fails" else 2)
+        cheaper = " cheaper" if part.contrast.kind == "cheaper" else ""
+        cells = (
+            " against ".join(_names(part)[sides]), part.metric, " and ".join(_medians(part)[sides]),
+            f"{percent(part.test)} of {_counted(part)}{_margin(part)}{cheaper}",
+            format_p(part.test.p), _change(part), _failures(part),
+            says if part.contrast.decides else "decides nothing",
+        )  # fmt: skip
+        rows.append(cells)
     return rows
 
 
@@ -109,23 +102,17 @@ def notes(answer: Answer) -> list[str]:
     sides = [side for part in answer.parts for side in part.sides]
     few = [f"{len(s.values)} of {len(s.planned)} of {s.label}" for s in sides if s.incomplete]
     out = [f"{', '.join(map(str, s.left_out))} of {s.label}" for s in sides if s.left_out]
-    searches, costs = (
-        [
-            f"{', '.join(map(str, side.bounded))} of {side.label}"
-            for side in sides
-            if side.bounded and side.key.startswith(SEARCHED) == searched
-        ]
-        for searched in (True, False)
-    )
+    bounds = [(s, f"{', '.join(map(str, s.bounded))} of {s.label}") for s in sides if s.bounded]
+    searches = [text for side, text in bounds if side.key.startswith(SEARCHED)]
+    costs = [text for side, text in bounds if not side.key.startswith(SEARCHED)]
     search = "The search for codes has not converged for seed {}"
+    near = "New images of seed {} come so near at no number of steps"
     texts = {
         "In other features it comes out the other way: {}.": other_way,
         "Interim, runs so far: {}.": few,
         f"{search}: left out of recreation.": out,
         f"{search}: the true error is even smaller.": searches,
-        "New images of seed {} come so near at no number of steps: the true cost is even higher.": (
-            costs
-        ),
+        f"{near}: the true cost is even higher.": costs,
         "{}": [answer.claim.note] if answer.claim.note else [],
         "Not every comparison can be shown: {}.": answer.missing_others,
     }
