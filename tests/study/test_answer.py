@@ -183,12 +183,12 @@ def test_an_arm_of_failures_is_not_the_best(tmp_path: Path) -> None:
 def test_arms_that_are_alike_seldom_contradict_that_one_is_the_best(tmp_path: Path) -> None:
     given, rng = study(tmp_path, kind="best", arms="[one, other, third]"), np.random.default_rng(3)
     found = []
-    for _ in range(40):
+    for _ in range(100):
         arms = {arm: fid(list(rng.normal(10, 1, 8))) for arm in ("one", "other", "third")}
         found.append(answer(given, table(**arms)).outcome)
-    assert found.count("contradicted") <= 5  # 2 expected at most
-    assert found.count("supported") <= 3
-    assert found.count("not decided") < 40
+    assert found.count("contradicted") <= 10  # 5 expected at most
+    assert found.count("supported") <= 5
+    assert found.count("not decided") < 100
 
 
 def test_the_best_is_told_with_its_clearest_rival(tmp_path: Path) -> None:
