@@ -4,16 +4,15 @@ A claim of several parts is supported by the largest p of its parts, and contrad
 smallest times their number; p is Holm's over all claims of the study.
 """
 
-from collections import Counter
+import itertools
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from gen_models.analysis.statistics import LEVEL, holm
 from gen_models.errors import UserError
-from gen_models.study.definition import Claim, Study
+from gen_models.study.definition import Claim
 from gen_models.study.evidence import Evidence, Missing
-from gen_models.study.kinds import KINDS, Part
-from gen_models.study.table import Table, of_study
+from gen_models.study.kinds import Part, parts
 
 Outcome = Literal["supported", "contradicted", "not decided", "not answered"]
 
@@ -41,16 +40,15 @@ class Answer(NamedTuple):
         return all(fits) if fits else None
 
 
-def answers(study: Study, table: Table) -> list[Answer]:
+def answers(evidence: Evidence) -> list[Answer]:
     """Decide every claim.
 
     Raises:
-        UserError: No run is there; runs of an arm are of two codes or precisions; no run has a
-            metric that the study names.
+        UserError: No run is there; runs of an arm are of two codes, or those of a claim of two
+            precisions.
     """
-    evidence = Evidence(study, of_study(study, table))
     _check(evidence)
-    gathered = [_gather(claim, evidence) for claim in study.claims]
+    gathered = [_gather(claim, evidence) for claim in evidence.study.claims]
     adjusted = holm([1.0 if answer.p is None else answer.p for answer in gathered])
     return [
         answer
@@ -62,18 +60,14 @@ def answers(study: Study, table: Table) -> list[Answer]:
 
 def _gather(claim: Claim, evidence: Evidence) -> Answer:
     """The parts of a claim, and its p before Holm with the outcome that it would have."""
-    deciding: list[Part] = []
-    others: list[Part] = []
-    missing: dict[str, None] = {}  # each line once
-    missing_others: dict[str, None] = {}
+    deciding, others = list[Part](), list[Part]()
+    missing, missing_others = dict[str, None](), dict[str, None]()  # each line once
     for contrast in claim.contrasts:
         for key in contrast.metrics:
             try:
-                parts = KINDS[contrast.kind].rule(contrast, key, evidence)
+                (deciding if contrast.decides else others).extend(parts(evidence, contrast, key))
             except Missing as error:
                 (missing if contrast.decides else missing_others)[str(error)] = None
-            else:
-                (deciding if contrast.decides else others).extend(parts)
     outcome: Outcome = "not answered"
     p = None
     if not missing:
@@ -90,35 +84,25 @@ def combine(parts: Sequence[tuple[float, bool]]) -> tuple[Outcome, float]:
 
 
 def _check(evidence: Evidence) -> None:
-    """Make sure that the runs can stand in one study."""
-    study = evidence.study
+    """Make sure that the runs can be in one study."""
+    file = evidence.study.file
     if not evidence.table.rows:
-        raise UserError(f"{study.file}: no run is there yet: --train trains them")
-    for name in study.arms:
-        rows = evidence.rows(name)
-        for column in ("code", "training_precision"):
-            count = Counter(row.record[column] for row in rows)
-            if len(count) > 1:
-                rare = min(rows, key=lambda row: count[row.record[column]])
-                raise UserError(
-                    f"{study.file}: arms.{name}: runs of more than one {column} "
-                    f"({', '.join(sorted(count))}; seed {rare.seed} is one): overwrite=true "
-                    "trains a run again"
-                )
-    pairs = [(claim, contrast) for claim in study.claims for contrast in claim.contrasts]
-    for claim, contrast in pairs:
-        place = f"{study.file}: claims.{claim.name}"
-        arms = {arm: rows for arm in contrast.arms if (rows := evidence.rows(arm))}
-        precisions = {arm: rows[0].record["training_precision"] for arm, rows in arms.items()}
-        if contrast.decides and len(set(precisions.values())) > 1:
-            named = ", ".join(f"{arm} ({precision})" for arm, precision in precisions.items())
+        raise UserError(f"{file}: no run is there yet: --train trains them")
+    for name, column in itertools.product(evidence.study.arms, ("code", "training_precision")):
+        seeds = {row.record[column]: row.seed for row in evidence.rows(name)}
+        if len(seeds) > 1:
+            named = ", ".join(f"{value} (seed {seed})" for value, seed in sorted(seeds.items()))
             raise UserError(
-                f"{place}.arms: trained in more than one precision, which cannot decide a claim: "
-                f"{named}: train them in one, or say decides: false"
+                f"{file}: arms.{name}: runs of more than one {column}: {named}: overwrite=true "
+                "trains a run again"
             )
-        measured = contrast.measured()
-        for key in dict.fromkeys(key for keys in measured.values() for key in keys):
-            own = [row for arm in arms if key in measured[arm] for row in arms[arm]]
-            own = [row for row in own if not row.diverged]
-            if own and all(key not in row.metrics for row in own):
-                raise UserError(f"{place}.metrics: no run has {key}: take it out")
+    for claim in evidence.study.claims:
+        for contrast in (each for each in claim.contrasts if each.decides):
+            rows = [row for arm in contrast.arms for row in evidence.rows(arm)]
+            precisions = {row.record["training_precision"]: row.record["arm"] for row in rows}
+            if len(precisions) > 1:
+                named = ", ".join(f"{precision} ({arm})" for precision, arm in precisions.items())
+                raise UserError(
+                    f"{file}: claims.{claim.name}.arms: trained in more than one precision, which "
+                    f"cannot decide a claim: {named}: train them in one, or say decides: false"
+                )

@@ -1,5 +1,6 @@
 """What a study is: its question, its arms, their seeds, and its claims."""
 
+import math
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -81,16 +82,22 @@ class Study:
         """The name of its file, and of its folder."""
         return self.file.stem
 
+    @property
+    def contrasts(self) -> list[Contrast]:
+        """The contrasts of all claims."""
+        return [contrast for claim in self.claims for contrast in claim.contrasts]
+
     def overrides(self, arm: str) -> list[str]:
         """The options of train.py for an arm's runs, without their seeds."""
-        own = self.arms[arm]
-        words = shlex.split(self.arms[own.of].train if own.of else own.train)
-        return [*words, f"max_epochs={own.at_epoch}"] if own.of else words
+        words, epoch = shlex.split(self.arms[self.root(arm)].train), self.arms[arm].at_epoch
+        return [*words, f"max_epochs={epoch}"] if epoch else words
 
-    def earlier(self, arm: str) -> list[str]:
-        """The arms that are this one at an earlier epoch, the earliest first."""
-        names = [name for name, other in self.arms.items() if other.of == arm]
-        return sorted(names, key=lambda name: self.arms[name].at_epoch)
+    def up_to(self, arm: str) -> list[str]:
+        """The arm after those that are the same runs at an earlier epoch, the earliest first."""
+        end = self.arms[arm].at_epoch or math.inf
+        parts = [name for name, other in self.arms.items() if other.of == self.root(arm)]
+        earlier = [name for name in parts if self.arms[name].at_epoch < end]
+        return [*sorted(earlier, key=lambda name: self.arms[name].at_epoch), arm]
 
     def root(self, arm: str) -> str:
         """The arm whose runs these are, to their end."""
@@ -99,8 +106,8 @@ class Study:
     def metrics_by_image(self) -> dict[str, set[str]]:
         """The arms that are compared image by image -> the metrics of each."""
         metrics: dict[str, set[str]] = {}
-        for contrast in (part for claim in self.claims for part in claim.contrasts):
-            for name, keys in contrast.measured().items() if contrast.kind == "wins" else ():
+        for contrast in (each for each in self.contrasts if each.kind == "wins"):
+            for name, keys in contrast.measured().items():
                 metrics.setdefault(name, set()).update(keys)
         return metrics
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -32,21 +33,14 @@ class Missing(Exception):
 
 @dataclass(frozen=True)
 class Side(Summary):
-    """The runs of an arm by one metric.
-
-    Attributes:
-        arm: Its name.
-        label: Its name on the page.
-        planned: The seeds that the study names.
-        left_out: Seeds of runs whose search for codes has not converged.
-        bounded: Seeds of runs whose value is only a bound of the true one: a search's error that
-            could be smaller, or a cost that could be larger.
-    """
+    """The runs of an arm by one metric."""
 
     arm: str = ""
-    label: str = ""
-    planned: tuple[int, ...] = ()
-    left_out: tuple[int, ...] = ()
+    label: str = ""  # its name on the page
+    planned: tuple[int, ...] = ()  # seeds that the study names
+    left_out: tuple[int, ...] = ()  # seeds of runs whose search for codes has not converged
+    # Seeds of runs whose value is only a bound of the true one: a search's error that could be
+    # smaller, or a cost that could be larger.
     bounded: tuple[int, ...] = ()
 
     @property
@@ -57,7 +51,10 @@ class Side(Summary):
 
 @dataclass(frozen=True)
 class Evidence:
-    """The runs of a study, as the rules of its claims read them."""
+    """The runs of a study, as the rules of its claims read them.
+
+    What is measured of an arm is `Missing` if it has too few runs, or one was not measured so.
+    """
 
     study: Study
     table: Table  # as `of_study` gives it
@@ -70,42 +67,32 @@ class Evidence:
     def side(self, arm: str, key: str, *, unconverged: bool = False) -> Side:
         """The runs of an arm by a metric.
 
-        Args:
-            arm: Its name.
-            key: The metric.
-            unconverged: Whether a search that has not converged counts too, by the error it found.
-
-        Raises:
-            Missing: There are too few, or one was not measured so.
+        If `unconverged`, a search that has not converged counts too, with the error it found.
         """
-        rows = self.rows(arm)
-        planned, label = self.study.arms[arm].seeds, self.study.arms[arm].label
-        count, left_out, bounded = f"{len(rows)} of {len(planned)} runs", list[int](), list[int]()
+        rows, label = self.rows(arm), self.study.arms[arm].label
+        left_out, bounded = list[int](), list[int]()
         if key.startswith(SEARCHED):
             unfinished = [row.seed for row in rows if not (row.failed or converged(row))]
             left_out, bounded = ([], unfinished) if unconverged else (unfinished, [])
-            if left_out:
-                count += f", {len(left_out)} of them without a search that has converged"
+        planned = [seed for seed in self.study.arms[arm].seeds if seed not in left_out]
         rows = [row for row in rows if row.seed not in left_out]
         if len(rows) < LEAST:
-            raise Missing(f"{label}: {count}, at least {LEAST} are needed")
+            whose = " whose search for codes has converged" if left_out else ""
+            count = f"{len(rows)} of {len(planned) + len(left_out)}"
+            raise Missing(f"{label} needs at least {LEAST} runs{whose}, and has {count}")
         worst = {row.seed for row in rows if (row.failed if of_new_images(key) else row.diverged)}
         values = {row.seed: row.metrics.get(key, math.nan) for row in rows}
         for seed, value in values.items():
             if seed not in worst and not math.isfinite(value):
-                raise Missing(f"{label}: {key} is not measured for seed {seed}")
-        due = tuple(seed for seed in planned if seed not in left_out)
-        own = frozenset(worst), arm, label, due, tuple(left_out), tuple(bounded)
-        return Side(key, values, *own)
+                raise Missing(f"{key} of {label} is not measured for seed {seed}")
+        seeds = tuple(planned), tuple(left_out), tuple(bounded)
+        return Side(key, values, frozenset(worst), arm, label, *seeds)
 
     def at_distance(self, arm: str, key: str, distance: float) -> Side:
         """The runs of an arm by a cost, of images whose distance to real ones is at most this.
 
         It is the least cost of all numbers of steps that come so near. Where none does, it is the
         largest of all: images that are so near would cost more.
-
-        Raises:
-            Missing: There are too few runs, or one was not measured so.
         """
         name = key.rpartition("/")[2]
         places = self.study.arms[arm].by_steps
@@ -122,12 +109,10 @@ class Evidence:
 
     def sides(self, arms: Iterable[str], key: str) -> list[Side]:
         """The arms that have runs enough, by a metric."""
-        sides = []
+        sides = list[Side]()
         for arm in arms:
-            try:
+            with suppress(Missing):
                 sides.append(self.side(arm, key))
-            except Missing:
-                continue
         return sides
 
     def rows(self, arm: str) -> list[Run]:
@@ -143,29 +128,15 @@ class Evidence:
         measured = [row.metrics for row in self.rows(arm) if ENCODER in row.metrics]
         return bool(measured) and all(INVERSION not in metrics for metrics in measured)
 
-    def gaussian(self, key: str) -> float:
-        """The metric of a Gaussian on principal components of pixels.
-
-        Raises:
-            Missing: No run has measured it.
-        """
-        if f"gaussian/{key}" in self.bounds:
-            return self.bounds[f"gaussian/{key}"]
-        raise Missing(f"{key} of the crude Gaussian is not measured")
-
     def errors(self, side: Side) -> np.ndarray:
-        """The errors of each image, (runs, images); inf for a run that diverged.
-
-        Raises:
-            Missing: A run has none.
-        """
+        """The errors of each image, (runs, images); inf for a run that diverged."""
         names = {seed: f"{side.arm}/{seed}/{side.key}" for seed in side.values}
         by_seed = {seed: self.table.images.get(name) for seed, name in names.items()}
         count = next((len(errors) for errors in by_seed.values() if errors is not None), 0)
         for seed, errors in by_seed.items():
             if not count or (errors is None and seed in side.sound):
-                raise Missing(f"{side.label}: no {side.key} by image for seed {seed}")
-        worst = np.full(count, math.inf)
+                raise Missing(f"{side.key} by image of {side.label} is missing for seed {seed}")
+        worst = [math.inf] * count
         return np.array([worst if errors is None else errors for errors in by_seed.values()])
 
 
@@ -178,22 +149,17 @@ def converged(row: Run) -> bool:
 
 
 def in_common(one: Side, other: Side) -> tuple[Side, Side]:
-    """The sides with the seeds that both have.
-
-    Raises:
-        Missing: Those are too few.
-    """
-    seeds = one.values.keys() & other.values.keys()
+    """The sides with the seeds that both have; `Missing` if those are too few."""
+    seeds = sorted(one.values.keys() & other.values.keys())
     if len(seeds) < LEAST:
-        labels = f"{one.label} and {other.label}"
-        raise Missing(f"{labels}: {len(seeds)} seeds in common, at least {LEAST} are needed")
+        count = f"at least {LEAST} seeds in common, and have {len(seeds)}"
+        raise Missing(f"{one.label} and {other.label} need {count}")
     planned = tuple(seed for seed in one.planned if seed in other.planned)
-
-    def reduced(side: Side) -> Side:
-        values = {seed: side.values[seed] for seed in sorted(seeds)}
-        return replace(side, values=values, planned=planned)
-
-    return reduced(one), reduced(other)
+    first, second = (
+        replace(side, values={seed: side.values[seed] for seed in seeds}, planned=planned)
+        for side in (one, other)
+    )
+    return first, second
 
 
 def agreement(evidence: Evidence) -> dict[str, float]:

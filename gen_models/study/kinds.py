@@ -1,7 +1,7 @@
-"""The kinds of contrast: each a rule that says how arms compare by one metric.
+"""The kinds of contrast: each a rule that says how two arms compare by one metric.
 
-Every rule gives, for each of its parts, theta and the p of theta = 1/2, and on which side of it the
-claim is. `answer.py` combines the parts of a claim; the tests are in `analysis/statistics.py`.
+Every rule gives theta and the p of theta = 1/2. `answer.py` combines the parts of a claim; the
+tests are in `analysis/statistics.py`.
 """
 
 import math
@@ -26,7 +26,6 @@ class Part(NamedTuple):
     one: Side
     other: Side | None  # None: the one is compared with `constant`
     test: Superiority
-    supports: bool  # theta is on the claim's side of 1/2
     constant: float = math.nan
     paired: bool = False
     change: Interval | None = None  # how much better, a share of the other, without failed runs
@@ -44,6 +43,14 @@ class Part(NamedTuple):
         return [side for side in (self.one, self.other) if side]
 
     @property
+    def supports(self) -> bool:
+        """Whether theta is on the claim's side of 1/2."""
+        if self.contrast.kind == "none_fails":
+            return not self.one.lost
+        negative = self.contrast.kind.startswith("not_")
+        return self.test.theta < 0.5 if negative else self.test.theta > 0.5
+
+    @property
     def tied(self) -> bool:
         """Whether neither is better, as where all runs of both failed."""
         return math.isclose(self.test.theta, 0.5) and self.contrast.kind != "none_fails"
@@ -59,132 +66,42 @@ class Part(NamedTuple):
         ]
 
 
-Rule = Callable[[Contrast, str, Evidence], list[Part]]
-
-
 class Kind(NamedTuple):
     """A kind of contrast: its rule, and what the rule takes."""
 
-    rule: Rule
+    rule: Callable[[Evidence, Contrast, str, str, str], Part]  # by a metric, one arm, another
     least: int  # number of arms
     options: tuple[str, ...] = ()  # keys of `Contrast` that it reads, besides those of every kind
 
 
-def better(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
-    """Each arm is better than the last."""
-    return [_compare(contrast, key, arm, evidence) for arm in contrast.arms[:-1]]
+def parts(evidence: Evidence, contrast: Contrast, key: str) -> list[Part]:
+    """What a contrast says by one metric: each arm against the last, or each arm by itself.
 
+    If the first is said to be the best, it is compared with each of the others. The part against
+    the best of these comes first: the claim's word is of that part alone.
 
-def best(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
-    """The first arm is better than each other one; the part against the best of these is first.
-
-    The claim's word is of that part alone.
+    Raises:
+        Missing: Runs or metrics that it needs are not there.
     """
+    rule, least, _ = KINDS[contrast.kind]
+    first, *rest = contrast.arms
+    if contrast.kind != "best":
+        arms = contrast.arms if least == 1 else contrast.arms[:-1]
+        return [rule(evidence, contrast, key, arm, contrast.arms[-1]) for arm in arms]
 
     def rank(part: Part) -> tuple[float, float]:
+        """The lower, the better is the other."""
         other = part.other
         known = metric(key).rank(other.median) if other and other.sound else math.inf
         return part.test.theta, known
 
-    one, *others = contrast.arms
-    parts = [_compare(contrast, key, one, evidence, against=other) for other in others]
-    first, *rest = sorted(parts, key=rank)
-    return [first, *(part._replace(fits=None) for part in rest)]
+    compared = [rule(evidence, contrast, key, first, other) for other in rest]
+    closest, *others = sorted(compared, key=rank)
+    return [closest, *(part._replace(fits=None) for part in others)]
 
 
-def wins(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
-    """Each arm recreates the same images better than the last, image by image.
-
-    A search of the last arm that has not converged finds too large an error, so it may count
-    against the claim and never for it.
-    """
-    *firsts, last = contrast.arms
-    parts, own = [], contrast.other_metric or key
-    for arm in firsts:
-        one = evidence.side(arm, key)
-        other = evidence.side(last, own, unconverged=contrast.unconverged)
-        test = statistics.share_won(evidence.errors(one), evidence.errors(other))
-        if other.bounded and test.theta > 0.5:
-            other = evidence.side(last, own)
-            test = statistics.share_won(evidence.errors(one), evidence.errors(other))
-        fits = test.low > contrast.at_least if contrast.word else None
-        parts.append(Part(contrast, one, other, test, test.theta > 0.5, fits=fits))
-    return parts
-
-
-def beats_gaussian(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
-    """Each arm is better than the crude Gaussian."""
-    return [_against_gaussian(contrast, key, arm, evidence) for arm in contrast.arms]
-
-
-def none_is(rule: Rule) -> Rule:
-    """The rule that no arm is so."""
-
-    def opposite(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
-        parts = rule(contrast, key, evidence)
-        return [part._replace(supports=part.test.theta < 0.5) for part in parts]
-
-    return opposite
-
-
-def cheaper(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
-    """Each arm makes images at less cost than the last, whose distance is no larger.
-
-    The distance is the median of the first arm's runs; the last takes as few steps as reach it.
-    A run of which only a bound of that cost is known counts with the bound where this supports the
-    claim, and else as if its cost had no end.
-    """
-    *firsts, last = contrast.arms
-    parts, scale = [], 1 - contrast.margin
-    for arm in firsts:
-        distance = evidence.side(arm, FID).median
-        one, other = evidence.side(arm, key), evidence.at_distance(last, key, distance)
-        test = statistics.superiority(_costs(one), _costs(other, scale))
-        if other.bounded and test.theta <= 0.5:
-            endless = replace(other, failed=other.failed.union(other.bounded))
-            test = statistics.superiority(_costs(one), _costs(endless, scale))
-            if test.theta > 0.5:
-                seeds = ", ".join(map(str, other.bounded))
-                raise Missing(f"{other.label}: more steps have to be measured for seed {seeds}")
-        change = _change(one, other, paired=False)
-        parts.append(Part(contrast, one, other, test, test.theta > 0.5, change=change))
-    return parts
-
-
-def none_fails(contrast: Contrast, key: str, evidence: Evidence) -> list[Part]:
-    """No run of any arm failed.
-
-    One that did contradicts it for certain. If none did, p is the sign test's of whether fewer than
-    half of the runs would fail.
-    """
-    parts = []
-    for arm in contrast.arms:
-        one = evidence.side(arm, key)
-        failed = [float(seed in one.lost) for seed in one.values]
-        test = statistics.against_constant(failed, 0.5)
-        test = test._replace(p=0.0) if one.lost else test
-        parts.append(Part(contrast, one, None, test, not one.lost))
-    return parts
-
-
-BETTER = ("margin", "at_least", "at_most", "other_metric")
-KINDS = {
-    "better": Kind(better, 2, BETTER),
-    "not_better": Kind(none_is(better), 2, BETTER),  # by the margin or more
-    "best": Kind(best, 2, ("at_least", "at_most")),
-    "wins": Kind(wins, 2, ("at_least", "other_metric", "unconverged")),
-    "beats_gaussian": Kind(beats_gaussian, 1),
-    "not_beats_gaussian": Kind(none_is(beats_gaussian), 1),
-    "cheaper": Kind(cheaper, 2, ("margin",)),
-    "none_fails": Kind(none_fails, 1),
-}
-
-
-def _compare(
-    contrast: Contrast, key: str, arm: str, evidence: Evidence, *, against: str = ""
-) -> Part:
-    """One arm against the last, paired where both are the same runs."""
-    last = against or contrast.arms[-1]
+def better(evidence: Evidence, contrast: Contrast, key: str, arm: str, last: str) -> Part:
+    """One arm is better than another, paired where both are the same runs."""
     paired = evidence.study.root(arm) == evidence.study.root(last)
     scale = 1 - _direction(key) * contrast.margin
 
@@ -198,34 +115,95 @@ def _compare(
 
     one, other = sides(key, contrast.other_metric or key)
     if contrast.margin and min(other.sound.values(), default=1.0) <= 0:
-        raise Missing(f"{other.label}: {key} is not above 0, so no share of it is a margin")
+        raise Missing(f"{key} of {other.label} is not above 0, so no share of it is a margin")
     compare = statistics.paired_superiority if paired else statistics.superiority
     interval = statistics.share_of_pairs_won if paired else statistics.superiority_interval
     test = compare(one.scores(), other.scores(scale))
-    spaces = _in_other_spaces(key, arm, evidence, compare_in)
     change = _change(one, other, paired)
     fits = _fits(contrast, one, other, paired) if contrast.word else None
-    return Part(
-        contrast, one, other, test, test.theta > 0.5, math.nan, paired, change, fits, spaces
-    )
+    spaces = _in_other_spaces(evidence, key, arm, compare_in)
+    return Part(contrast, one, other, test, paired=paired, change=change, fits=fits, spaces=spaces)
 
 
-def _against_gaussian(contrast: Contrast, key: str, arm: str, evidence: Evidence) -> Part:
-    """One arm against the crude Gaussian."""
+def wins(evidence: Evidence, contrast: Contrast, key: str, arm: str, last: str) -> Part:
+    """One arm recreates the same images better than another, image by image.
+
+    A search of the other that has not converged finds too large an error, so it may count against
+    the claim and never for it.
+    """
+    one, own = evidence.side(arm, key), contrast.other_metric or key
+    other = evidence.side(last, own, unconverged=contrast.unconverged)
+    test = statistics.share_won(evidence.errors(one), evidence.errors(other))
+    if other.bounded and test.theta > 0.5:
+        other = evidence.side(last, own)
+        test = statistics.share_won(evidence.errors(one), evidence.errors(other))
+    fits = test.low > contrast.at_least if contrast.word else None
+    return Part(contrast, one, other, test, fits=fits)
+
+
+def beats_gaussian(evidence: Evidence, contrast: Contrast, key: str, arm: str, _: str) -> Part:
+    """One arm is better than the crude Gaussian."""
 
     def compare(own: str) -> Superiority:
-        constant = metric(key).rank(evidence.gaussian(own))
-        return statistics.against_constant(evidence.side(arm, own).scores(), constant)
+        side = evidence.side(arm, own)
+        if f"gaussian/{own}" not in evidence.bounds:
+            raise Missing(f"{own} of the crude Gaussian is not measured")
+        constant = metric(key).rank(evidence.bounds[f"gaussian/{own}"])
+        return statistics.against_constant(side.scores(), constant)
 
-    one, constant, test = evidence.side(arm, key), evidence.gaussian(key), compare(key)
-    spaces = _in_other_spaces(key, arm, evidence, compare)
+    test = compare(key)
+    spaces = _in_other_spaces(evidence, key, arm, compare)
     # The Gaussian is made of pixels: those are no bound.
     spaces = {name: each for name, each in spaces.items() if not name.startswith("pixels")}
-    return Part(contrast, one, None, test, test.theta > 0.5, constant, spaces=spaces)
+    constant = evidence.bounds[f"gaussian/{key}"]
+    return Part(contrast, evidence.side(arm, key), None, test, constant, spaces=spaces)
+
+
+def cheaper(evidence: Evidence, contrast: Contrast, key: str, arm: str, last: str) -> Part:
+    """One arm makes images at less cost than another, whose distance is no larger.
+
+    The distance is the median of the first arm's runs; the other takes as few steps as reach it.
+    A run of which only a bound of that cost is known counts with the bound where this supports the
+    claim, and else as if its cost had no end.
+    """
+    one, scale = evidence.side(arm, key), 1 - contrast.margin
+    other = evidence.at_distance(last, key, evidence.side(arm, FID).median)
+    test = statistics.superiority(_costs(one), _costs(other, scale))
+    if other.bounded and test.theta <= 0.5:
+        endless = replace(other, failed=other.failed.union(other.bounded))
+        test = statistics.superiority(_costs(one), _costs(endless, scale))
+        if test.theta > 0.5:
+            seeds = ", ".join(map(str, other.bounded))
+            raise Missing(f"more steps of {other.label} have to be measured for seed {seeds}")
+    return Part(contrast, one, other, test, change=_change(one, other, paired=False))
+
+
+def none_fails(evidence: Evidence, contrast: Contrast, key: str, arm: str, _: str) -> Part:
+    """No run of an arm failed.
+
+    One that did contradicts it for certain. If none did, p is the sign test's of whether fewer than
+    half of the runs would fail.
+    """
+    one = evidence.side(arm, key)
+    test = statistics.against_constant([float(seed in one.lost) for seed in one.values], 0.5)
+    return Part(contrast, one, None, test._replace(p=0.0) if one.lost else test)
+
+
+BETTER = ("margin", "at_least", "at_most", "other_metric")
+KINDS = {
+    "better": Kind(better, 2, BETTER),
+    "not_better": Kind(better, 2, BETTER),  # by the margin or more
+    "best": Kind(better, 2, ("at_least", "at_most")),
+    "wins": Kind(wins, 2, ("at_least", "other_metric", "unconverged")),
+    "beats_gaussian": Kind(beats_gaussian, 1),
+    "not_beats_gaussian": Kind(beats_gaussian, 1),
+    "cheaper": Kind(cheaper, 2, ("margin",)),
+    "none_fails": Kind(none_fails, 1),
+}
 
 
 def _in_other_spaces(
-    key: str, arm: str, evidence: Evidence, compare: Callable[[str], Sequence[float]]
+    evidence: Evidence, key: str, arm: str, compare: Callable[[str], Sequence[float]]
 ) -> dict[str, Interval]:
     """Theta in the other feature spaces in which the runs of an arm are measured."""
     names = {name for row in evidence.rows(arm) for name in row.metrics if name.startswith(SPACES)}
@@ -241,12 +219,12 @@ def _change(
 ) -> Interval | None:
     """The share by which one is better than the other, of the runs that did not fail."""
     seeds = [seed for seed in one.sound if seed in other.sound]
-    pair = [
+    first, second = (
         [side.sound[seed] for seed in (seeds if paired else side.sound)] for side in (one, other)
-    ]
-    if min(map(len, pair)) < LEAST or min(pair[1]) <= 0:
+    )
+    if min(len(first), len(second)) < LEAST or min(second) <= 0:
         return None
-    change = statistics.reduction(*pair, paired=paired, confidence=confidence)
+    change = statistics.reduction(first, second, paired=paired, confidence=confidence)
     if _direction(one.key) == 1:
         return change
     return Interval(-change.value, -change.high, -change.low)

@@ -3,15 +3,14 @@
 import re
 import shlex
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from gen_models.analysis.metrics import HEADLINES, QUICK, is_known, metric
-from gen_models.analysis.statistics import LEAST
 from gen_models.errors import UserError
 from gen_models.files import expanded, read_yaml
 from gen_models.places import CONF
@@ -19,7 +18,8 @@ from gen_models.study.definition import COSTS, Arm, Claim, Contrast, Study
 from gen_models.study.kinds import KINDS
 
 FOLDER = CONF / "study"
-OPTIONS = {option for kind in KINDS.values() for option in kind.options}
+OPTIONS = sorted({option for kind in KINDS.values() for option in kind.options})
+OF_CLAIM = ("name", "says", "note")  # the keys of a claim that its parts do not have
 IN_WORDS: dict[Any, str] = {
     str: "text",
     bool: "true or false",
@@ -28,6 +28,8 @@ IN_WORDS: dict[Any, str] = {
     list[int]: "a list of whole numbers, as in [0, 1, 2]",
     list[str]: "a list of names, as in [one, other]",
     list[list[str]]: "lists of arms, as in [[one, other], [third]]",
+    list[Claim]: "a list of one or more, as in [{name: D1, ...}]",
+    dict[str, Arm]: "names with overrides of train.py, as in {one: model=gan}",
 }
 
 
@@ -43,19 +45,21 @@ def load_study(name_or_file: str | Path) -> Study:
     content = read_yaml(file, FOLDER, "no such study: name a YAML file or one of:")
     if not isinstance(content, dict):
         raise UserError(f"{file}: must have the keys {_keys(Study)}")
-    arms, claims = content.pop("arms", None), content.pop("claims", None)
+    arms, claims = content.get("arms"), content.pop("claims", None)
+    if isinstance(arms, dict):  # overrides alone are short for `train: overrides`
+        content["arms"] = {
+            str(name): entry if isinstance(entry, dict) else {"train": entry}
+            for name, entry in arms.items()
+        }
     if not all(isinstance(stage, list) for stage in content.get("stages") or []):
         raise UserError(f"{file}: stages: must be {IN_WORDS[list[list[str]]]}")
-    study = _checked(Study, {**content, "file": str(file), "arms": {}, "claims": []}, str(file))
-    if not isinstance(arms, dict) or not arms:
-        raise UserError(f"{file}: arms: must be names with overrides of train.py: one: model=gan")
-    study.arms = {str(name): _arm(study, name, entry) for name, entry in arms.items()}
+    study: Study = _checked(Study, {**content, "file": str(file), "claims": []}, str(file))
     for name, arm in sorted(study.arms.items(), key=lambda item: bool(item[1].of)):
         _check_arm(study, name, arm)  # those that are of another one last: they take its seeds
     _check_known(f"{file}: shown", study.shown, study.arms)
     _check_known(f"{file}: stages", [name for stage in study.stages for name in stage], study.arms)
     if not isinstance(claims, list) or not claims:
-        raise UserError(f"{file}: claims: must be a list of one or more: claims: [{{name: ...}}]")
+        raise UserError(f"{file}: claims: must be {IN_WORDS[list[Claim]]}")
     study.claims = [_claim(study, number, claim) for number, claim in enumerate(claims)]
     names = [claim.name for claim in study.claims]
     for name in names:
@@ -64,45 +68,23 @@ def load_study(name_or_file: str | Path) -> Study:
     return study
 
 
-def check_seeds(study: Study) -> None:
-    """Refuse, before anything is trained, a claim that too few runs could not decide.
-
-    Raises:
-        UserError: An arm of a claim has too few seeds.
-    """
-    for claim in study.claims:
-        for name in (name for contrast in claim.contrasts for name in contrast.arms):
-            if len(seeds := study.arms[name].seeds) < LEAST:
-                raise UserError(
-                    f"{study.file}: arms.{name}.seeds: has {len(seeds)}, and {claim.name} needs at "
-                    f"least {LEAST} runs of an arm: give it more"
-                )
-
-
-def _arm(study: Study, name: str, entry: Any) -> Arm:
-    """An arm from its overrides alone, or from a mapping."""
+def _check_arm(study: Study, name: str, arm: Arm) -> None:
+    """Whether the options of an arm fit one another; its label and its seeds are filled in."""
     place = f"{study.file}: arms.{name}"
-    arm: Arm = _checked(Arm, entry if isinstance(entry, dict) else {"train": entry}, place)
-    arm.label = arm.label.strip() or str(name)
-    if not re.fullmatch(r"[\w.-]+", str(name)):
+    if not re.fullmatch(r"[\w.-]+", name):
         raise UserError(f"{place}: a name may have letters, digits, '_', '.' and '-' only")
+    arm.label = arm.label.strip() or name
     if "," in arm.label or " and " in arm.label:
         raise UserError(f"{place}.label: {arm.label}: must have no ',' and no 'and' in it")
     try:
         shlex.split(arm.train)
     except ValueError as error:
         raise UserError(f"{place}: {error}: {arm.train}: close it") from error
-    return arm
-
-
-def _check_arm(study: Study, name: str, arm: Arm) -> None:
-    place = f"{study.file}: arms.{name}"
     if bool(arm.train) == bool(arm.of):
         raise UserError(f"{place}: must have overrides of train.py, or of: ARM with at_epoch: N")
     if arm.of:
         _check_known(f"{place}.of", [arm.of], study.arms)
-        if study.arms[arm.of].of:
-            first = study.arms[arm.of].of
+        if first := study.arms[arm.of].of:
             raise UserError(f"{place}.of: {arm.of} is itself of an arm: name that one, {first}")
     if bool(arm.of) != (arm.at_epoch > 0):
         raise UserError(f"{place}.at_epoch: must be a whole number from 1, together with of: ARM")
@@ -125,13 +107,13 @@ def _claim(study: Study, number: int, entry: Any) -> Claim:
     place = f"{study.file}: claims[{number}]"
     if not isinstance(entry, dict):
         raise UserError(f"{place}: must have the keys {_keys(Claim)}")
-    own = {key: entry.pop(key) for key in ("name", "says", "note") if key in entry}
-    claim: Claim = _checked(Claim, {**own, "contrasts": []}, place)
-    place = f"{study.file}: claims.{claim.name}"
+    place = f"{study.file}: claims.{entry['name']}" if "name" in entry else place
+    own = {key: entry.pop(key) for key in OF_CLAIM if key in entry}
     parts = entry.pop("parts", [{}])
     if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
         raise UserError(f"{place}.parts: must be a list, each with the keys {_keys(Contrast)}")
-    claim.contrasts = [_checked(Contrast, {**entry, **part}, place) for part in parts]
+    contrasts = [{**entry, **part} for part in parts]
+    claim: Claim = _checked(Claim, {**own, "contrasts": contrasts}, place)
     for contrast in claim.contrasts:
         _check_contrast(contrast, study, place)
     if not any(contrast.decides for contrast in claim.contrasts):
@@ -140,15 +122,17 @@ def _claim(study: Study, number: int, entry: Any) -> Claim:
 
 
 def _checked(schema: type, content: dict[str, Any], place: str) -> Any:
-    """An object of a dataclass, if the keys and the types are its own."""
+    """An object of a dataclass, if all keys and types are those of it and of what it contains."""
     try:
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), content))
     except OmegaConfBaseException as error:
-        types = {each.name: each.type for each in fields(schema)}
-        key = str(error.full_key or error.key)  # a list for one has no key
-        kind = types.get(re.split(r"[.\[]", key)[0])
-        problem = f"must be {IN_WORDS[kind]}" if kind else f"unknown; known are {_keys(schema)}"
-        raise UserError(f"{place}: {key}: {problem}") from error
+        own = error.object_type if is_dataclass(error.object_type) else schema
+        key = str(error.full_key or error.key)
+        if isinstance(error, ConfigKeyError):
+            raise UserError(f"{place}: {key}: unknown; known are {_keys(own)}") from error
+        types = {each.name: each.type for each in (*fields(Arm), *fields(Contrast), *fields(own))}
+        kind = next(types[name] for name in re.findall(r"\w+", key)[::-1] if name in types)
+        raise UserError(f"{place}: {key}: must be {IN_WORDS[kind]}") from error
 
 
 def _check_contrast(contrast: Contrast, study: Study, place: str) -> None:
@@ -156,16 +140,13 @@ def _check_contrast(contrast: Contrast, study: Study, place: str) -> None:
     _check_known(f"{place}.kind", [contrast.kind], KINDS)
     _check_known(f"{place}.arms", contrast.arms, study.arms)
     _, least, options = KINDS[contrast.kind]
-    if len(contrast.arms) < least:
-        count = len(contrast.arms)
-        raise UserError(f"{place}.arms: {contrast.kind} needs {least} arms or more, not {count}")
-    if len(set(contrast.arms)) < len(contrast.arms):
-        raise UserError(f"{place}.arms: must be different: {', '.join(contrast.arms)}")
+    if len(set(contrast.arms)) < max(least, len(contrast.arms)):
+        raise UserError(f"{place}.arms: {contrast.kind} needs {least} or more, each once")
     for key in ("margin", "at_least", "at_most"):
         share = getattr(contrast, key)
         if not 0 <= share < 1:
             raise UserError(f"{place}.{key}: must be a share from 0 to 1, not {share:g}")
-    for key in sorted(OPTIONS):
+    for key in OPTIONS:
         if getattr(contrast, key) and key not in options:
             raise UserError(f"{place}.{key}: {contrast.kind} takes none: leave it out")
     if bool(contrast.word) != (bool(contrast.at_least) != bool(contrast.at_most)):
@@ -184,20 +165,17 @@ def _check_contrast(contrast: Contrast, study: Study, place: str) -> None:
     for arm, names in contrast.measured().items():
         known = study.arms[arm].by_steps
         for name in names:
-            if name.startswith(QUICK):
-                raise UserError(
-                    f"{place}.metrics: {name}: only a quick evaluation has it, and a study's runs "
-                    f"are measured in full: write {name.removeprefix(QUICK)}"
-                )
             if name.startswith("steps/") and not name.startswith(tuple(known)):
                 raise UserError(
                     f"{place}.metrics: {name}: {arm} is not measured so: its steps and solvers "
                     f"give {', '.join(known) or 'none'}"
                 )
-            if not is_known(name) or metric(name).better not in ("lower", "higher"):
+            ranked = is_known(name) and metric(name).better in ("lower", "higher")
+            if name.startswith(QUICK) or not ranked:
+                full = ", ".join(key for key in HEADLINES if not key.startswith(QUICK))
                 raise UserError(
-                    f"{place}.metrics: {name}: unknown, or neither lower nor higher is better; "
-                    f"known are {', '.join(HEADLINES)}, ... of gen_models/analysis/metrics.csv"
+                    f"{place}.metrics: {name}: unknown, of a quick evaluation, or neither lower "
+                    f"nor higher better; known are {full}, ... of gen_models/analysis/metrics.csv"
                 )
     for name in contrast.metrics if contrast.other_metric else ():
         if metric(name).better != metric(contrast.other_metric).better:
@@ -214,6 +192,6 @@ def _check_known(place: str, names: Iterable[str], known: Iterable[str]) -> None
 
 
 def _keys(schema: type) -> str:
-    if schema is Claim:
-        return f"name, says, note, parts, {_keys(Contrast)}"
+    if schema in (Claim, Contrast):
+        return ", ".join([*OF_CLAIM, "parts", *(each.name for each in fields(Contrast))])
     return ", ".join(each.name for each in fields(schema) if each.name != "file")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gen_models.analysis import plots
-from gen_models.analysis.metrics import ENCODER, FID, INVERSION, metric
+from gen_models.analysis.metrics import ENCODER, FID, INVERSION, LATENT_DIM, metric
 from gen_models.analysis.page import Picture, picture, render, write_files
 from gen_models.analysis.runs import Run, missing_rule
 from gen_models.analysis.statistics import LEAST, wilson_interval
@@ -25,8 +25,6 @@ from gen_models.study.table import Table, of_study, run_key
 ENVIRONMENT = ("commit", "threads", "torch")
 CODE = 8  # digits of a fingerprint
 CPUS = ("DEFAULT", "NO AVX", "AVX2", "AVX512", "NEON", "SVE256", "Z VECTOR", "VSX")  # torch's names
-LATENT = "latent_dim"
-CHEAPER = "cheaper"  # a kind of claim whose values follow from the arms that it compares
 BOUNDS = ("floor/", "gaussian/")  # that the plots show
 
 
@@ -44,24 +42,21 @@ def write_page(study: Study, table: Table, folder: Path) -> tuple[list[Answer], 
 
 def page(study: Study, table: Table) -> dict[str, Any]:
     """Everything that the templates show."""
-    decided = answers(study, table)
     evidence = Evidence(study, of_study(study, table))
+    decided = answers(evidence)
     shown = study.shown or list(dict.fromkeys(a for c in study.claims for a in c.contrasts[0].arms))
     sides = evidence.sides(shown, FID)
-    by_epoch = sorted(
-        evidence.table.rows,
-        key=lambda row: study.arms[row.record["arm"]].at_epoch or math.inf,
-    )
+    rows = evidence.table.rows
+    by_epoch = sorted(rows, key=lambda row: study.arms[row.record["arm"]].at_epoch or math.inf)
     # the last row of each: a run that is kept at two epochs is one training
     trainings = [*{(study.root(row.record["arm"]), row.seed): row for row in by_epoch}.values()]
-    roots = {
-        study.root(arm) for c in study.claims for p in c.contrasts if p.decides for arm in p.arms
-    }
+    roots = {study.root(arm) for each in study.contrasts if each.decides for arm in each.arms}
     deciding = [row for row in trainings if study.root(row.record["arm"]) in roots]
     measured = {side.arm for side in sides}
-    searched = [arm for arm in shown if not evidence.exact(arm)]
-    latent = ["numbers in z"] if any(LATENT in r.metrics for r in evidence.table.rows) else []
-    awaited = [a for a in shown if a not in measured and study.root(a) in roots]
+    awaited = [arm for arm in shown if arm not in measured and study.root(arm) in roots]
+    exact = [arm for arm in shown if evidence.exact(arm)]
+    searched = [arm for arm in shown if arm not in exact]
+    latent = ["numbers in z"] if any(LATENT_DIM in row.metrics for row in rows) else []
     return {
         "study": study,
         "counts": Counter(answer.outcome for answer in decided),
@@ -73,7 +68,7 @@ def page(study: Study, table: Table) -> dict[str, Any]:
         "awaited": [study.arms[arm].label for arm in awaited],
         "best": [] if awaited else _best(evidence, shown, FID),
         "recreated": [" ".join(each) for each in _best(evidence, searched, ENCODER, INVERSION)],
-        "exact": [evidence.study.arms[arm].label for arm in shown if evidence.exact(arm)],
+        "exact": [study.arms[arm].label for arm in exact],
         "latent": latent,
         "heads": [*latent, "recreation by encoder", "by search", "precision"],
         "answers": decided,
@@ -115,10 +110,9 @@ def _best(evidence: Evidence, arms: Sequence[str], *keys: str) -> list[tuple[str
     entries: dict[tuple[str, str], tuple[float, float, str, str]] = {}
     for key in keys:
         sides = evidence.sides(arms, key)
-        rows = [evidence.rows(arm) for arm in arms if arm not in {side.arm for side in sides}]
-        if key != FID and any(
-            len(own) >= LEAST and any(key in row.metrics for row in own) for own in rows
-        ):
+        left_out = {*arms} - {side.arm for side in sides}
+        rows = [[key in row.metrics for row in evidence.rows(arm)] for arm in left_out]
+        if any(len(own) >= LEAST and any(own) for own in rows):
             continue
         for side in (each for each in sides if each.sound):
             name = f"{side.label} {words.way(key)}".strip()
@@ -138,7 +132,7 @@ def _arm_cells(evidence: Evidence, side: Side, latent: Sequence[str]) -> list[st
     count, total = len(side.lost), len(side.values)
     _, low, high = wilson_interval(count, total)
     failed = f"{count} of {total} [{100 * low:.0f} to {100 * high:.0f} %]"
-    sizes = [metric(LATENT).show(rows[0].metrics.get(LATENT)) for _ in latent]
+    sizes = [metric(LATENT_DIM).show(rows[0].metrics.get(LATENT_DIM)) for _ in latent]
     precision = rows[0].record["training_precision"]
     return [side.label, failed, words.median(side), *sizes, *recreated, precision]
 
@@ -146,9 +140,10 @@ def _arm_cells(evidence: Evidence, side: Side, latent: Sequence[str]) -> list[st
 def _claim_plots(answer: Answer, evidence: Evidence) -> list[plots.Strip]:
     """All runs of a claim's arms, a plot for each metric."""
     by_metric: dict[str, dict[tuple[str, str], Side]] = {}
-    for part in [part for part in (*answer.parts, *answer.others) if part.contrast.kind == CHEAPER]:
-        by_metric.setdefault(part.metric, {}).update({(s.arm, s.key): s for s in part.sides})
-    for contrast in [each for each in answer.claim.contrasts if each.kind != CHEAPER]:
+    for part in (*answer.parts, *answer.others):
+        if part.contrast.kind == "cheaper":  # its values follow from the arms that it compares
+            by_metric.setdefault(part.metric, {}).update({(s.arm, s.key): s for s in part.sides})
+    for contrast in (each for each in answer.claim.contrasts if each.kind != "cheaper"):
         for key in contrast.metrics:
             for arm in contrast.arms:
                 own = (contrast.other_metric if arm == contrast.arms[-1] else "") or key
@@ -161,14 +156,11 @@ def _claim_plots(answer: Answer, evidence: Evidence) -> list[plots.Strip]:
 def _strip(evidence: Evidence, sides: Sequence[Side], key: str) -> plots.Strip | None:
     """The runs of arms, each by its own metric, on the scale of one."""
     models = sorted({row.model for row in evidence.table.rows})
-    rows = [
-        plots.Row(
-            side.label if side.key == key else f"{side.label} {words.way(side.key) or side.key}",
-            models.index(evidence.model(side.arm)),
-            side,
-        )
-        for side in sides
-    ]
+    rows = []
+    for side in sides:
+        way = "" if side.key == key else words.way(side.key) or side.key
+        color = models.index(evidence.model(side.arm))
+        rows.append(plots.Row(f"{side.label} {way}".rstrip(), color, side))
     limits = {name: value for name, value in evidence.bounds.items() if name.startswith(BOUNDS)}
     return plots.strip(rows, key, limits, words.PLAIN.get(key, ""))
 
@@ -189,8 +181,8 @@ def _pictures(evidence: Evidence) -> list[tuple[str, Picture]]:
 def _arm_counts(evidence: Evidence, name: str) -> list[str]:
     """An arm's row of the last table: how many runs, how many failed, precision, code."""
     arm, rows = evidence.study.arms[name], evidence.rows(name)
-    record = rows[0].record if rows else {"training_precision": "", "code": ""}
     count, failed = f"{len(rows)} of {len(arm.seeds)}", sum(row.failed for row in rows)
+    record = rows[0].record if rows else {"training_precision": "", "code": ""}
     return [arm.label, count, str(failed), record["training_precision"], record["code"][:CODE]]
 
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from pydoc import locate
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from gen_models.analysis.metrics import FID
 from gen_models.analysis.settings import canonical
-from gen_models.errors import UserError, first_line
+from gen_models.errors import UserError
 from gen_models.files import read_json
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import Job, fingerprint, group_overrides, identity
@@ -52,11 +52,15 @@ class PlannedRun:
         return _fingerprint(self.model)
 
     @property
+    def extended(self) -> "PlannedRun | None":
+        """The run that this one extends: one that diverged cannot be extended."""
+        return self.earlier if self.earlier and self.earlier.state == "done" else None
+
+    @property
     def words(self) -> list[str]:
         """The arguments of train.py that train it, or finish it."""
         words = [*self.overrides, f"seed={self.seed}", "evaluate=full"]
-        if self._begun:
-            words.append(f"extend={_quoted(self._begun.path)}")
+        words += [f"extend={_quoted(self.extended.path)}"] if self.extended else []
         return [*words, f"output_dir={_quoted(self.output_dir)}"]
 
     @property
@@ -68,9 +72,9 @@ class PlannedRun:
         """
         run = RunDirectory(self.path)
         status = run.read_status()
-        recorded = status.get("status", "missing")
-        trained = "evaluation" in status and not self.unmeasured
-        if trained or recorded in ("missing", "diverged", "failed"):
+        recorded: State = status.get("status", "missing")
+        measured = "evaluation" in status and not self.unmeasured
+        if measured or recorded in ("missing", "diverged", "failed"):
             return recorded
         return "running" if run.is_locked() else "stopped"
 
@@ -91,30 +95,16 @@ class PlannedRun:
 
     @property
     def seconds(self) -> float | None:
-        """How long a finished run took with its evaluation; None if it does not say.
+        """How long a finished run took with its evaluation, without the run that it extends.
 
-        Without the earlier run that it extends.
+        None if it does not say.
         """
         status = RunDirectory(self.path).read_status()
         if status.get("seconds") is None:
             return None
-        measured = float(status.get("evaluation", {}).get("seconds", 0.0))
-        before = RunDirectory(self._begun.path).read_status()["seconds"] if self._begun else 0.0
-        return float(status["seconds"]) - float(before) + measured
-
-    @property
-    def _begun(self) -> "PlannedRun | None":
-        """The run that this one extends: one that diverged cannot be extended."""
-        return self.earlier if self.earlier and self.earlier.state == "done" else None
-
-
-class _Composed(NamedTuple):
-    """The configuration that an arm's overrides compose."""
-
-    settings: dict[str, Any]  # that tell the run from others, without the seed
-    path: Callable[[int], Path]  # of the run with a seed
-    model: str
-    sampler: str | None
+        extended = RunDirectory(self.extended.path).read_status() if self.extended else {}
+        measured = status.get("evaluation", {}).get("seconds", 0.0)
+        return float(status["seconds"] - extended.get("seconds", 0.0) + measured)
 
 
 def plan(study: Study, compose: Compose, output_dir: Path) -> list[PlannedRun]:
@@ -124,33 +114,24 @@ def plan(study: Study, compose: Compose, output_dir: Path) -> list[PlannedRun]:
         UserError: An arm does not compose, two arms are the same run, or an epoch is beyond a
             run's end.
     """
-    once = functools.cache(lambda words: compose(list(words)))  # it takes a quarter of a second
-    composed = {
-        name: _compose(study, name, lambda words: once(tuple(words)), output_dir)
-        for name in study.arms
-    }
-    _check_different(study, {name: each.settings for name, each in composed.items()})
+
+    @functools.cache  # it takes a quarter of a second
+    def composed(*overrides: str) -> dict[str, Any]:
+        return {**compose([*overrides]), "output_dir": str(output_dir)}
+
+    jobs = {name: _job(study, name, composed) for name in study.arms}
+    _check_different(study, jobs)
     runs: dict[tuple[str, int], PlannedRun] = {}
-
-    def add(name: str, seed: int) -> PlannedRun:
-        if (name, seed) in runs:
-            return runs[name, seed]
-        before = [
-            other
-            for other in study.earlier(study.root(name))
-            if seed in study.arms[other].seeds
-            and composed[other].settings["max_epochs"] < composed[name].settings["max_epochs"]
-        ]
-        earlier = add(before[-1], seed) if before else None
-        _, path, model, sampler = composed[name]
-        run = PlannedRun(
-            name, seed, tuple(study.overrides(name)), output_dir, path(seed), model, earlier,
-            sampler, study.arms[name],
-        )  # fmt: skip
-        return runs.setdefault((name, seed), run)
-
     for name, seed in study.order():
-        add(name, seed)
+        earlier = None
+        for part in (part for part in study.up_to(name) if seed in study.arms[part].seeds):
+            config, defaults, _ = jobs[part]
+            run = PlannedRun(
+                part, seed, tuple(study.overrides(part)), output_dir,
+                Job({**config, "seed": seed}, defaults).path, config["model"]["_target_"],
+                earlier, config["sampler"], study.arms[part],
+            )  # fmt: skip
+            earlier = runs.setdefault(run.key, run)
     return list(runs.values())
 
 
@@ -164,44 +145,39 @@ def _fingerprint(model: str) -> str:
     return fingerprint(locate(model))  # type: ignore[arg-type]
 
 
-def _compose(study: Study, name: str, compose: Compose, output_dir: Path) -> _Composed:
-    overrides = study.overrides(name)
+def _job(study: Study, name: str, composed: Callable[..., dict[str, Any]]) -> Job:
+    """What an arm's overrides compose, whatever its seed."""
+    overrides, arm = study.overrides(name), study.arms[name]
     place = f"{study.file}: arms.{name}"
     for word in overrides:
         if word.partition("=")[0] in ("seed", "output_dir", "evaluate", "extend", "-m"):
             raise UserError(f"{place}: {word}: a study sets it itself: leave it out")
     try:
-        config = {**compose(overrides), "output_dir": str(output_dir)}
-        defaults = compose(group_overrides(overrides))
-        settings = canonical(identity(config))
-        model = config["model"]["_target_"]
-    except Exception as error:  # of Hydra, which this room does not know
-        raise UserError(f"{place}: {first_line(error)}: not what train.py takes") from error
-    arm = study.arms[name]
-    if arm.steps and "steps" not in config["model"]:
+        job = Job(composed(*overrides), composed(*group_overrides(overrides)))
+    except UserError as error:
+        raise UserError(f"{place}: {error}: not what train.py takes") from error
+    if arm.steps and "steps" not in job.config["model"]:
         raise UserError(f"{place}.steps: this model takes no steps: leave it out")
     if arm.of:
-        whole = identity(compose(study.overrides(arm.of)))["max_epochs"]
-        if not settings["max_epochs"] == arm.at_epoch < whole:
+        whole = identity(composed(*study.overrides(arm.of)))["max_epochs"]
+        if arm.at_epoch >= whole:
             raise UserError(
                 f"{place}.at_epoch: {arm.at_epoch} is not before the end of {arm.of}, whose "
                 f"max_epochs is {whole}"
             )
         for key, needed in RESUMABLE.items():
-            if config[key] != needed:
+            if job.config[key] != needed:
                 raise UserError(
-                    f"{place}.of: {arm.of} has {key}={config[key]}, so its epochs are not those of "
-                    f"a shorter run: {key}={needed}, or an arm of its own"
+                    f"{place}.of: {arm.of} has {key}={job.config[key]}, so its epochs are not "
+                    f"those of a shorter run: {key}={needed}, or an arm of its own"
                 )
-    rest = {key: value for key, value in settings.items() if key != "seed"}
-
-    def path(seed: int) -> Path:
-        return Job({**config, "seed": seed}, defaults).path
-
-    return _Composed(rest, path, model, config["sampler"])
+    return job
 
 
-def _check_different(study: Study, settings: dict[str, dict[str, Any]]) -> None:
+def _check_different(study: Study, jobs: dict[str, Job]) -> None:
+    settings = {
+        name: canonical(identity({**job.config, "seed": None})) for name, job in jobs.items()
+    }
     for other, name in itertools.combinations(settings, 2):
         place = f"{study.file}: arms.{other} and arms.{name}"
         if settings[other] == settings[name]:

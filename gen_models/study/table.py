@@ -30,7 +30,6 @@ RECORD = (  # the columns that say how a run was made
 RUNS, IMAGES, PICTURES = "runs.csv", "images.npz", "pictures.npz"
 DIGITS = 8  # of a number
 SHOWN = 20  # images in a picture
-ENDS = ("/low", "/high")
 Key = tuple[str, int]  # arm and seed
 
 
@@ -48,12 +47,9 @@ def run_key(row: Run) -> Key:
 
 
 def of_study(study: Study, table: Table, *, planned: bool = True) -> Table:
-    """The table with the runs alone of the study's arms and their options.
+    """The table with only the runs of the study's arms, options and seeds.
 
-    Args:
-        study: Its arms, their options and seeds.
-        table: All runs that are known.
-        planned: Whether those of the seeds that the study names, or those of others.
+    If not `planned`: of its arms and options, with seeds that it does not name.
     """
     trained = {name: shlex.join(study.overrides(name)) for name in study.arms}
     own = [row for row in table.rows if row.record["train"] == trained.get(row.record["arm"])]
@@ -101,12 +97,11 @@ def write_table(table: Table, folder: Path) -> None:
             replaced(folder / RUNS) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
         ):
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([*RECORD, *keys])
+            writer = csv.DictWriter(file, [*RECORD, *keys], lineterminator="\n")
+            writer.writeheader()
             for row in table.rows:
-                numbers = (row.metrics.get(key, math.nan) for key in keys)
-                texts = ("" if math.isnan(number) else repr(float(number)) for number in numbers)
-                writer.writerow([*(row.record[key] for key in RECORD), *texts])
+                numbers = {k: value for k, value in row.metrics.items() if not math.isnan(value)}
+                writer.writerow(row.record | numbers)
 
 
 def collect(study: Study, runs: Iterable[PlannedRun], folder: Path) -> Table:
@@ -121,26 +116,26 @@ def collect(study: Study, runs: Iterable[PlannedRun], folder: Path) -> Table:
     """
     known = read_table(folder)
     rows = {run_key(row): row for row in known.rows}
-    images = dict(known.images)
-    finished = {each.key: each for each in runs if each.state in FINISHED}
+    images, pictures = dict(known.images), dict(known.pictures)
     by_image = study.metrics_by_image()
-    changed = set()
-    for (arm, seed), planned in sorted(finished.items(), key=lambda item: item[0]):
-        run = read_run(planned.path)
+    for planned in sorted((run for run in runs if run.state in FINISHED), key=lambda run: run.key):
+        run, place = read_run(planned.path), f"{planned.arm}/{planned.seed}"
         _check_sampler(planned, run)
-        row = _row(planned, run)
-        if row != rows.get((arm, seed)):
-            changed.add((arm, seed))
-            rows[arm, seed] = row
-        names = {f"{arm}/{seed}/{key}": key.replace("/", "_") for key in by_image.get(arm, ())}
-        if names and ((arm, seed) in changed or not names.keys() <= images.keys()):
-            arrays = run.arrays()
+        rows[planned.key] = _row(planned, run)
+        arrays = run.arrays()
+        if planned.arm in by_image:
             _check_same_images(images, arrays, planned.path)
-            images |= {k: arrays[a].astype(np.float32) for k, a in names.items() if a in arrays}
-    table = Table([rows[key] for key in sorted(rows)], images, dict(known.pictures))
-    _collect_pictures(table, study, finished, changed)
-    arrays_of = {*known.images, *known.pictures}
-    if changed or {*table.images, *table.pictures} != arrays_of:
+        for key in by_image.get(planned.arm, ()):
+            if (name := key.replace("/", "_")) in arrays:
+                images[f"{place}/{key}"] = arrays[name].astype(np.float32)
+        kinds = {f"{place}/new": "samples", f"{place}/recreated": "recreated", "real": "test"}
+        for name, kind in kinds.items():
+            if f"pictures_{kind}" in arrays:
+                pictures[name] = arrays[f"pictures_{kind}"][:SHOWN]
+    table = Table([rows[key] for key in sorted(rows)], images, pictures)
+    table = table._replace(pictures=_best_pictures(study, table))
+    names = {*table.images, *table.pictures}
+    if table.rows != known.rows or names != {*known.images, *known.pictures}:
         write_table(table, folder)
     return table
 
@@ -165,8 +160,7 @@ def of_one_code(runs: Sequence[PlannedRun], table: Table) -> tuple[list[PlannedR
     codes = {row.record["arm"]: row.record for row in table.rows}
     kept, refused = [], Counter[tuple[str, str]]()
     for run in runs:
-        earlier = run.earlier if run.earlier and run.earlier.state == "done" else None
-        arms = [each.arm for each in (run, earlier) if each]
+        arms = [each.arm for each in (run, run.extended) if each]
         if other := [arm for arm in arms if arm in codes and codes[arm]["code"] != run.code]:
             refused[run.arm, other[0]] += 1
         else:
@@ -194,7 +188,7 @@ def _row(planned: PlannedRun, run: Run) -> Run:
     numbers = {
         key: float(f"{value:.{DIGITS}g}")
         for key, value in run.metrics.items()
-        if not key.endswith(ENDS) and key != "cost/seconds"
+        if not key.endswith(("/low", "/high")) and key != "cost/seconds"
     }
     return Run(texts, numbers)
 
@@ -225,28 +219,16 @@ def _check_same_images(
         )
 
 
-def _collect_pictures(
-    table: Table, study: Study, runs: dict[Key, PlannedRun], changed: set[Key]
-) -> None:
-    """Images of each model's best run in the first table, and of its best that failed.
-
-    The best of those whose images are at hand; all others are dropped.
-    """
-    best: dict[tuple[str, bool], Key] = {}
+def _best_pictures(study: Study, table: Table) -> dict[str, np.ndarray]:
+    """Those of each model's best run in the first table, and of its best that failed."""
+    best: dict[tuple[str, bool], str] = {}
     rows = of_study(study, table).rows
     for row in sorted(rows, key=lambda row: row.metrics.get(FID, math.inf)):
         arm, seed = run_key(row)
-        at_hand = (arm, seed) in runs or f"{arm}/{seed}/new" in table.pictures
-        if FID in row.metrics and arm in (study.shown or study.arms) and at_hand:
-            best.setdefault((row.model, row.failed), (arm, seed))
-    wanted = {f"{arm}/{seed}": (arm, seed) for arm, seed in best.values()}
-    for place, key in wanted.items():
-        if key in runs and (key in changed or f"{place}/new" not in table.pictures):
-            arrays = read_run(runs[key].path).arrays()
-            names = {f"{place}/new": "samples", f"{place}/recreated": "recreated", "real": "test"}
-            for name, kind in names.items():
-                if f"pictures_{kind}" in arrays:
-                    table.pictures[name] = arrays[f"pictures_{kind}"][:SHOWN]
-    for name in list(table.pictures):
-        if name != "real" and name.rpartition("/")[0] not in wanted:
-            del table.pictures[name]
+        if arm in (study.shown or study.arms) and f"{arm}/{seed}/new" in table.pictures:
+            best.setdefault((row.model, row.failed), f"{arm}/{seed}")
+    return {
+        name: images
+        for name, images in table.pictures.items()
+        if name == "real" or name.rpartition("/")[0] in best.values()
+    }

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import NamedTuple
 
 from gen_models.analysis.page import OTHER_OUTPUT
@@ -58,7 +57,7 @@ def train_missing(
         KeyboardInterrupt: Ctrl-C or SIGTERM, after all processes have saved and ended.
     """
     waiting = list(runs)
-    total, working, failed = len(waiting), list[Job](), list[str]()
+    working, failed = list[Job](), list[str]()
     with writing(logs, OTHER_OUTPUT):
         logs.mkdir(parents=True, exist_ok=True)
     with _interrupted_by_signals():
@@ -72,7 +71,7 @@ def train_missing(
                         failed.append(f"{run.name}: another process trains it: {run.path}")
                         continue
                     working.append(_start(run, launcher, logs))
-                    say(f"{total - len(waiting)}/{total} {run.name}")
+                    say(f"{len(runs) - len(waiting)}/{len(runs)} {run.name}")
                 time.sleep(PAUSE)
                 for job in [job for job in working if job.process.poll() is not None]:
                     working.remove(job)
@@ -89,8 +88,11 @@ def train_missing(
                     else:
                         failed.append(f"{job.run.name}: {_reason(job)}")
                         say(f"failed: {failed[-1]}")
-        finally:
-            _stop(working)
+        finally:  # the processes save where they are
+            for job in working:
+                job.process.terminate()
+            for job in working:
+                job.process.wait()
     return failed
 
 
@@ -100,29 +102,17 @@ def _start(run: PlannedRun, launcher: Sequence[str], logs: Path) -> Job:
         words = [*MEASURE, *run.steps_words]
     else:
         words = [str(TRAIN), *(["-m", *launcher] if launcher else []), *run.words]
-    environment = {"OMP_NUM_THREADS": "1", **os.environ}
     log = logs / f"{run.arm}-seed{run.seed}.log"
-    if not trained:
-        log.unlink(missing_ok=True)
-    with log.open("ab") as file:
+    with log.open("ab" if trained else "wb") as file:
         process = subprocess.Popen(
             [sys.executable, *words],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
-            env=environment,
+            env={"OMP_NUM_THREADS": "1", **os.environ},
             start_new_session=True,  # Ctrl-C is ours to pass on, once
         )
     return Job(run, process, log, trained)
-
-
-def _stop(working: Sequence[Job]) -> None:
-    """Let the processes save where they are, and wait for their end."""
-    for job in working:
-        if job.process.poll() is None:
-            job.process.terminate()
-    for job in working:
-        job.process.wait()
 
 
 def _reason(job: Job) -> str:
@@ -135,14 +125,12 @@ def _reason(job: Job) -> str:
 @contextmanager
 def _interrupted_by_signals() -> Iterator[None]:
     """Let SIGTERM, and SIGHUP where it is not ignored as by nohup, do what Ctrl-C does."""
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    signals = [each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
-    before = {signum: signal.signal(signum, interrupt) for signum in signals}
+    before = {signum: signal.getsignal(signum) for signum in SIGNALS}
+    heeded = [signum for signum in SIGNALS if before[signum] is not signal.SIG_IGN]
+    for signum in heeded:
+        signal.signal(signum, signal.default_int_handler)
     try:
         yield
     finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
+        for signum in heeded:
+            signal.signal(signum, before[signum])

@@ -17,8 +17,6 @@ PLAIN = {
     "cost/flops_per_sample": "operations for a new image",
 }
 WAYS = {ENCODER: "by its encoder", INVERSION: "by search"}
-
-
 HEADS = (  # of the table of statistics
     "compared", "metric", "medians", "the first is better in", "p",
     "of the runs that count, the first is", "failed", "says",
@@ -37,25 +35,24 @@ def verdict(answer: Answer) -> str:
     return f"{words}, interim" if answer.interim else words
 
 
-def others(answer: Answer) -> list[str]:
-    """What decides nothing, a sentence each."""
-    return [plain(part, known=part.test.p < LEVEL) for part in answer.others]
-
-
 def sentence(answer: Answer) -> str:
     """The part that shows best why the outcome is what it is."""
     if answer.outcome == "not answered":
-        return f"{'. '.join(answer.missing)}."
+        return " ".join(f"{_capital(reason)}." for reason in answer.missing)
+    known = answer.outcome == "supported"
     if answer.outcome == "contradicted":
         against = [part for part in answer.parts if not part.supports]
         return plain(min(against, key=lambda part: part.test.p))
     if all(part.contrast.kind == "none_fails" for part in answer.parts):
         counts = [f"{len(part.one.values)} runs of {part.one.label}" for part in answer.parts]
-        known = answer.outcome == "supported"
         return f"{'None' if known else 'Not beyond chance: none'} failed of {', '.join(counts)}."
     misfits = [part for part in answer.parts if part.fits is False]
-    weakest = max(misfits or answer.parts, key=lambda part: part.test.p)
-    return plain(weakest, known=answer.outcome == "supported")
+    return plain(max(misfits or answer.parts, key=lambda part: part.test.p), known=known)
+
+
+def others(answer: Answer) -> list[str]:
+    """What decides nothing, a sentence each."""
+    return [plain(part, known=part.test.p < LEVEL) for part in answer.others]
 
 
 def plain(part: Part, *, known: bool = True) -> str:
@@ -68,37 +65,31 @@ def plain(part: Part, *, known: bool = True) -> str:
         return f"{count} of the {len(part.one.values)} runs of {part.one.label} failed."
     numbers = f"{PLAIN.get(part.metric, part.metric)} {values[0]} against {values[1]}."
     if part.tied:
-        text = f"{names[0]} and {names[1]} cannot be told apart: {numbers}"
+        return _capital(f"{names[0]} and {names[1]} cannot be told apart: {numbers}")
+    often = f"{'all' if theta == 1 else f'{100 * theta:.0f} % of'} {_counted(part)}"
+    if part.contrast.kind == "cheaper":
+        text = f"at equal distance, {names[0]} is{_margin(part)} cheaper than {names[1]}"
     else:
-        often = "all" if theta == 1 else f"{100 * theta:.0f} % of"
-        if part.contrast.kind == "cheaper":
-            text = f"at equal distance, {names[0]} is{_margin(part)} cheaper than {names[1]}"
-        else:
-            text = f"{names[0]} beats {names[1]}{_margin(part)}"
-        text += f" in {often} {_counted(part)}: {numbers}"
-    return f"{text[0].upper()}{text[1:]}" if known or part.tied else f"Not beyond chance: {text}"
+        text = f"{names[0]} beats {names[1]}{_margin(part)}"
+    text += f" in {often}: {numbers}"
+    return _capital(text) if known else f"Not beyond chance: {text}"
 
 
 def lines(answer: Answer) -> list[tuple[str, ...]]:
     """The parts of a claim as rows under `HEADS`."""
-    parts = [(part, True) for part in answer.parts] + [(part, False) for part in answer.others]
-    return [_line(part, decides) for part, decides in parts]
-
-
-def _line(part: Part, decides: bool) -> tuple[str, ...]:
-    says = "neither" if part.tied else f"{'for' if part.supports else 'against'} the claim"
-    compared = slice(1 if part.contrast.kind == "none_fails" else 2)
-    return (
-        " against ".join(_names(part)[compared]),
-        part.metric,
-        " and ".join(_medians(part)[compared]),
-        f"{percent(part.test)} of {_counted(part)}{_margin(part)}"
-        f"{' cheaper' if part.contrast.kind == 'cheaper' else ''}",
-        format_p(part.test.p),
-        _change(part),
-        _failures(part),
-        says if decides else "decides nothing",
-    )
+    rows = list[tuple[str, ...]]()
+    for part in (*answer.parts, *answer.others):
+        says = "neither" if part.tied else f"{'for' if part.supports else 'against'} the claim"
+        sides = slice(1 if part.contrast.kind == "none_fails" else 2)
+        cheaper = " cheaper" if part.contrast.kind == "cheaper" else ""
+        cells = (
+            " against ".join(_names(part)[sides]), part.metric, " and ".join(_medians(part)[sides]),
+            f"{percent(part.test)} of {_counted(part)}{_margin(part)}{cheaper}",
+            format_p(part.test.p), _change(part), _failures(part),
+            says if part.contrast.decides else "decides nothing",
+        )  # fmt: skip
+        rows.append(cells)
+    return rows
 
 
 def notes(answer: Answer) -> list[str]:
@@ -114,18 +105,16 @@ def notes(answer: Answer) -> list[str]:
     bounds = [(s, f"{', '.join(map(str, s.bounded))} of {s.label}") for s in sides if s.bounded]
     searches = [text for side, text in bounds if side.key.startswith(SEARCHED)]
     costs = [text for side, text in bounds if not side.key.startswith(SEARCHED)]
+    search = "The search for codes has not converged for seed {}"
+    near = "New images of seed {} come so near at no number of steps"
     texts = {
         "In other features it comes out the other way: {}.": other_way,
         "Interim, runs so far: {}.": few,
-        "The search for codes has not converged for seed {}: left out of recreation.": out,
-        "The search for codes has not converged for seed {}: the true error is even smaller.": (
-            searches
-        ),
-        "New images of seed {} come so near at no number of steps: the true cost is even higher.": (
-            costs
-        ),
+        f"{search}: left out of recreation.": out,
+        f"{search}: the true error is even smaller.": searches,
+        f"{near}: the true cost is even higher.": costs,
         "{}": [answer.claim.note] if answer.claim.note else [],
-        "Too few runs to show: {}.": answer.missing_others,
+        "Not every comparison can be shown: {}.": answer.missing_others,
     }
     return [text.format("; ".join(dict.fromkeys(parts))) for text, parts in texts.items() if parts]
 
@@ -133,6 +122,15 @@ def notes(answer: Answer) -> list[str]:
 def median(side: Summary) -> str:
     """The median of the runs that count; "all failed" if none does."""
     return metric(side.key).show(side.median) if side.sound else "all failed"
+
+
+def way(key: str) -> str:
+    """How images are recreated or drawn that `key` measures: "by search"; "" in the usual way."""
+    return WAYS.get(key) or _steps(key)
+
+
+def _capital(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}"
 
 
 def _names(part: Part) -> tuple[str, str]:
@@ -146,11 +144,6 @@ def _names(part: Part) -> tuple[str, str]:
     return first, second
 
 
-def way(key: str) -> str:
-    """How images are recreated or drawn that `key` measures: "by search"; "" in the usual way."""
-    return WAYS.get(key) or _steps(key)
-
-
 def _steps(key: str) -> str:
     """The steps in which images are drawn that `key` measures: "with 4 euler steps"."""
     solver, steps = solver_and_steps(key) or ("", 0)
@@ -158,9 +151,10 @@ def _steps(key: str) -> str:
 
 
 def _medians(part: Part) -> tuple[str, str]:
-    other = metric(part.metric).show(part.constant) if part.other is None else median(part.other)
-    bounded = part.other.bounded if part.other and part.contrast.kind == "cheaper" else ()
-    if part.other and 2 * len(bounded) > len(part.other.values):
+    if part.other is None:
+        return median(part.one), metric(part.metric).show(part.constant)
+    other = median(part.other)
+    if part.contrast.kind == "cheaper" and 2 * len(part.other.bounded) > len(part.other.values):
         other = f"over {other}"
     return median(part.one), other
 

@@ -12,8 +12,9 @@ from gen_models.analysis.runs import Run
 from gen_models.errors import UserError
 from gen_models.study.answer import Answer, answers, combine
 from gen_models.study.definition import Study
+from gen_models.study.evidence import Evidence
 from gen_models.study.load import load_study
-from gen_models.study.table import Table
+from gen_models.study.table import Table, of_study
 from gen_models.study.words import lines, plain, sentence, verdict
 
 SEEDS = list(range(10, 18))
@@ -55,8 +56,12 @@ def table(images: dict[str, np.ndarray] | None = None, **arms: dict[str, list[fl
 
 
 def answer(given: Study, runs: Table) -> Answer:
-    (found,) = answers(given, runs)
+    (found,) = all_answers(given, runs)
     return found
+
+
+def all_answers(given: Study, runs: Table) -> list[Answer]:
+    return answers(Evidence(given, of_study(given, runs)))
 
 
 def near(level: float, count: int = 8, spread: float = 0.1) -> list[float]:
@@ -112,7 +117,7 @@ def test_four_runs_are_needed_and_fewer_than_planned_are_interim(tmp_path: Path)
     given = study(tmp_path)
     found = answer(given, table(one=fid([8.0] * 3), other=fid([10.0] * 8)))
     assert found.outcome == "not answered"
-    assert found.missing == ["one: 3 of 8 runs, at least 4 are needed"]
+    assert found.missing == ["one needs at least 4 runs, and has 3 of 8"]
     found = answer(given, table(one=fid(near(8.0, 4)), other=fid(near(10.0))))
     assert found.interim
     assert found.parts[0].test.theta == 1
@@ -240,7 +245,7 @@ def test_images_are_counted_over_runs_of_both(tmp_path: Path) -> None:
     found = answer(given, runs)
     assert (found.outcome, found.fits) == ("supported", False)
     del images["one/10/encoder/mse"]
-    assert answer(given, runs).missing == ["one: no encoder/mse by image for seed 10"]
+    assert answer(given, runs).missing == ["encoder/mse by image of one is missing for seed 10"]
 
 
 @pytest.mark.parametrize(
@@ -272,7 +277,7 @@ def test_holm_takes_all_claims_of_the_study(tmp_path: Path) -> None:
     idle = copy.deepcopy(given.claims[0])
     idle.contrasts[0].arms = ["third", "other"]
     given.claims += [copy.deepcopy(idle) for _ in range(3)]
-    found = answers(given, runs)
+    found = all_answers(given, runs)
     assert found[0].p == pytest.approx(8 / 70)
     assert found[0].outcome == "not decided"
 
@@ -328,20 +333,20 @@ def test_runs_of_other_options_take_no_part(tmp_path: Path) -> None:
     for row in runs.rows[:5]:
         row.record["train"] = "model=gan lr=0.5"
     found = answer(study(tmp_path), runs)
-    assert found.missing == ["one: 3 of 8 runs, at least 4 are needed"]
+    assert found.missing == ["one needs at least 4 runs, and has 3 of 8"]
 
 
 def test_an_arm_all_of_whose_runs_diverged_is_the_worst(tmp_path: Path) -> None:
     found = answer(study(tmp_path), table(one=fid([np.nan] * 8), other=fid(near(10.0))))
     assert found.outcome == "contradicted"
     found = answer(study(tmp_path), table(one=fid([np.nan] * 8)))
-    assert found.missing == ["other: 0 of 8 runs, at least 4 are needed"]
+    assert found.missing == ["other needs at least 4 runs, and has 0 of 8"]
 
 
 def test_a_metric_is_asked_of_the_arms_that_are_compared_by_it(tmp_path: Path) -> None:
     given = study(tmp_path, metrics="[encoder/mse]", other_metric="inversion/mse")
     found = answer(given, table(other={"inversion/mse": near(0.02, spread=1e-4)}))
-    assert found.missing == ["one: 0 of 8 runs, at least 4 are needed"]
+    assert found.missing == ["one needs at least 4 runs, and has 0 of 8"]
 
 
 def test_a_word_and_a_margin_need_values_above_0(tmp_path: Path) -> None:
@@ -352,7 +357,7 @@ def test_a_word_and_a_margin_need_values_above_0(tmp_path: Path) -> None:
     bounds = [{"grey_density/negative_elbo": near(level)} for level in (-990.0, -1000.0)]
     found = answer(given, table(one=bounds[0], other=bounds[1]))
     assert found.outcome == "not answered"
-    assert "is not above 0, so no share of it is a margin" in found.missing[0]
+    assert "of other is not above 0, so no share of it is a margin" in found.missing[0]
 
 
 def test_a_part_that_does_not_decide_does_not(tmp_path: Path) -> None:
@@ -363,20 +368,18 @@ def test_a_part_that_does_not_decide_does_not(tmp_path: Path) -> None:
     found = answer(given, table(one=fid(near(8.0)), other=fid(near(10.0))))
     assert found.outcome == "supported"
     assert found.missing == []
-    assert found.missing_others == ["third: 0 of 8 runs, at least 4 are needed"]
+    assert found.missing_others == ["third needs at least 4 runs, and has 0 of 8"]
 
 
 def test_runs_that_cannot_stand_in_one_study_are_refused(tmp_path: Path) -> None:
     given = study(tmp_path)
     with pytest.raises(UserError, match="no run is there yet: --train"):
-        answers(given, Table([], {}, {}))
-    with pytest.raises(UserError, match=r"claims.D1.metrics: no run has fid_lenet"):
-        answers(given, table(one={"coverage": near(0.5)}, other={"coverage": near(0.5)}))
+        all_answers(given, Table([], {}, {}))
     for column in ("code", "training_precision"):
         runs = table(one=fid(near(8.0)), other=fid(near(10.0)))
         runs.rows[3].record[column] = "x"
         with pytest.raises(UserError, match=f"arms.one: runs of more than one {column}.*seed 13"):
-            answers(given, runs)
+            all_answers(given, runs)
 
 
 def test_two_precisions_cannot_decide_a_claim(tmp_path: Path) -> None:
@@ -386,9 +389,9 @@ def test_two_precisions_cannot_decide_a_claim(tmp_path: Path) -> None:
             "bf16-mixed" if row.record["arm"] == "other" else "32-true"
         )
     with pytest.raises(
-        UserError, match=r"D1.arms: .*one \(32-true\), other \(bf16-mixed\)"
+        UserError, match=r"D1.arms: .*32-true \(one\), bf16-mixed \(other\)"
     ) as caught:
-        answers(study(tmp_path), runs)
+        all_answers(study(tmp_path), runs)
     assert "\n" not in str(caught.value)
     beside = "[{arms: [one, third]}, {decides: false}]"
     found = answer(study(tmp_path, parts=beside), runs)
@@ -398,7 +401,7 @@ def test_two_precisions_cannot_decide_a_claim(tmp_path: Path) -> None:
 def test_a_metric_that_one_run_lacks_is_named(tmp_path: Path) -> None:
     runs = table(one=fid(near(8.0)), other=fid(near(10.0)))
     del runs.rows[3].metrics["fid_lenet"]
-    assert answer(study(tmp_path), runs).missing == ["one: fid_lenet is not measured for seed 13"]
+    assert answer(study(tmp_path), runs).missing == ["fid_lenet of one is not measured for seed 13"]
 
 
 def test_inversion_counts_only_where_it_has_converged(tmp_path: Path) -> None:
@@ -416,15 +419,13 @@ def test_inversion_counts_only_where_it_has_converged(tmp_path: Path) -> None:
     other["inversion/control_share"][3:] = [0.08] * 5
     found = answer(given, table(one=one, other=other))
     assert found.outcome == "not answered"
-    left = (
-        "other: 8 of 8 runs, 6 of them without a search that has converged, at least 4 are needed"
-    )
+    left = "other needs at least 4 runs whose search for codes has converged, and has 2 of 8"
     assert found.missing == [left]
 
 
 def test_the_studys_own_claims_are_answered_interim_and_whole() -> None:
     given = load_study("wanare")
-    found = answers(given, made_up(given, seeds=4, collapsed=()))
+    found = all_answers(given, made_up(given, seeds=4, collapsed=()))
     assert all(each.interim for each in found)
     assert [each.outcome for each in found if each.outcome == "not answered"] == []
     assert [len(each.parts) for each in found] == [1, 4, 1, 2, 16, 2, 1, 6]

@@ -15,6 +15,7 @@ from gen_models.composition import compose_overrides
 from gen_models.errors import UserError
 from gen_models.study.answer import Answer, answers
 from gen_models.study.definition import Study
+from gen_models.study.evidence import Evidence
 from gen_models.study.load import load_study
 from gen_models.study.page import write_page
 from gen_models.study.plan import plan
@@ -100,19 +101,23 @@ def study(loaded: Study) -> Study:
 def claim(name: str, study: Study, runs: Table) -> Answer:
     """The answer to one claim alone, as if the study had no other."""
     study.claims = [each for each in study.claims if each.name == name]
-    (found,) = answers(study, runs)
+    (found,) = answers(Evidence(study, runs))
     return found
 
 
 def test_every_claim_can_hold(study: Study) -> None:
-    found = answers(study, table(study))
+    found = answers(Evidence(study, table(study)))
     assert [answer.claim.name for answer in found] == ["F1", "F2", "F3", "F4", "F5"]
     assert {answer.outcome for answer in found} == {"supported"}
 
 
 def test_few_runs_decide_nothing(study: Study) -> None:
-    assert {each.outcome for each in answers(study, table(study, runs=4))} == {"not decided"}
-    five = {each.claim.name: each.outcome for each in answers(study, table(study, runs=5))}
+    assert {each.outcome for each in answers(Evidence(study, table(study, runs=4)))} == {
+        "not decided"
+    }
+    five = {
+        each.claim.name: each.outcome for each in answers(Evidence(study, table(study, runs=5)))
+    }
     assert five == dict.fromkeys(("F1", "F2", "F3", "F4"), "supported") | {"F5": "not decided"}
 
 
@@ -199,7 +204,7 @@ def test_a_flow_that_is_never_so_near_counts_with_its_dearest_steps(study: Study
     slow = table(study, steps=40.0, gan={"cost/sampling_seconds": 9.0})
     found = claim("F3", study, slow)
     assert found.outcome == "not answered"  # with more steps it might have cost enough
-    assert found.missing[0].startswith("best flow: more steps have to be measured for seed 1, 2")
+    assert found.missing[0].startswith("more steps of best flow have to be measured for seed 1, 2")
 
 
 def test_one_run_that_is_never_so_near_does_not_stop_a_contradiction(study: Study) -> None:
@@ -303,6 +308,8 @@ def test_costs_of_runs_that_are_missing_are_named(study: Study) -> None:
     row = next(row for row in runs.rows if row.record["arm"] == "flow" and row.seed == 3)
     del row.metrics["steps/euler-8/sampling_seconds"]
     found = claim("F3", study, runs)
-    assert found.missing == ["best flow: steps/euler-8/sampling_seconds is not measured for seed 3"]
+    assert found.missing == [
+        "steps/euler-8/sampling_seconds of best flow is not measured for seed 3"
+    ]
     row.metrics["steps/euler-8/sampling_seconds"] = math.nan
     assert claim("F3", study, runs).outcome == "not answered"
