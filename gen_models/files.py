@@ -58,8 +58,9 @@ def name_of(path: str | None) -> str:
 
 
 def with_home(words: Iterable[str]) -> list[str]:
-    """Options `key=~/x` with the home directory: Hydra takes a `~` within quotes only."""
-    return [re.sub(r"(?<==)~(?=/|$)", lambda _: str(expanded("~")), word) for word in words]
+    """Words of a command line with the home directory for `~/x`, `key=~/x` and `sqlite:///~/x`."""
+    home = r"(?:^|(?<==)|(?<=:///))~(?=/|$)"
+    return [re.sub(home, lambda _: str(expanded("~")), word) for word in words]
 
 
 def file_name(text: str) -> str:

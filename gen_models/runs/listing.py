@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from gen_models.errors import UserError
 from gen_models.files import read_json
 from gen_models.runs.directory import TRAINED, RunDirectory, features_of, find_runs
-from gen_models.runs.identity import model_name
 
 DISTANCES = {"fid_lenet": "test", "quick/fid_lenet": "quick", "val/fid_lenet": "val"}
 RECORDS = {  # of a distance, in the status
@@ -24,9 +23,6 @@ class Listed(NamedTuple):
 
     path: Path
     state: str  # running, stopped, done, diverged, failed; unreadable if its files are damaged
-    data: str = ""  # name of the data set
-    model: str = ""
-    phase: str = ""
     epoch: int | None = None  # epochs that are finished
     epochs: int | None = None  # epochs in all
     left: float | None = None  # seconds of training, if it is running or stopped
@@ -70,9 +66,6 @@ def _read(run: RunDirectory) -> Listed:
     return Listed(
         run.path,
         state,
-        config["data"]["name"],
-        model_name(config),
-        str(config["phase"]),
         status.get("epoch", epochs if state == "done" else None),
         epochs,
         _left(run, status, epochs, state),
