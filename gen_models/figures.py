@@ -207,10 +207,11 @@ def scatter(
 
     figure = Figure(figsize=(5, 4.6), layout="constrained")
     axes = figure.subplots()
+    x, y = points.T
     if labels is None:
-        axes.scatter(*points.T, color=COLORS[0], s=6, lw=0)
+        axes.scatter(x, y, color=COLORS[0], s=6, lw=0)
     elif labels.max() >= len(LABEL_COLORS):
-        dots = axes.scatter(*points.T, c=labels, cmap="turbo", s=6, lw=0)
+        dots = axes.scatter(x, y, c=labels, cmap="turbo", s=6, lw=0)
         bar = figure.colorbar(dots, label="number of the class")
         bar.ax.tick_params(labelsize=7)
     else:
@@ -220,8 +221,8 @@ def scatter(
         handles = []
         for label, name in zip(present, names, strict=True):
             marker, color = f"${name}$" if short else "o", LABEL_COLORS[label]
-            own = points[labels == label].T
-            handles.append(axes.scatter(*own, color=color, marker=marker, s=14, lw=0))
+            own = labels == label
+            handles.append(axes.scatter(x[own], y[own], color=color, marker=marker, s=14, lw=0))
         if not short:
             texts = [name.replace("$", r"\$") for name in names]  # two of them would be a formula
             figure.legend(handles, texts, loc="outside right upper", fontsize=6)

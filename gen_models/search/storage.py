@@ -50,7 +50,7 @@ def open_study(url: str, settings: dict[str, Any], space: Space) -> optuna.Study
         try:
             study = _create_or_load(url, place)
         except Exception as error:
-            if not any(text in str(error) for text in BEING_MADE):
+            if not any(text in f"{error} {error.__cause__}" for text in BEING_MADE):
                 raise
             time.sleep(1.0)
             study = _create_or_load(url, place)
@@ -74,9 +74,7 @@ def _create_or_load(url: str, place: str) -> optuna.Study:
     storage = RDBStorage(url, engine_kwargs=waiting) if sqlite else get_storage(url)
     others = [name for name in optuna.get_all_study_names(storage) if name != NAME]
     if others:
-        raise UserError(
-            f"--storage {url}: already holds another study, {others[0]}: choose another"
-        )
+        raise UserError(f"{place}: already holds another study, {others[0]}: choose another")
     return optuna.create_study(
         storage=storage,
         study_name=NAME,
