@@ -164,11 +164,12 @@ def curves(series: dict[str, tuple[list[int], list[float]]], *, title: str) -> "
         for key in sorted(panels[name]):
             batches, values = series[key]
             stage, _, short = key.partition("/")
-            style: dict[str, Any] = {"color": COLORS[0], "lw": 0.7, "alpha": 0.8}
-            if stage != "train":
-                style = {"color": COLORS[1], "lw": 1.2, "marker": ".", "ms": 3}
-            style |= {"color": COLORS[2 + (stage != "train")]} if short == "d_fake" else {}
-            axis.plot(batches, values, label=key if name != short else stage, **style)
+            color = COLORS[(stage != "train") + 2 * (short == "d_fake")]
+            style: dict[str, Any] = {"label": key if name != short else stage, "color": color}
+            if stage == "train":
+                axis.plot(batches, values, lw=0.7, alpha=0.8, **style)
+            else:
+                axis.plot(batches, values, lw=1.2, marker=".", ms=3, **style)
         big = large and name == names[0]
         axis.set_title(WORDS.get(name, name), fontsize=10 if big else 8)
         axis.set_xlabel("training batches", fontsize=7)
@@ -214,27 +215,23 @@ def scatter(
         bar = figure.colorbar(dots, label="number of the class")
         bar.ax.tick_params(labelsize=7)
     else:
-        names = {label: _name(class_names, label) for label in np.unique(labels).tolist()}
-        short = all(len(name) <= 2 and name.isascii() and name.isalnum() for name in names.values())
+        present = np.unique(labels).tolist()
+        names = [class_names[label][:LEGEND] if class_names else str(label) for label in present]
+        short = all(len(name) <= 2 and name.isascii() and name.isalnum() for name in names)
         handles = []
-        for label, name in names.items():
-            marker, own = f"${name}$" if short else "o", labels == label
-            color = LABEL_COLORS[label]
+        for label, name in zip(present, names, strict=True):
+            marker, color = f"${name}$" if short else "o", LABEL_COLORS[label]
+            own = labels == label
             handles.append(axes.scatter(x[own], y[own], color=color, marker=marker, s=14, lw=0))
         if not short:
-            figure.legend(handles, [*names.values()], loc="outside right upper", fontsize=6)
+            texts = [name.replace("$", r"\$") for name in names]  # two of them would be a formula
+            figure.legend(handles, texts, loc="outside right upper", fontsize=6)
     axes.set_xlabel(axis_labels[0], fontsize=8)
     axes.set_ylabel(axis_labels[1], fontsize=8)
     axes.set_aspect("equal", "datalim")
     axes.tick_params(labelsize=7)
     axes.set_title(title, fontsize=9)
     return figure
-
-
-def _name(class_names: Sequence[str], label: int) -> str:
-    """A class in a legend: matplotlib reads two dollar signs as a formula."""
-    name = class_names[label] if class_names else str(label)
-    return name[:LEGEND].replace("$", r"\$")
 
 
 def save(figure: "Figure", path: Path) -> None:

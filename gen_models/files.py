@@ -58,8 +58,9 @@ def name_of(path: str | None) -> str:
 
 
 def with_home(words: Iterable[str]) -> list[str]:
-    """Options `key=~/x` with the home directory: Hydra takes a `~` within quotes only."""
-    return [re.sub(r"(?<==)~(?=/|$)", lambda _: str(expanded("~")), word) for word in words]
+    """Words of a command line with the home directory for `~/x`, `key=~/x` and `sqlite:///~/x`."""
+    home = r"(?:^|(?<==)|(?<=:///))~(?=/|$)"
+    return [re.sub(home, lambda _: str(expanded("~")), word) for word in words]
 
 
 def file_name(text: str) -> str:
@@ -92,14 +93,11 @@ def can_be_written(folder: Path) -> bool:
 def writing(
     place: str | Path, remedy: str = "free some space, or choose another"
 ) -> Iterator[None]:
-    """Turn an error of the system into the one line that `place` cannot be written.
+    """Turn an error of the system into a UserError that `place` cannot be written.
 
     Args:
         place: The file or folder, with the option that names it: `--output x.png`.
         remedy: What the user can do.
-
-    Raises:
-        UserError: Something could not be written.
     """
     try:
         yield
@@ -109,11 +107,7 @@ def writing(
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read one of our JSON files.
-
-    Raises:
-        UserError: It cannot be read, or is no JSON object.
-    """
+    """Read one of our JSON files; a UserError if it cannot be read, or is no JSON object."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -124,15 +118,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_yaml(file: Path, folder: Path, missing: str) -> Any:
-    """Read a YAML file that a user names.
+    """Read a YAML file that a user names; a UserError if it cannot be read.
 
     Args:
         file: The file.
         folder: Where those that come with the package are.
         missing: What is said if there is no such file, before the names of those.
-
-    Raises:
-        UserError: It cannot be read.
     """
     from omegaconf import OmegaConf
 
@@ -164,12 +155,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def other_version(file: Path, which: str = "") -> UserError:
-    """The error of a run's file that this version of gen-models cannot use.
-
-    Args:
-        file: The file.
-        which: The version that wrote it, if that is known.
-    """
+    """The error of a run's file of another version of gen-models: `which`, if that is known."""
     wrote = f" ({which})" if which else ""
     return UserError(
         f"{file}: not a run's, or of another version of gen-models{wrote}: train the run again "
@@ -179,14 +165,11 @@ def other_version(file: Path, which: str = "") -> UserError:
 
 @contextmanager
 def locked(file: Path, *, patience: float = PATIENCE) -> Iterator[bool]:
-    """Hold the lock of a file, made if it does not exist; False if another process holds it.
+    """Hold the lock of an empty file, made if it does not exist; False if another process holds it.
 
     Args:
-        file: An empty file.
+        file: The file; a UserError if it cannot be made.
         patience: Seconds to wait for the other process to free it.
-
-    Raises:
-        UserError: The file cannot be made.
     """
     until = time.monotonic() + patience
     while True:
@@ -204,21 +187,6 @@ def locked(file: Path, *, patience: float = PATIENCE) -> Iterator[bool]:
         time.sleep(PAUSE)
 
 
-def is_locked(file: Path) -> bool:
-    """Whether another process holds the lock of a file; False if that cannot be found out."""
-    writable = os.access(file, os.W_OK)  # NFS locks no others
-    until = time.monotonic() + LOOK
-    try:
-        with file.open("r+b") if writable else file.open("rb") as opened:
-            while not lock_descriptor(opened.fileno(), blocking=False):
-                if time.monotonic() >= until:
-                    return True
-                time.sleep(PAUSE)
-    except OSError:  # there is no such file, it is not ours to read, or there are no locks
-        pass
-    return False
-
-
 def _try_lock(opened: IO[bytes], file: Path) -> bool:
     try:
         return lock_descriptor(opened.fileno(), blocking=False)
@@ -232,3 +200,15 @@ def _try_lock(opened: IO[bytes], file: Path) -> bool:
                 file=sys.stderr,
             )
         return True
+
+
+def is_locked(file: Path) -> bool:
+    """Whether another process holds the lock of a file; False if that cannot be found out."""
+    mode = "r+b" if os.access(file, os.W_OK) else "rb"  # NFS locks no file that is only read
+    until = time.monotonic() + LOOK
+    with suppress(OSError), file.open(mode) as opened:  # no such file, not ours to read, no locks
+        while not lock_descriptor(opened.fileno(), blocking=False):
+            if time.monotonic() >= until:
+                return True
+            time.sleep(PAUSE)
+    return False

@@ -9,7 +9,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
@@ -21,8 +21,8 @@ from gen_models.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-CGROUPS = Path("/sys/fs/cgroup")
-MEMBERSHIP = Path("/proc/self/cgroup")  # the cgroups of this process
+CGROUP = Path("/sys/fs/cgroup")  # of a container: its own
+PROC_STAT = Path("/proc/stat")
 # The cores on which a process may run; 0: this one.
 affinity = getattr(os, "sched_getaffinity", lambda _: set(range(os.cpu_count() or 1)))
 
@@ -43,72 +43,6 @@ class Usage(NamedTuple):
     own: float
 
 
-def count_cores() -> int:
-    """Cores of this process: of its affinity, and no more than its cgroup's quota."""
-    limit = quota()
-    return len(affinity(0)) if limit is None else max(1, min(len(affinity(0)), int(limit[0])))
-
-
-def usage() -> Usage:
-    """The work until now; the total is 0 where the system does not tell it."""
-    cores, limit, total = affinity(0), quota(), 0.0
-    with suppress(OSError):  # the files are Linux's
-        if limit is not None and limit[0] < len(cores):  # the machine's other work is no matter
-            total = group_seconds((limit[1] / "cpu.stat").read_text(encoding="utf-8"))
-        else:
-            stat = Path("/proc/stat").read_text(encoding="utf-8")
-            total = core_seconds(stat, cores, os.sysconf("SC_CLK_TCK"))
-    return Usage(time.perf_counter(), total, time.process_time())
-
-
-def others(begin: Usage, end: Usage) -> float | None:
-    """Cores that other processes kept busy in between; None if not even our own work counted."""
-    total, own = end.total - begin.total, end.own - begin.own
-    if end.total == 0 or total + 0.1 < own / 2:  # ticks are coarse
-        return None
-    return max(0.0, total - own) / (end.time - begin.time)
-
-
-def core_seconds(stat: str, cores: Collection[int], ticks: int) -> float:
-    """Seconds of work on `cores`, from the text of /proc/stat and its ticks a second."""
-    total = 0
-    for line in stat.splitlines():
-        name, *fields = line.split()
-        if name.startswith("cpu") and name[3:].isdigit() and int(name[3:]) in cores:
-            user, nice, system, _, _, irq, softirq, steal = map(int, fields[:8])
-            total += user + nice + system + irq + softirq + steal  # not idle, not waiting for disks
-    return total / ticks
-
-
-def group_seconds(stat: str) -> float:
-    """Seconds of work of a cgroup, from the text of its cpu.stat."""
-    counts = dict(line.split() for line in stat.splitlines())
-    return int(counts.get("usage_usec", 0)) / 1e6
-
-
-def quota(membership: Path = MEMBERSHIP, root: Path = CGROUPS) -> tuple[float, Path] | None:
-    """The smallest quota, in cores, of a process's cgroup (version 2) and those above it.
-
-    Args:
-        membership: The file that names the process's cgroups.
-        root: Where the cgroups are.
-
-    Returns:
-        The quota and the folder of its cgroup; None if nothing limits the process.
-    """
-    limits, lines = [], list[str]()
-    with suppress(OSError):  # another system than Linux
-        lines = membership.read_text(encoding="utf-8").splitlines()
-    for line in lines:
-        if line.startswith("0::/"):
-            folder = root / line.removeprefix("0::/")
-            for group in (folder, *folder.parents):
-                with suppress(OSError, ValueError):  # no such file, or "max"
-                    most, period = map(int, (group / "cpu.max").read_text(encoding="utf-8").split())
-                    limits.append((most / period, group))
-    return min(limits, default=None)
-
-
 class Choice(NamedTuple):
     """How many threads, whether they wait actively, and why."""
 
@@ -122,6 +56,46 @@ _begin: Usage | None = None
 _choice: Choice | None = None
 
 
+def quota() -> float | None:
+    """The cores that a container may use (cgroup version 2); None if nothing limits it."""
+    with suppress(OSError, ValueError):  # no such file, or "max"
+        most, period = (CGROUP / "cpu.max").read_text(encoding="utf-8").split()
+        return int(most) / int(period)
+    return None
+
+
+def count_cores() -> int:
+    """Cores of this process: of its affinity, and no more than its container's quota."""
+    cores = len(affinity(0))
+    return max(1, min(cores, int(quota() or cores)))
+
+
+def usage() -> Usage:
+    """The work until now; the total is 0 where the system does not tell it."""
+    cores, limit, total = affinity(0), quota(), 0.0
+    with suppress(OSError):  # the files are Linux's
+        if limit is not None and limit < len(cores):  # the machine's other work is no matter
+            stat = (CGROUP / "cpu.stat").read_text(encoding="utf-8")
+            total = int(dict(line.split() for line in stat.splitlines())["usage_usec"]) / 1e6
+        else:
+            for line in PROC_STAT.read_text(encoding="utf-8").splitlines():
+                name, *fields = line.split()
+                number = name.removeprefix("cpu")
+                if name != number and number.isdigit() and int(number) in cores:
+                    user, nice, system, _, _, irq, softirq, steal = map(int, fields[:8])
+                    total += user + nice + system + irq + softirq + steal  # in ticks
+            total /= os.sysconf("SC_CLK_TCK")
+    return Usage(time.perf_counter(), total, time.process_time())
+
+
+def others(begin: Usage, end: Usage) -> float | None:
+    """Cores that other processes kept busy in between; None if not even our own work counted."""
+    total, own = end.total - begin.total, end.own - begin.own
+    if end.total == 0 or total + 0.1 < own / 2:  # ticks are coarse
+        return None
+    return max(0.0, total - own) / (end.time - begin.time)
+
+
 def check_threads(setting: Any) -> None:
     """Raise UserError unless `setting` is auto, or a number of threads with a core for each."""
     if setting == "auto":
@@ -133,38 +107,39 @@ def check_threads(setting: Any) -> None:
 
 
 def choose_threads(
-    setting: Any, by_user: Mapping[str, str], *, cores: int, busy: float | None, together: bool
+    setting: Any, by_user: str, *, cores: int, busy: float | None, together: bool
 ) -> Choice:
     """Choose from the option, the environment and the machine.
 
     Args:
         setting: A number, or auto.
-        by_user: The environment as the user has set it.
+        by_user: OMP_NUM_THREADS as the user has set it, or empty.
         cores: Those that this process may use.
         busy: How many of them other processes keep busy; None: unknown.
         together: Whether this process is one of several that train side by side.
     """
     useful = min(USEFUL, cores)
     free = 0.0 if busy is None or together else cores - busy + QUIET
-    given, overrides = by_user.get(COUNT, ""), f"; threads={useful} overrides"
-    first = given.partition(",")[0].strip()  # a list is for nested loops
     number = 1
     if setting != "auto":
         number, reason = setting, f"threads={setting} is set"
-    elif given:
+    elif by_user:
+        first = by_user.partition(",")[0].strip()  # a list is for nested loops
         number = (int(first) if first.isdigit() else 0) or cores  # as OpenMP reads it
-        reason = f"{COUNT}={given} is set"
+        reason = f"{COUNT}={by_user} is set"
     elif cores == 1:
         reason = "there is one core"
-    elif together:
-        reason = "other runs train at the same time" + overrides
-    elif busy is None:
-        reason = "this system does not tell what other processes do" + overrides
-    elif free < useful:
-        reason = f"other processes keep {busy:.1f} of {cores} cores busy" + overrides
-    else:
+    elif free >= useful:
         number = useful
-        reason = "the machine is idle" if busy <= QUIET else "enough cores are idle"
+        reason = "the machine is idle" if free >= cores else "enough cores are idle"
+    else:
+        if together:
+            reason = "other runs train at the same time"
+        elif busy is None:
+            reason = "this system does not tell what other processes do"
+        else:
+            reason = f"other processes keep {busy:.1f} of {cores} cores busy"
+        reason += f"; threads={useful} overrides"
     return Choice(number, 1 < number <= free, reason)
 
 
@@ -186,12 +161,13 @@ def prepare_threads(setting: Any, *, together: bool = False) -> None:
     """
     global _choice
     check_threads(setting)
-    by_user = {key: value for key, value in os.environ.items() if _set_here.get(key) != value}
-    one = setting == 1 or (setting == "auto" and by_user.get(COUNT) == "1")  # whatever others do
+    count = os.environ.get(COUNT, "")
+    by_user = "" if _set_here.get(COUNT) == count else count
+    one = setting == 1 or (setting == "auto" and by_user == "1")  # whatever others do
     busy = None if together or one else _busy()
     _choice = choose_threads(setting, by_user, cores=count_cores(), busy=busy, together=together)
     _set(ACTIVE if _choice.active else PASSIVE)
-    if setting != "auto" or not by_user.get(COUNT):
+    if setting != "auto" or not by_user:
         _set_here[COUNT] = os.environ[COUNT] = str(_choice.number)
 
 
@@ -225,10 +201,9 @@ def _busy() -> float | None:
 
 
 def _set(policy: Mapping[str, str]) -> None:
-    if any(os.environ.get(key) != _set_here.get(key) for key in (POLICY, SPINS)):
-        return  # the user's choice
-    os.environ.update(policy)
-    _set_here.update(policy)
+    if all(os.environ.get(key) == _set_here.get(key) for key in (POLICY, SPINS)):  # not the user's
+        os.environ.update(policy)
+        _set_here.update(policy)
 
 
 def machine() -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """What a sweep says at its end: which jobs failed, and what to type next."""
 
+import atexit
 import os
 import shlex
 import shutil
 import sys
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,8 +17,8 @@ from omegaconf import DictConfig
 from gen_models.analysis.settings import short_name, varying
 from gen_models.composition import in_sweep, job_of, one_line
 from gen_models.errors import UserError
-from gen_models.files import is_locked, locked, read_json, write_json
-from gen_models.runs.directory import LOCK, RunDirectory, find_runs
+from gen_models.files import read_json, write_json
+from gen_models.runs.directory import RunDirectory, find_runs
 from gen_models.runs.identity import identity
 from gen_models.terminal import say
 
@@ -29,20 +30,10 @@ class SweepEnd(Callback):
     a note in a folder of the sweep's, and the process that began the sweep reads them.
     """
 
-    def __getstate__(self) -> dict[str, Any]:
-        """A copy has the folder, not its lock."""
-        return {key: value for key, value in self.__dict__.items() if key != "held"}
-
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Choose a folder for the notes of this sweep alone; delete those of sweeps that died."""
-        folder = Path(config.hydra.sweep.dir).absolute()
-        for abandoned in folder.glob("jobs-*"):
-            if not is_locked(abandoned / LOCK):
-                shutil.rmtree(abandoned, ignore_errors=True)
-        self.notes = folder / f"jobs-{uuid4().hex}"
-        self.held = ExitStack()  # the lock of that folder
-        with suppress(UserError):  # an output_dir that cannot be written is the jobs' error
-            self.held.enter_context(locked(self.notes / LOCK))
+        """Choose a folder for the notes of this sweep alone."""
+        self.notes = Path(config.hydra.sweep.dir).absolute() / f"jobs-{uuid4().hex}"
+        atexit.register(shutil.rmtree, self.notes, ignore_errors=True)  # after Ctrl-C too
         self.threads_by_user = os.environ.get("OMP_NUM_THREADS")
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
@@ -76,13 +67,8 @@ class SweepEnd(Callback):
                 job_return.status, job_return.return_value = JobStatus.COMPLETED, None
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Say what failed, and what to type next.
-
-        Raises:
-            SystemExit: With code 1, if a job failed.
-        """
+        """Say what failed, and what to type next; exit with code 1 if a job failed."""
         notes = [read_json(file) for file in sorted(self.notes.glob("*.json"))]
-        self.held.close()
         shutil.rmtree(self.notes, ignore_errors=True)
         failed = [note for note in notes if note["error"]]
         if failed:

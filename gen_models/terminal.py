@@ -5,8 +5,8 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
 from rich.console import Console
@@ -15,6 +15,8 @@ from rich.table import Table
 Say = Callable[[str], None]  # as `say`: called with a line
 
 OF_TERMINAL = "PYTHONIOENCODING"
+# A thread of TensorBoard's, whose error its next call raises.
+EVENT_WRITER = "tensorboard.summary.writer.event_file_writer"
 
 NEEDLESS = (
     # Lightning 2.6.6 calls what torch 2.15 has deprecated.
@@ -69,7 +71,13 @@ def quiet_libraries() -> None:
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
     for message in NEEDLESS:
         warnings.filterwarnings("ignore", message=message)
-    threading.excepthook = partial(_end_thread, threading.excepthook)
+    shown = threading.excepthook
+
+    def hook(failed: threading.ExceptHookArgs) -> None:
+        if type(failed.thread).__module__ != EVENT_WRITER:
+            shown(failed)
+
+    threading.excepthook = hook
 
 
 def protect_output() -> None:
@@ -106,38 +114,28 @@ class _Output:
 
     def write(self, text: str) -> int:
         """Write the text, or drop it once the output is gone."""
-        try:
-            return self._stream.write(text)
-        except OSError as error:
-            self._end(error)
-            return len(text)
+        with self._ended_by_errors():
+            self._stream.write(text)
+        return len(text)
 
     def flush(self) -> None:
         """Flush what is written, unless the output is gone."""
-        try:
+        with self._ended_by_errors():
             self._stream.flush()
-        except OSError as error:
-            self._end(error)
 
-    def _end(self, error: OSError) -> None:
-        self.failed = not isinstance(error, BrokenPipeError)
-        line = (
-            f"standard output: {error.strerror}: what follows is not shown, but the work continues"
-        )
-        streams = [self._stream]
+    @contextmanager
+    def _ended_by_errors(self) -> Iterator[None]:
         try:
-            print(line, file=sys.stderr, flush=True)
-        except OSError:  # as in `2>&1 | head`
-            streams.append(sys.stderr)
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in streams:  # for what is buffered, and for other processes
-            os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
-
-
-def _end_thread(
-    say_so: Callable[[threading.ExceptHookArgs], Any], failed: threading.ExceptHookArgs
-) -> None:
-    """Say what ended a thread; but not TensorBoard's writer, whose error its next call raises."""
-    if type(failed.thread).__module__ != "tensorboard.summary.writer.event_file_writer":
-        say_so(failed)
+            yield
+        except OSError as error:
+            self.failed = not isinstance(error, BrokenPipeError)
+            streams = [self._stream]
+            reason = f"{error.strerror}: what follows is not shown, but the work continues"
+            try:
+                print(f"standard output: {reason}", file=sys.stderr, flush=True)
+            except OSError:  # as in `2>&1 | head`
+                streams.append(sys.stderr)
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            for stream in streams:  # for what is buffered, and for other processes
+                os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)

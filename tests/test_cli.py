@@ -9,7 +9,6 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from gen_models.cli import app
-from gen_models.cli.app import GROUPS
 
 
 def call(*arguments: object) -> tuple[int, str]:
@@ -108,11 +107,11 @@ def test_errors_are_one_line(arguments: list[str], says: str, tmp_path: Path) ->
 def test_help_lists_every_command_once_in_its_group() -> None:
     code, text = call("--help")
     assert code == 0
-    at = [text.index(f" {group} ") for group in GROUPS]
+    at = [text.index(f" {group} ") for group in ("Look", "Measure", "Manage")]
     assert at == sorted(at)
-    names = [name for group in GROUPS.values() for name in group]
-    assert sorted(names) == sorted(get_command(app).commands)  # type: ignore[attr-defined]
-    assert re.findall(r"^\W+([a-z-]+)  ", text[at[0] :], re.MULTILINE) == names
+    listed = re.findall(r"^\W+([a-z-]+)  ", text[at[0] :], re.MULTILINE)
+    assert listed[:2] == ["explore", "sample"]  # those that one wants first
+    assert sorted(listed) == sorted(get_command(app).commands)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

@@ -141,16 +141,6 @@ def test_the_same_sweep_started_twice_at_once_ends_twice_with_its_own_words(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_sweep_deletes_the_notes_of_one_that_was_killed(tmp_path: Path) -> None:
-    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
-    killed, sweep = SweepEnd(), SweepEnd()
-    killed.on_multirun_start(config)
-    killed.held.close()  # as by the end of its process
-    sweep.on_multirun_start(config)
-    assert list(tmp_path.iterdir()) == [sweep.notes]
-    sweep.held.close()
-
-
 def test_a_job_that_fails_and_cannot_be_noted_fails_the_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,16 +20,7 @@ from test_command import FREE
 from gen_models import machine
 from gen_models.composition import job_of
 from gen_models.errors import UserError
-from gen_models.machine import (
-    Choice,
-    Usage,
-    check_threads,
-    choose_threads,
-    core_seconds,
-    group_seconds,
-    others,
-    quota,
-)
+from gen_models.machine import Choice, Usage, check_threads, choose_threads, others
 from gen_models.runs.identity import identity
 
 STAT = """cpu  1000 0 400 9000 50 0 10 40 0 0
@@ -40,50 +31,48 @@ intr 171062 0 0
 """
 
 
-def test_work_is_counted_on_our_cores_alone_and_waiting_is_none() -> None:
-    ticks = 100
-    assert core_seconds(STAT.format(400, 0), {0}, ticks) == pytest.approx(6.41)
-    assert core_seconds(STAT.format(400, 0), {0, 1}, ticks) == pytest.approx(6.41 + 8.24)
-    assert core_seconds(STAT.format(400, 9999), {0, 1}, ticks) == pytest.approx(6.41 + 8.24)
-    assert core_seconds("", {0, 1}, ticks) == 0
-    assert group_seconds("usage_usec 2500000\nuser_usec 1\n") == 2.5
+@pytest.fixture
+def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files of a system of two cores, as text."""
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
+    monkeypatch.setattr(machine, "PROC_STAT", tmp_path / "stat")
+    monkeypatch.setattr(machine, "affinity", lambda _: {0, 1})
+    return tmp_path
+
+
+def test_work_is_counted_on_our_cores_alone_and_waiting_is_none(
+    system: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert machine.usage().total == 0  # no /proc
+    ticks = os.sysconf("SC_CLK_TCK")
+    for work in (0, 9999):  # of a core that is not ours
+        (system / "stat").write_text(STAT.format(400, work))
+        assert machine.usage().total * ticks == pytest.approx(641 + 824)
+    monkeypatch.setattr(machine, "affinity", lambda _: {0})
+    assert machine.usage().total * ticks == pytest.approx(641)
+
+
+def test_in_a_container_its_quota_and_its_work_count(system: Path) -> None:
+    (system / "stat").write_text(STAT.format(400, 0))
+    on_the_machine = machine.usage().total
+    (system / "cpu.stat").write_text("usage_usec 2500000\nuser_usec 1\n")
+    for quota, cores, total in (
+        ("max 100000", 2, on_the_machine),
+        ("6400000 100000", 2, on_the_machine),
+        ("150000 100000", 1, 2.5),
+        ("50000 100000", 1, 2.5),
+    ):
+        (system / "cpu.max").write_text(f"{quota}\n")
+        assert (machine.count_cores(), machine.usage().total) == (cores, total)
 
 
 def test_what_others_do_is_all_work_but_our_own() -> None:
-    def stat(ticks: int, time: float, own: float) -> Usage:
-        return Usage(time, core_seconds(STAT.format(ticks, 0), {0, 1}, 100), own)
-
-    begin = stat(400, time=10.0, own=1.0)
-    assert others(begin, stat(450, time=10.5, own=1.5)) == pytest.approx(0.0)
-    assert others(begin, stat(500, time=10.5, own=1.5)) == pytest.approx(1.0)
-    assert others(begin, stat(490, time=10.5, own=1.95)) == 0.0  # ticks are coarse
-    assert others(begin, stat(400, time=10.5, own=1.5)) is None  # not counted: unknown
+    begin = Usage(10.0, 15.0, 1.0)
+    assert others(begin, Usage(10.5, 15.5, 1.5)) == pytest.approx(0.0)
+    assert others(begin, Usage(10.5, 16.0, 1.5)) == pytest.approx(1.0)
+    assert others(begin, Usage(10.5, 15.9, 1.95)) == 0.0  # ticks are coarse
+    assert others(begin, Usage(10.5, 15.0, 1.5)) is None  # not counted: unknown
     assert others(Usage(10.0, 0, 1.0), Usage(10.5, 0, 1.0)) is None  # no /proc
-
-
-def test_the_smallest_quota_above_a_process_counts(tmp_path: Path) -> None:
-    group = tmp_path / "system.slice" / "job"
-    group.mkdir(parents=True)
-    membership = tmp_path / "membership"
-    membership.write_text("1:cpu:/other\n0::/system.slice/job\n")
-    assert quota(membership, tmp_path) is None
-    (group / "cpu.max").write_text("max 100000\n")
-    assert quota(membership, tmp_path) is None
-    (group.parent / "cpu.max").write_text("150000 100000\n")
-    assert quota(membership, tmp_path) == (1.5, group.parent)
-    (group / "cpu.max").write_text("50000 100000\n")
-    assert quota(membership, tmp_path) == (0.5, group)
-    membership.write_text("1:cpu:/system.slice/job\n")
-    assert quota(membership, tmp_path) is None
-    assert quota(tmp_path / "missing", tmp_path) is None
-
-
-def test_cores_are_those_of_affinity_and_quota(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "affinity", lambda _: {3, 4, 5, 6})
-    for limit, count in ((None, 4), (2.5, 2), (0.5, 1), (64.0, 4)):
-        found = None if limit is None else (limit, Path())
-        monkeypatch.setattr(machine, "quota", lambda found=found: found)
-        assert machine.count_cores() == count
 
 
 def busy() -> float | None:
@@ -114,9 +103,9 @@ def choice(
     count: int = 2,
     busy: float | None = 0.1,
     together: bool = False,
-    **by_user: str,
+    OMP_NUM_THREADS: str = "",
 ) -> Choice:
-    return choose_threads(setting, by_user, cores=count, busy=busy, together=together)
+    return choose_threads(setting, OMP_NUM_THREADS, cores=count, busy=busy, together=together)
 
 
 def test_an_idle_machine_has_threads_that_wait_actively() -> None:

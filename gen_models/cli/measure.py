@@ -1,13 +1,36 @@
-"""`gen-models evaluate, compare, train-classifier`: what is measured."""
+"""`gen-models compare, evaluate, study`: what is measured."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
-from gen_models.cli.app import DataRoot, Run, command
+from gen_models.cli.app import DataRoot, Run, app
 from gen_models.errors import UserError
 from gen_models.machine import prepare_threads
+
+command = partial(app.command, rich_help_panel="Measure")
+
+
+@command()
+def compare(
+    runs: Annotated[
+        list[Path], Argument(metavar="RUN...", help="Run directories, or folders of them.")
+    ],
+    by: Annotated[
+        str | None,
+        Option(metavar="KEY", help="Plot the metrics against this setting: lr, activation, ..."),
+    ] = None,
+    output: Annotated[Path, Option(help="The folder of the report.")] = Path("comparison"),
+) -> None:
+    """Compare runs, each setting over several seeds, in a one-page report."""
+    from gen_models.comparison.compare import compare as compare_runs
+    from gen_models.comparison.report import show_result, write_report
+
+    comparison = compare_runs(runs, by)
+    show_result(comparison, write_report(comparison, output))
 
 
 @command()
@@ -15,18 +38,18 @@ def evaluate(
     run: Run,
     data_root: DataRoot = None,
     restarts: Annotated[
-        int, typer.Option(min=1, max=1000, help="Restarts of the search for a test image's z.")
+        int, Option(min=1, max=1000, help="Restarts of the search for a test image's z.")
     ] = 8,
-    iterations: Annotated[int, typer.Option(min=1, help="Steps of each restart.")] = 250,
+    iterations: Annotated[int, Option(min=1, help="Steps of each restart.")] = 250,
     importance_samples: Annotated[
         int,
-        typer.Option(
+        Option(
             min=1, help="Samples for the bound of the likelihood (binarize=true); studies use 5000."
         ),
     ] = 1000,
     likelihood_images: Annotated[
         int | None,
-        typer.Option(
+        Option(
             min=2,
             help="Test images whose likelihood is measured; studies use 10000.",
             show_default="1000; 250 of a flow, which takes longer",
@@ -34,18 +57,16 @@ def evaluate(
     ] = None,
     steps: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="N,N,...",
             help="Of a flow: measure only its images drawn in 1,2,4,8 steps, and what they cost.",
-            show_default=False,
         ),
     ] = None,
     solver: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="NAME,...",
             help="The same with other solvers: euler,midpoint,heun, and dopri5 without --steps.",
-            show_default=False,
         ),
     ] = None,
 ) -> None:
@@ -63,77 +84,64 @@ def evaluate(
     from gen_models.terminal import quiet_libraries
 
     quiet_libraries()
-    if steps is not None or solver is not None:
-        solvers = [] if solver is None else solver.split(",")
-        counts = [] if steps is None else _whole_numbers("--steps", steps)
-        metrics = measure_steps(
-            run, solvers=solvers, steps=counts, data_root=data_root, say=typer.echo
-        )
-        show_steps(RunDirectory(run), metrics)
+    if steps is None and solver is None:
+        effort = Effort(restarts, iterations, importance_samples, likelihood_images)
+        evaluate_run(run, data_root=data_root, effort=effort, say=typer.echo)
+        reporting.show_run(RunDirectory(run))
         return
-    effort = Effort(restarts, iterations, importance_samples, likelihood_images)
-    evaluate_run(run, data_root=data_root, effort=effort, say=typer.echo)
-    reporting.show_run(RunDirectory(run))
-
-
-def _whole_numbers(option: str, text: str) -> list[int]:
     try:
-        return [int(number) for number in text.split(",")]
+        counts = [] if steps is None else [int(number) for number in steps.split(",")]
     except ValueError as error:
         raise UserError(
-            f"{option} must be whole numbers with commas between them, such as 1,2,4,8, got {text}"
+            f"--steps must be whole numbers with commas between them, such as 1,2,4,8, got {steps}"
         ) from error
+    solvers = [] if solver is None else solver.split(",")
+    metrics = measure_steps(run, solvers=solvers, steps=counts, data_root=data_root, say=typer.echo)
+    show_steps(RunDirectory(run), metrics)
 
 
 @command()
-def compare(
-    runs: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="RUN...", help="Run directories, or folders of them.", show_default=False
-        ),
+def study(
+    name: Annotated[
+        str, Argument(metavar="NAME_OR_FILE", help="A study of conf/study, or a YAML file.")
     ],
-    by: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KEY",
-            help="Plot the metrics against this setting: lr, activation, ...",
-            show_default=False,
+    launcher: Annotated[
+        list[str] | None,
+        Argument(
+            metavar="[LAUNCHER]...",
+            help="How to start each run: hydra/launcher=slurm hydra.launcher.timeout_min=90.",
         ),
     ] = None,
-    output: Annotated[Path, typer.Option(help="The folder of the report.")] = Path("comparison"),
-) -> None:
-    """Compare runs, each setting over several seeds, in a one-page report."""
-    from gen_models.comparison.compare import compare as compare_runs
-    from gen_models.comparison.report import show_result, write_report
-
-    comparison = compare_runs(runs, by)
-    show_result(comparison, write_report(comparison, output))
-
-
-@command()
-def train_classifier(
-    data: Annotated[
-        str, typer.Option(help="A published data set, such as mnist or svhn.", show_default=False)
-    ],
-    data_root: Annotated[
-        Path | None,
-        typer.Option(
-            help="The folder of the data sets; default GEN_MODELS_DATA or data.", show_default=False
-        ),
-    ] = None,
+    train: Annotated[bool, Option("--train", help="Train the missing runs.")] = False,
+    jobs: Annotated[int, Option(min=1, help="Runs at the same time, one thread each.")] = 1,
     output: Annotated[
-        Path | None,
-        typer.Option(
-            help="The file without its ending; default: where `evaluate` looks for it.",
-            show_default=False,
-        ),
+        Path | None, Option(help="Folder of runs and page; default outputs/study/NAME.")
     ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, help="The seed of weights, order and distortions.")
-    ] = 0,
+    runs: Annotated[
+        Path | None,
+        Option(metavar="RUNS.CSV", help="Make the page from this table alone, without the runs."),
+    ] = None,
 ) -> None:
-    """Train the classifier that all distances need, and print its accuracy."""
-    from gen_models.runs.classifier import make_classifier
+    """Decide a study's claims from its runs; with --train, train the missing runs first."""
+    from gen_models.composition import compose_overrides
+    from gen_models.study.load import load_study
+    from gen_models.study.study import answer, answer_from_table, check_launcher
 
-    make_classifier(data, root=data_root, output=output, seed=seed, say=typer.echo)
+    options = launcher or []
+    check_launcher(options, compose_overrides)
+    loaded = load_study(name)
+    folder = output or Path("outputs") / "study" / loaded.name
+    if runs is not None:
+        if train:
+            raise UserError("--runs: makes the page from a table: leave out --train")
+        answer_from_table(loaded, runs, folder)
+        return
+    try:
+        succeeded = answer(
+            loaded, folder, compose_overrides, train=train, jobs=jobs, launcher=options
+        )
+    except KeyboardInterrupt:
+        typer.echo("stopped; repeat the same command to resume", err=True)
+        raise typer.Exit(130) from None
+    if not succeeded:
+        raise typer.Exit(1)

@@ -46,8 +46,8 @@ def draw_images(model: GenerativeModel, count: int, seed: int, label: int | None
     if model.conditional:
         if label is not None and not 0 <= label < model.classes:
             raise UserError(
-                f"--class {label}: this model draws the classes 0 to {model.classes - 1}, in "
-                "the order of their names: name one of them"
+                f"--class/--digit {label}: this model draws the classes 0 to {model.classes - 1}, "
+                "in the order of their names: name one of them"
             )
         labels = (
             torch.arange(count) % model.classes if label is None else torch.full((count,), label)
@@ -55,8 +55,8 @@ def draw_images(model: GenerativeModel, count: int, seed: int, label: int | None
     elif label is not None:
         name = type(without_sampler(model)).__name__
         raise UserError(
-            f"--class {label}: this {name} is not conditional and draws any class: name a run that "
-            "was trained with model.conditional=true"
+            f"--class/--digit {label}: this {name} is not conditional and draws any class: name a "
+            "run that was trained with model.conditional=true"
         )
     return draw(model, count, lambda start: generator("sample", seed, start), labels)
 

@@ -9,13 +9,11 @@ from typing import Any, NamedTuple
 from gen_models.errors import UserError
 from gen_models.files import read_json
 from gen_models.runs.directory import TRAINED, RunDirectory, features_of, find_runs
-from gen_models.runs.identity import model_name
 
-DISTANCES = {"fid_lenet": "test", "quick/fid_lenet": "quick", "val/fid_lenet": "val"}
-RECORDS = {  # of a distance, in the status
-    "fid_lenet": "evaluation",
-    "quick/fid_lenet": "quick",
-    "val/fid_lenet": "validation",
+DISTANCES = {  # in the order of preference, with their images and their record in the status
+    "fid_lenet": ("test", "evaluation"),
+    "quick/fid_lenet": ("quick", "quick"),
+    "val/fid_lenet": ("val", "validation"),
 }
 
 
@@ -24,9 +22,6 @@ class Listed(NamedTuple):
 
     path: Path
     state: str  # running, stopped, done, diverged, failed; unreadable if its files are damaged
-    data: str = ""  # name of the data set
-    model: str = ""
-    phase: str = ""
     epoch: int | None = None  # epochs that are finished
     epochs: int | None = None  # epochs in all
     left: float | None = None  # seconds of training, if it is running or stopped
@@ -41,10 +36,10 @@ def list_runs(folder: Path, tags: Sequence[str] = ()) -> list[Listed]:
     Raises:
         UserError: There is none.
     """
-    paths = sorted(find_runs(folder), key=_natural)
+    paths = find_runs(folder)
     if not paths:
         raise UserError(f"{folder}: no runs are in this folder; name the output_dir of a training")
-    runs = [_listed(RunDirectory(path)) for path in paths]
+    runs = [_listed(RunDirectory(path)) for path in sorted(paths, key=_natural)]
     tagged = [run for run in runs if set(tags) <= set(run.tags)]
     if not tagged:
         known = ", ".join(sorted({tag for run in runs for tag in run.tags})) or "none"
@@ -54,38 +49,32 @@ def list_runs(folder: Path, tags: Sequence[str] = ()) -> list[Listed]:
 
 def _listed(run: RunDirectory) -> Listed:
     try:
-        return _read(run)
+        status, config = run.read_status(), run.read_config()
+        metrics = read_json(run.metrics) if run.metrics.exists() else status.get("latest", {})
+        state = status["status"]
+        if state == "interrupted" or (state == "running" and not run.is_locked()):
+            state = "stopped"
+        epochs = status.get("epochs", config["trainer"]["max_epochs"])
+        key = next((key for key in DISTANCES if key in metrics), None)
+        return Listed(
+            run.path,
+            state,
+            status.get("epoch", epochs if state == "done" else None),
+            epochs,
+            _left(run, status, epochs, state),
+            metrics[key] if key else None,
+            _images(key, status) if key else "",
+            tuple(status.get("tags", ())),
+        )
     except (UserError, OSError, KeyError):  # damaged, or deleted meanwhile
         return Listed(run.path, "unreadable")
 
 
-def _read(run: RunDirectory) -> Listed:
-    status, config = run.read_status(), run.read_config()
-    metrics = read_json(run.metrics) if run.metrics.exists() else status.get("latest", {})
-    state = status["status"]
-    if state == "interrupted" or (state == "running" and not run.is_locked()):
-        state = "stopped"
-    epochs = status.get("epochs", config["trainer"]["max_epochs"])
-    key = next((key for key in DISTANCES if key in metrics), None)
-    return Listed(
-        run.path,
-        state,
-        config["data"]["name"],
-        model_name(config),
-        str(config["phase"]),
-        status.get("epoch", epochs if state == "done" else None),
-        epochs,
-        _left(run, status, epochs, state),
-        metrics[key] if key else None,
-        _images(key, status) if key else "",
-        tuple(status.get("tags", ())),
-    )
-
-
 def _images(key: str, status: dict[str, Any]) -> str:
-    record = status.get(RECORDS[key], {})
+    images, name = DISTANCES[key]
+    record = status.get(name, {})
     features = features_of(record)
-    words = (DISTANCES[key], record.get("sampler"), features if features != TRAINED else None)
+    words = (images, record.get("sampler"), features if features != TRAINED else None)
     return ", ".join(filter(None, words))
 
 
@@ -98,7 +87,6 @@ def _left(run: RunDirectory, status: dict[str, Any], epochs: int, state: str) ->
     return max(0.0, left - since)
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
+def _natural(path: Path) -> str:
     """A key that sorts numbers within a path by their size."""
-    parts = re.split(r"(\d+)", str(path))
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+    return re.sub(r"\d+", lambda number: number[0].zfill(20), str(path))

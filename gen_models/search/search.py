@@ -20,8 +20,8 @@ from gen_models.runs.identity import Job, identity
 from gen_models.search.space import Space
 from gen_models.search.storage import (
     StorageError,
+    latest,
     open_study,
-    report,
     storage_errors,
     take_trial,
 )
@@ -33,7 +33,7 @@ MEASURES = "validation_distance"  # the callback
 EVERY_EPOCH = f"callbacks.{MEASURES}.every_n_epochs=1"  # pruning needs it
 PAUSE = 2.0  # seconds between two tries to get a run that another process trains
 
-Train = Callable[[Job, Sequence[Reporter]], RunDirectory | None]
+Train = Callable[[Job, Sequence[Reporter]], RunDirectory]
 
 
 class Search(NamedTuple):
@@ -67,11 +67,13 @@ class Search(NamedTuple):
         Raises:
             UserError: A key does not exist, is fixed too, or a value is out of its range.
         """
+        corners = self.space.corners()
         fixed = {text.partition("=")[0].lstrip("+~") for text in self.common}
-        if both := sorted(fixed & self.space.options):
+        searched = {text.partition("=")[0] for text in self.space.overrides(corners[0])}
+        if both := sorted(fixed & searched):
             raise UserError(f"{both[0]}: {self.space.file} searches it too: leave one out")
         settings = []
-        for corner in self.space.corners():
+        for corner in corners:
             job = self.composed(corner)
             config = job.config
             if MEASURES not in config["callbacks"]:
@@ -97,9 +99,9 @@ def search(search: Search, *, storage: str, count: int, seed: int) -> optuna.Stu
     Raises:
         UserError: Bad input, or a storage that can no longer be used; one line.
     """
-    study = open_study(storage, search.check(), search.space)
-    config = search.composed(search.space.corners()[0]).config
-    locks = Path(config["output_dir"]) / ".search"
+    settings = search.check()
+    study = open_study(storage, settings, search.space)
+    locks = Path(settings["output_dir"]) / ".search"
     while True:
         with take_trial(study, count=count, seed=seed, locks=locks) as trial:
             if trial is None:
@@ -114,13 +116,17 @@ def _train(search: Search, trial: Trial, count: int) -> None:
     say(f"trial {trial.number + 1} of {count}: {' '.join(search.space.overrides(parameters))}")
 
     def prune_or_continue(epoch: int, value: float) -> None:
-        if report(trial, epoch, value):
+        with storage_errors():
+            if epoch not in latest(trial).intermediate_values:  # measured again after a stop
+                trial.report(value, epoch)
+            worse = trial.should_prune()
+        if worse:
             raise StoppedEarly(f"pruned after epoch {epoch}, {OBJECTIVE} {value:.4g}")
 
     value, state, ending, refused = None, None, "", None
     try:
         with redirect_stdout(io.StringIO()):  # a run's own words; train.log has them
-            run = _trained(search, job, Reporter(prune_or_continue))
+            run = _train_alone(search, job, Reporter(prune_or_continue))
         value, metrics = float(run.read_status()["objective"]), read_json(run.metrics)
         for key in MISSING:
             if missing := int(metrics.get(f"val/{key}", 0)):
@@ -128,11 +134,11 @@ def _train(search: Search, trial: Trial, count: int) -> None:
         result = f"{OBJECTIVE} {value:.4g}" + (f" ({ending})" if ending else "")
     except StorageError:
         raise
+    except StoppedEarly as error:
+        result, ending, state = str(error), str(error), TrialState.PRUNED
     except UserError as error:
-        value, result = None, str(error)
-        ending = result
-        state = TrialState.PRUNED if isinstance(error, StoppedEarly) else TrialState.FAIL
-        refused = None if isinstance(error, StoppedEarly | DivergedError) else error
+        result, ending, state = str(error), str(error), TrialState.FAIL
+        refused = None if isinstance(error, DivergedError) else error
     with storage_errors():
         if ending:
             trial.set_user_attr(ENDING, ending)
@@ -146,16 +152,13 @@ def _train(search: Search, trial: Trial, count: int) -> None:
     say(f"  {result}")
 
 
-def _trained(search: Search, job: Job, watcher: Reporter) -> RunDirectory:
-    """The run, trained here or by another process that tries the same settings."""
+def _train_alone(search: Search, job: Job, watcher: Reporter) -> RunDirectory:
+    """The run, after another process that trains the same settings has ended."""
     while True:
         try:
-            run = search.train(job, [watcher])
+            return search.train(job, [watcher])
         except BusyError:
             time.sleep(PAUSE)
-        else:
-            assert run is not None
-            return run
 
 
 def summarise(search: Search, study: optuna.Study, output: Path) -> None:

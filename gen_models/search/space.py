@@ -16,7 +16,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.trial import BaseTrial
+from optuna.trial import Trial
 
 from gen_models.errors import UserError, first_line
 from gen_models.files import read_yaml
@@ -34,14 +34,9 @@ class Space(NamedTuple):
     file: Path
     distributions: dict[str, BaseDistribution]
 
-    @property
-    def options(self) -> set[str]:
-        """The options of train.py that the parameters set."""
-        return {text.partition("=")[0] for text in self.overrides(self.corners()[0])}
-
-    def draw(self, trial: BaseTrial) -> dict[str, Any]:
+    def draw(self, trial: Trial) -> dict[str, Any]:
         """The trial's value of each parameter, drawn if it has none yet."""
-        return {name: _suggest(trial, name, kind) for name, kind in self.distributions.items()}
+        return {name: trial._suggest(name, kind) for name, kind in self.distributions.items()}
 
     def corners(self) -> list[dict[str, Any]]:
         """A few sets of parameters in which each choice and each end of a range occurs."""
@@ -127,12 +122,3 @@ def _typed(value: Any) -> str | int | float | bool:
     if isinstance(value, list):
         return f"[{','.join(map(str, value))}]"
     return "null" if value is None else value
-
-
-def _suggest(trial: BaseTrial, name: str, kind: BaseDistribution) -> Any:
-    if isinstance(kind, CategoricalDistribution):
-        return trial.suggest_categorical(name, kind.choices)
-    if isinstance(kind, IntDistribution):
-        return trial.suggest_int(name, kind.low, kind.high, log=kind.log)
-    assert isinstance(kind, FloatDistribution)
-    return trial.suggest_float(name, kind.low, kind.high, log=kind.log)

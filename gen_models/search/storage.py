@@ -41,27 +41,21 @@ def open_study(url: str, settings: dict[str, Any], space: Space) -> optuna.Study
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     place = f"--storage {url}"
-    described: dict[str, Any] = {
+    described = {
         name: json.loads(optuna.distributions.distribution_to_json(kind))["attributes"]
         for name, kind in space.distributions.items()
     }
     asked = {"space": described, "settings": settings}
-    for tries_left in (2, 1, 0):
+    with storage_errors(f"{place}: cannot be opened", "name a database, e.g. sqlite:///search.db"):
         try:
             study = _create_or_load(url, place)
-            if not study.user_attrs:
-                study.set_user_attr("search", asked)
-            break
-        except UserError:
-            raise
-        except Exception as error:  # of SQLAlchemy, of a database's driver, of the system
-            reason = first_line(error.__cause__ or error)
-            if tries_left and any(text in reason for text in BEING_MADE):
-                time.sleep(0.5)
-                continue
-            raise UserError(
-                f"{place}: cannot be opened ({reason}): name a database, e.g. sqlite:///search.db"
-            ) from error
+        except Exception as error:
+            if not any(text in f"{error} {error.__cause__}" for text in BEING_MADE):
+                raise
+            time.sleep(1.0)
+            study = _create_or_load(url, place)
+        if not study.user_attrs:
+            study.set_user_attr("search", asked)
     stored = study.user_attrs.get("search", {})
     for part, own in asked.items():
         for key in [*stored.get(part, {}), *own]:
@@ -75,7 +69,6 @@ def open_study(url: str, settings: dict[str, Any], space: Space) -> optuna.Study
 
 
 def _create_or_load(url: str, place: str) -> optuna.Study:
-    """The study of a storage; raises whatever the storage raises."""
     waiting = {"connect_args": {"timeout": 60}}  # seconds for another worker's write
     sqlite = url.startswith("sqlite")
     storage = RDBStorage(url, engine_kwargs=waiting) if sqlite else get_storage(url)
@@ -115,7 +108,7 @@ def take_trial(
             for running in (known for known in trials if known.state == TrialState.RUNNING):
                 trial = Trial(study, running._trial_id)
                 free = held.enter_context(lock_trial(locks, trial))
-                if free and _state(trial).state == TrialState.RUNNING:  # not finished meanwhile
+                if free and latest(trial).state == TrialState.RUNNING:  # not finished meanwhile
                     break
             else:
                 trial = study.ask() if len(trials) < count else None
@@ -141,7 +134,10 @@ def lock_trial(folder: Path, trial: Trial) -> Iterator[bool]:
 
 
 @contextmanager
-def storage_errors() -> Iterator[None]:
+def storage_errors(
+    problem: str = "--storage: cannot be read or written any more",
+    remedy: str = "the runs are kept; when it is back, the same command resumes",
+) -> Iterator[None]:
     """Turn whatever Optuna's storage raises into one line.
 
     Raises:
@@ -152,20 +148,10 @@ def storage_errors() -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # of Optuna, of SQLAlchemy, of a database's driver, of the system
-        raise StorageError(
-            f"--storage: cannot be read or written any more ({first_line(error.__cause__ or error)}"
-            "): the runs are kept; when it is back, the same command resumes"
-        ) from error
+        reason = first_line(error.__cause__ or error)
+        raise StorageError(f"{problem} ({reason}): {remedy}") from error
 
 
-def report(trial: Trial, epoch: int, value: float) -> bool:
-    """Record a value after an epoch; whether the trial is worse than the median of others."""
-    with storage_errors():
-        if epoch not in _state(trial).intermediate_values:  # measured again after a stop
-            trial.report(value, epoch)
-        return trial.should_prune()
-
-
-def _state(trial: Trial) -> FrozenTrial:
+def latest(trial: Trial) -> FrozenTrial:
     """The trial as it is in the storage now."""
     return trial.study.get_trials(deepcopy=False)[trial.number]

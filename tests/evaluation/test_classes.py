@@ -129,10 +129,10 @@ def test_a_digit_is_asked_on_the_command_line(tmp_path: Path) -> None:
     save_model(run, GAN(latent_dim=12, generator_dims=[8]))
     code, text = call("sample", run.path, "--digit", 7, "--output", tmp_path / "x.npy")
     assert (code, text.count("\n")) == (1, 1)
-    assert "--class 7: this GAN is not conditional" in text
+    assert "--class/--digit 7: this GAN is not conditional" in text
     save_model(run, GAN(latent_dim=5, generator_dims=[8], conditional=True, classes=3))
     for label in (-1, 3):
         code, text = call("sample", run.path, "--class", label, "--output", tmp_path / "x.npy")
         assert (code, text.count("\n")) == (1, 1)
-        assert f"--class {label}: this model draws the classes 0 to 2" in text
+        assert f"--class/--digit {label}: this model draws the classes 0 to 2" in text
     assert not (tmp_path / "x.npy").exists()

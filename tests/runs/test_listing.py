@@ -27,9 +27,9 @@ with RunDirectory(sys.argv[1]).lock():
 """
 
 
-def call(*arguments: object, answer: str = "") -> tuple[int, str]:
+def call(*arguments: object, answer: str = "", width: int = 120) -> tuple[int, str]:
     result = CliRunner().invoke(
-        app, [str(argument) for argument in arguments], input=answer, env={"COLUMNS": "120"}
+        app, [str(argument) for argument in arguments], input=answer, env={"COLUMNS": str(width)}
     )
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, result.output
@@ -68,32 +68,30 @@ def test_the_table_says_what_the_runs_say(
     code, text = call("runs", tmp_path)
     assert code == 0
     rows = [line.split() for line in text.splitlines() if "seed" in line]
-    assert rows[:4] == [
-        ["mnist", "gan", "baseline", "seed0", "stopped", "-", "-", "-"],
-        ["mnist", "gan", "baseline", "seed1", "stopped", "10/50", "0:01:20", "-"],
-        ["mnist", "gan", "baseline", "seed2", "diverged", "-", "-", "-"],
-        ["seed3", "unreadable", "-", "-", "-"],
-    ]
-    assert rows[4:] == [
-        ["mnist", "gan", "final", "seed0", "running", "25/100", "0:02:00", "12.34", "val"],
-        ["mnist", "vae", "baseline", "seed9", "done", "30/30", "-", "30.00", "quick,", "gmm-5"],
-        ["mnist", "vae", "baseline", "seed10", "done", "30/30", "-", "28.50", "test"],
-        [
-            "mnist",
-            "vae",
-            "baseline",
-            "seed11",
-            "done",
-            "30/30",
-            "-",
-            "31.00",
-            "val,",
-            "random",
-            "weights",
-        ],
+    assert rows == [
+        ["mnist/gan_baseline/seed0", "stopped", "-", "-", "-"],
+        ["mnist/gan_baseline/seed1", "stopped", "10/50", "0:01:20", "-"],
+        ["mnist/gan_baseline/seed2", "diverged", "-", "-", "-"],
+        ["mnist/gan_baseline/seed3", "unreadable", "-", "-", "-"],
+        ["mnist/gan_final/seed0", "running", "25/100", "0:02:00", "12.34", "val"],
+        ["mnist/vae_baseline/seed9", "done", "30/30", "-", "30.00", "quick,", "gmm-5"],
+        ["mnist/vae_baseline/seed10", "done", "30/30", "-", "28.50", "test"],
+        ["mnist/vae_baseline/seed11", "done", "30/30", "-", "31.00", "val,", "random", "weights"],
     ]
     assert "2 stopped" in text
     assert "1 running" in text
+
+
+def test_a_run_of_a_long_name_takes_two_lines_of_a_narrow_terminal(tmp_path: Path) -> None:
+    name = "seed0-max_epochs2-limit_train_batches20-limit_val_batches5"
+    for model in ("gan", "vae"):
+        run = make_run(tmp_path, f"model={model}", "phase=final", fid=124.288)
+        run.path.rename(run.path.with_name(name))
+    wide, narrow = (call("runs", tmp_path, width=width)[1].splitlines() for width in (120, 80))
+    assert sum(name in line for line in wide) == 2
+    assert len(narrow) == len(wide) + 2
+    assert max(map(len, narrow)) <= 80
+    assert sum("done" in line and "124.29 test" in line for line in narrow) == 2
 
 
 def test_a_run_writes_how_far_it_has_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +126,7 @@ def test_runs_are_listed_by_their_tags(tmp_path: Path) -> None:
                          (("a", "b"), ["seed0"])):  # fmt: skip
         code, text = call("runs", tmp_path, *(f"--tag={tag}" for tag in chosen))
         assert code == 0
-        assert [line.split()[3] for line in text.splitlines() if "seed" in line] == rows
+        assert [line.split()[0][-5:] for line in text.splitlines() if "seed" in line] == rows
     code, text = call("runs", tmp_path, "--tag", "c")
     assert code == 1
     assert text.count("\n") == 1

@@ -399,7 +399,7 @@ def test_a_storage_of_another_search_or_space_is_refused(
 
 
 def test_without_optuna_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gen_models.cli.search.find_spec", lambda name: None)
+    monkeypatch.setattr("gen_models.cli.manage.find_spec", lambda name: None)
     assert said_of("model=gan") == "gen-models search needs Optuna: pip install -e '.[search]'\n"
 
 
