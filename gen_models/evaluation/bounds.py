@@ -5,11 +5,9 @@ They are the same for every run on a data set, so they are measured once and kep
 
 import hashlib
 import os
-from dataclasses import replace
 
 import torch
 
-from gen_models.data.dataset import Split
 from gen_models.errors import UserError
 from gen_models.evaluation.measure import measure_generation, prefixed
 from gen_models.evaluation.reference import COMPONENTS, Reference
@@ -28,10 +26,9 @@ def find_bounds(name: str, real: Reference, say: Say) -> dict[str, float]:
     real = real.equal
     count = len(real.test)
     code = hash_code(file for pattern in CODE for file in PACKAGE.glob(pattern))
-    digest = hashlib.sha256(code.encode())
-    digest.update(f"{real.classifier.record['sha256']} torch {torch.__version__}".encode())
-    digest.update(str(real.class_names).encode())
-    digest.update(str([(name, space.version) for name, space in real.spaces.items()]).encode())
+    spaces = {name: space.version for name, space in real.spaces.items()}
+    facts = code, torch.__version__, real.classifier.record["sha256"], real.class_names, spaces
+    digest = hashlib.sha256(str(facts).encode())
     for images in (real.train, real.validation, real.test):
         digest.update(images.cpu().contiguous().numpy().data)
     cache = cache_folder()
@@ -41,9 +38,8 @@ def find_bounds(name: str, real: Reference, say: Say) -> dict[str, float]:
             return read_json(file)
         except UserError as error:
             say(f"{error}: measuring again")
-    kept = f"kept in {file}"
-    if not file:
-        kept = "there is no home directory to keep it in (XDG_CACHE_HOME=FOLDER names another)"
+    nowhere = "there is no home directory to keep it in (XDG_CACHE_HOME=FOLDER names another)"
+    kept = f"kept in {file}" if file else nowhere
     say(f"measuring what {count:,} real images and crude models of {name} reach, once; {kept}")
     bounds = measure_bounds(real)
     if file:
@@ -72,9 +68,7 @@ def measure_bounds(real: Reference) -> dict[str, float]:
         fitted, n, generator=generator("gaussian"), shape=tuple(real.test.shape[1:])
     )
     unseen = real.validation[:n]
-    test, labels = Split(real.test, real.labels).take(slice(len(unseen)))
-    few = replace(real, test=test, labels=labels)
-    floor = measure_generation(unseen, few)
+    floor = measure_generation(unseen, real.of_first(len(unseen)))
     metrics = prefixed("floor", floor) | {"floor/samples": float(len(unseen))}
     for name, images in (("noise", noise), ("gaussian", gaussian)):
         metrics |= prefixed(name, measure_generation(images, real))

@@ -31,7 +31,7 @@ def measure_cost(model: GenerativeModel, batch: Split, status: dict[str, Any]) -
 
     Args:
         model: The model on the CPU, which is not changed; nor is the global generator.
-        batch: Images and labels, a training batch of the run's size.
+        batch: A training batch of the run's size.
         status: Record of the training: steps, seconds, images_per_second and peak_memory_mib.
 
     Returns:
@@ -112,10 +112,8 @@ def sampling_seconds(model: GenerativeModel) -> float:
     Of a slow model it is of fewer, one at least.
     """
     seconds: list[float] = []
-    for index in range(TIMINGS + 1):
-        if sum(seconds[1:]) > LONG:
-            break
-        own = generator("cost", index)
+    while len(seconds) <= TIMINGS and sum(seconds[1:]) <= LONG:
+        own = generator("cost", len(seconds))
         begin = perf_counter()
         model.sample(TIMED, own)
         seconds.append(perf_counter() - begin)

@@ -3,21 +3,20 @@
 metrics.json  evaluation.npz  figures/*.png  projector/  and "evaluation" in status.json.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
 
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
 from gen_models.evaluation import pictures
 from gen_models.evaluation.bounds import find_bounds
 from gen_models.evaluation.cost import measure_cost
-from gen_models.evaluation.device import at_rest, measuring
 from gen_models.evaluation.fit_sampler import fit_sampler
 from gen_models.evaluation.measure import Effort, Evaluation, measure, measure_quick, prefixed
 from gen_models.evaluation.reference import (
@@ -28,14 +27,16 @@ from gen_models.evaluation.reference import (
     reference,
 )
 from gen_models.figures import as_bytes
-from gen_models.files import read_json, replaced, write_json, writing
+from gen_models.files import read_json, write_json
 from gen_models.machine import device_name, machine
+from gen_models.metrics.distribution import NotFiniteError
 from gen_models.models.interface import Encoder, GenerativeModel, draw_fixed
 from gen_models.models.sampler import WithSampler
 from gen_models.runs.classifier import find_classifier, load_run_data
 from gen_models.runs.directory import RunDirectory, features_record
 from gen_models.runs.sampler import read_record, read_sampler
 from gen_models.runs.weights import load_model
+from gen_models.seeding import same_convolutions
 from gen_models.terminal import Say, say
 
 
@@ -54,19 +55,22 @@ def evaluate_trained(
         model: As it was trained, on the CPU; None: it is loaded.
         datamodule: Of the run; None: it is loaded.
     """
-    effort, kind = config["evaluate"], config["sampler"]
-    status = directory.read_status()
+    if model is not None:  # as `load_model` gives it
+        model.trainer = None
+        model.zero_grad()
+        model.eval().requires_grad_(False)
+    quick, kind, status = config["evaluate"] == "quick", config["sampler"], directory.read_status()
     if kind and read_record(directory).get("kind") != kind:
         fit_sampler(directory.path, kind=kind, model=model, datamodule=datamodule, say=say)
     sampler = read_record(directory).get("name")
-    record = {"full": "evaluation", "quick": "quick"}.get(effort)
-    # It is written last, and one by another sampler does not count.
-    if record is None or (record in status and status[record].get("sampler") == sampler):
+    # The record is written last, and one by another sampler does not count.
+    record = status.get("quick" if quick else "evaluation")
+    measured = record is not None and record.get("sampler") == sampler
+    if config["evaluate"] == "none" or measured:
         return
     if isinstance(model, Encoder) and sampler:
         name, tensors = read_sampler(directory, model.latent_dim)
         model = WithSampler(model, name, **tensors)
-    quick = effort == "quick"
     evaluate_run(directory.path, quick=quick, model=model, datamodule=datamodule, say=say)
 
 
@@ -90,7 +94,7 @@ def evaluate_run(
     Args:
         run: A finished run's directory.
         quick: Measure only 2,000 new images and the plain reconstruction, as "quick/...": seconds.
-        model: Its model, on the CPU, and left there; None: it is loaded from the run.
+        model: Its model, in eval mode on the CPU, and left there; None: it is loaded from the run.
         datamodule: Its data, set up; None: they are loaded.
         data_root: Folder of the data sets from which they are loaded; None means the run's.
         effort: Of the searches; None means the default.
@@ -100,38 +104,34 @@ def evaluate_run(
         UserError: Not a finished run, or its data are missing.
     """
     directory = RunDirectory(run)
-    model = at_rest(model) if model is not None else load_model(run)
-    assert isinstance(model, nn.Module)
-    with directory.lock(), measuring(directory) as device:
-        if isinstance(model, WithSampler) and not quick:
-            say(f"new images are drawn by its sampler, {model.name}")
-        begin = perf_counter()
-        read_json(directory.metrics)  # if it is damaged, fail now and not after minutes
-        model.to(device)
-        count = QUICK_SAMPLES if quick else SAMPLES
-        datamodule, real = real_images(directory, device, datamodule, data_root, say, count)
-        if not quick:
-            add_feature_spaces(real, datamodule.key, datamodule.root)
-        bounds = find_bounds(datamodule.name, real, say)
-        try:
-            if quick:
-                metrics, arrays = measure_quick(model, real), dict[str, Tensor]()
-            else:
-                metrics, arrays = measure(model, real, effort=effort, say=say)
-        except ValueError as error:  # a feature is not finite
-            raise unmeasurable(directory, error) from error
-        metrics |= bounds
-        model.cpu()  # its cost is counted there, and pictures are drawn there as everywhere else
-        record: dict[str, Any] = {"device": device_name(device)} | features_record(real.classifier)
+    model = load_model(run) if model is None else model
+    with directory.lock():
+        begin, record = perf_counter(), dict[str, Any]()
         if isinstance(model, WithSampler):
             record["sampler"] = model.name
+            if not quick:
+                say(f"new images are drawn by its sampler, {model.name}")
+        read_json(directory.metrics)  # if it is damaged, fail now and not after minutes
+        count = QUICK_SAMPLES if quick else SAMPLES
+        with measuring(directory, datamodule, data_root, say, count) as (data, real):
+            model.to(real.test.device)
+            if not quick:
+                add_feature_spaces(real, data.key, data.root)
+            bounds = find_bounds(data.name, real, say)
+            measured = measure_quick(model, real) if quick else measure(model, real, effort, say)
+        metrics, arrays = measured.metrics | bounds, measured.arrays
+        model.cpu()  # its cost is counted there, and pictures are drawn there as everywhere else
+        record |= {"device": device_name(real.test.device)} | features_record(real.classifier)
         if quick:
             metrics = prefixed("quick", metrics) | {"latent_dim": float(model.noise_dim)}
         else:
             say("counting its cost")
-            metrics |= _cost(directory, model, datamodule)
+            train, size = data.splits["train"], directory.read_config()["data"]["batch_size"]
+            # repeated where a batch takes validation images too
+            batch = train.take(torch.arange(size) % len(train.images))
+            metrics |= measure_cost(model, batch, directory.read_status())
             arrays["pictures_samples"] = as_bytes(draw_fixed(model, 100))
-            _write_pictures(directory, model, arrays, real, datamodule.class_names)
+            pictures.write_pictures(directory, model, arrays, real)
             record |= {
                 "finished": datetime.now(UTC).isoformat(timespec="seconds"),
                 "seconds": round(perf_counter() - begin, 3),
@@ -142,54 +142,39 @@ def evaluate_run(
         return Evaluation(metrics, arrays)
 
 
-def _cost(
-    directory: RunDirectory, model: GenerativeModel, datamodule: MNISTDataModule
-) -> dict[str, float]:
-    train = datamodule.splits["train"]
-    size = directory.read_config()["data"]["batch_size"]
-    # repeated where a batch takes validation images too
-    batch = train.take(torch.arange(size) % len(train.images))
-    return measure_cost(model, batch, directory.read_status())
-
-
-def _write_pictures(
-    directory: RunDirectory,
-    model: GenerativeModel,
-    arrays: dict[str, Tensor],
-    real: Reference,
-    class_names: tuple[str, ...],
-) -> None:
-    """Write evaluation.npz, figures/*.png and, of a model with codes, projector/."""
-    written = {name: array.cpu().numpy() for name, array in arrays.items()}
-    file = directory.path / "evaluation.npz"
-    with writing(file, "free some space"), replaced(file) as temporary:
-        np.savez(temporary, **written)  # type: ignore[arg-type]
-    pictures.write_figures(directory, written, class_names)
-    if isinstance(model, Encoder) and not model.invertible:
-        labels = None if real.labels is None else real.labels.cpu()
-        pictures.write_projector(directory, model, real.test.cpu(), labels, class_names)
-
-
-def real_images(
-    directory: RunDirectory,
-    device: torch.device,
+@contextmanager
+def measuring(
+    run: RunDirectory,
     datamodule: MNISTDataModule | None,
     data_root: str | Path | None,
     say: Say,
     count: int = SAMPLES,
-) -> tuple[MNISTDataModule, Reference]:
-    """The run's data, and the images on the device that it is measured against."""
+) -> Iterator[tuple[MNISTDataModule, Reference]]:
+    """The run's data, and the images against which it is measured, while it is.
+
+    On CUDA, if there is any and the run was trained on a GPU: with trainer.accelerator=cpu it is
+    measured on the CPU too.
+
+    Raises:
+        UserError: The GPU's memory is too small, or in use; or a new image is not finite.
+    """
+    by_gpu = run.read_status().get("device", "cpu") != "cpu"
+    device = torch.device("cuda" if by_gpu and torch.cuda.is_available() else "cpu")
     if datamodule is None or datamodule.train_on_validation:  # those are measured against apart
-        datamodule = load_run_data(directory, data_root)
+        datamodule = load_run_data(run, data_root)
     classifier = find_classifier(datamodule, say)
-    return datamodule, reference(datamodule.dataset, classifier, count=count, device=device)
+    try:
+        with same_convolutions():
+            yield datamodule, reference(datamodule.dataset, classifier, count=count, device=device)
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"{run.path}: too little of the GPU's memory is free to measure it: free some, or "
+            f"measure on the CPU (CUDA_VISIBLE_DEVICES= gen-models evaluate {run.path})"
+        ) from error
+    except NotFiniteError as error:
+        raise UserError(f"{run.path}: its images cannot be measured: {error}") from error
 
 
 def add_metrics(directory: RunDirectory, metrics: dict[str, float]) -> None:
     """Write metrics of a run to those that it has."""
     write_json(directory.metrics, read_json(directory.metrics) | metrics)
-
-
-def unmeasurable(directory: RunDirectory, error: ValueError) -> UserError:
-    """The error of a run whose images cannot be measured, for a feature is not finite."""
-    return UserError(f"{directory.path}: its images cannot be measured: {error}")

@@ -7,6 +7,7 @@ use stay at rest. Choices are made on the validation images; the test images are
 CPU, as scikit-learn.
 """
 
+import math
 import warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +20,6 @@ from torch import Tensor
 from gen_models.data.dataset import Split
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError, first_line
-from gen_models.evaluation.device import at_rest
 from gen_models.metrics.classifier import Classifier, some
 from gen_models.metrics.distribution import frechet_distance
 from gen_models.models.interface import Encoder, GenerativeModel, eval_mode, latent_means
@@ -39,11 +39,9 @@ TOLERANCE = 0.01  # nats an image: an iteration that gains less is the last
 
 
 class Mixtures(NamedTuple):
-    """A Gaussian mixture with full covariances for each of c classes."""
+    """A Gaussian mixture with full covariances for each class."""
 
-    weights: Tensor  # (c, k), which sum to 1
-    means: Tensor  # (c, k, d)
-    factors: Tensor  # (c, k, d, d), lower Cholesky factors of the covariances
+    tensors: dict[str, Tensor]  # "weights", "means" and "factors", as `WithSampler` takes them
     log_likelihood: float  # nats, mean over the held-out codes
 
 
@@ -65,7 +63,7 @@ def fit_sampler(
         kind: "normal", one Gaussian; "gmm", a mixture of so many that the validation images'
             codes are likeliest. A conditional model has one a class, all of one size.
         seed: Seed of the choice of training images and of the fit.
-        model: The run's, on the CPU; None: it is loaded.
+        model: The run's, in eval mode on the CPU; None: it is loaded.
         datamodule: The run's, set up; None: it is loaded.
         data_root: Folder of the data sets from which they are loaded; None means the run's.
         say: Called with a line for each step.
@@ -74,7 +72,7 @@ def fit_sampler(
         UserError: Not a finished run, or no sampler can be fitted to its model.
     """
     directory = RunDirectory(run)
-    model = at_rest(model) if model is not None else load_model(run, sampler=False)
+    model = load_model(run, sampler=False) if model is None else model
     if reason := no_sampler(model):
         raise UserError(
             f"{directory.path}: a {type(model).__name__} {reason}, so no sampler can be fitted: "
@@ -96,11 +94,9 @@ def fit_sampler(
             raise UserError(f"{directory.path}: cannot be fitted: {first_line(error)}") from error
         count, best = max(results.items(), key=lambda item: item[1].log_likelihood)
         name = f"gmm-{count}" if kind == "gmm" else kind
-        tensors = best._asdict()
-        del tensors["log_likelihood"]
         say("measuring it on the validation images")
         classifier = find_classifier(datamodule, say)
-        sampled = WithSampler(model, name, **tensors)
+        sampled = WithSampler(model, name, **best.tensors)
         distances = {
             drawn: validation_distance(each, some(held_out, MOST).images, classifier)
             for drawn, each in {"prior": model, name: sampled}.items()
@@ -115,7 +111,7 @@ def fit_sampler(
             OBJECTIVE: distances,
             "scikit-learn": version("scikit-learn"),
         }
-        write_sampler(directory, tensors, record)
+        write_sampler(directory, best.tensors, record)
     for drawn, distance in distances.items():
         say(f"  {OBJECTIVE} {distance:.2f}, z from the {drawn}")
     say(f"  {directory.sampler}")
@@ -142,33 +138,28 @@ def choose_mixtures(
     seed: int,
     say: Say = lambda line: None,
 ) -> dict[int, Mixtures]:
-    """Mixtures of growing size, until the held-out codes get no likelier.
+    """Mixtures of each number of components, in order, until the held-out codes get no likelier.
 
-    Args:
-        codes: Codes of each class, (n, d) float64.
-        held_out: Held-out codes of each class.
-        counts: Numbers of components to try, in order.
-        seed: Seed of the starts.
-        say: Called with a line for each size.
+    Both lists have the codes of each class, (n, d) float64.
     """
     results: dict[int, Mixtures] = {}
+    best = -math.inf
     for count in counts:
         if count > min((len(part) for part in codes if len(part) > 1), default=0):
             break
-        result = fit_mixtures(codes, held_out, count, seed=seed)
-        nats = f"{result.log_likelihood:.2f} nats"
-        say(f"  components {count}: a log-likelihood of {nats} per validation image")
-        better = all(result.log_likelihood > each.log_likelihood for each in results.values())
-        results[count] = result
-        if not better:
+        results[count] = fit_mixtures(codes, held_out, count, seed=seed)
+        reached = results[count].log_likelihood
+        say(f"  components {count}: a log-likelihood of {reached:.2f} nats per validation image")
+        if reached <= best:
             break
+        best = reached
     return results
 
 
 def fit_mixtures(
     codes: list[np.ndarray], held_out: list[np.ndarray], count: int, *, seed: int
 ) -> Mixtures:
-    """A mixture of `count` Gaussians for each class, fitted by scikit-learn; arguments as above.
+    """A mixture of `count` Gaussians for each class, fitted by scikit-learn.
 
     A class with fewer than two images gets a mixture of all images.
     """
@@ -187,15 +178,13 @@ def fit_mixtures(
         for mixture, part in zip(fitted, held_out, strict=True)
         if len(part)
     )
-    stacked = (
+    weights, means, covariances = (
         torch.from_numpy(np.stack([getattr(mixture, name) for mixture in fitted]))
         for name in ("weights_", "means_", "covariances_")
     )
-    weights, means, covariances = stacked
     factors = torch.linalg.cholesky(covariances).contiguous()
-    return Mixtures(
-        weights.float(), means.float(), factors.float(), total / sum(map(len, held_out))
-    )
+    tensors = {"weights": weights.float(), "means": means.float(), "factors": factors.float()}
+    return Mixtures(tensors, total / sum(map(len, held_out)))
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The pictures of an evaluation: figures/*.png, and TensorBoard's projector."""
+"""The pictures of an evaluation: evaluation.npz, figures/*.png, and TensorBoard's projector."""
 
 import shutil
 from collections.abc import Sequence
@@ -11,7 +11,9 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from gen_models import figures
-from gen_models.models.interface import Encoder, latent_means
+from gen_models.evaluation.reference import Reference
+from gen_models.files import replaced, writing
+from gen_models.models.interface import Encoder, GenerativeModel, latent_means
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import run_title
 
@@ -19,7 +21,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAPPED = 2000  # images on the map; more would hide one another
-PROJECTED = 2000  # images in TensorBoard's projector
+PROJECTED = 2000  # images in TensorBoard's projector, which reads sprites of 8,192 pixels at most
+
+
+def write_pictures(
+    directory: RunDirectory, model: GenerativeModel, arrays: dict[str, Tensor], real: Reference
+) -> None:
+    """Write the arrays of an evaluation, its figures and, of a model with codes, the projector."""
+    written = {name: array.cpu().numpy() for name, array in arrays.items()}
+    file = directory.path / "evaluation.npz"
+    with writing(file, "free some space"), replaced(file) as temporary:
+        np.savez(temporary, **written)  # type: ignore[arg-type]
+    write_figures(directory, written, real.class_names)
+    if isinstance(model, Encoder) and not model.invertible:
+        labels = None if real.labels is None else real.labels.cpu()
+        write_projector(directory, model, real.test.cpu(), labels, real.class_names)
 
 
 def write_figures(
@@ -98,17 +114,10 @@ def write_projector(
     labels: Tensor | None,
     class_names: Sequence[str] = (),
 ) -> None:
-    """The encoder's means for TensorBoard's projector, with labels and the images as sprites.
+    """The encoder's means of the first 2,000 images, (n, c, h, w) in [0, 1], for TensorBoard.
 
-    In a folder of its own next to the run's curves, replaced as a whole.
-
-    Args:
-        directory: The run.
-        model: A model with an encoder.
-        images: (n, c, h, w) in [0, 1]; the first 2,000 are shown, which for 64 x 64 make a sprite
-            of 2,880 x 2,880 pixels. TensorBoard reads up to 8,192.
-        labels: (n,); None where the images have none.
-        class_names: Of the labels; none: they are called by their numbers.
+    With labels, if there are any, and the images as sprites, in a folder of its own next to the
+    run's curves, which is replaced as a whole. Without class names, classes are called by numbers.
     """
     folder = directory.path / "projector"
     shutil.rmtree(folder, ignore_errors=True)

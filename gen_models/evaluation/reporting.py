@@ -16,7 +16,6 @@ from gen_models.places import COMMAND
 from gen_models.runs.directory import (
     FID,
     MISSING,
-    QUICK,
     RANDOM,
     RunDirectory,
     features_in_words,
@@ -24,13 +23,11 @@ from gen_models.runs.directory import (
     why_failed,
 )
 from gen_models.runs.identity import model_name, run_title
-from gen_models.runs.sampler import sampler_measured_with
+from gen_models.runs.listing import RECORDS
 from gen_models.terminal import say
 from gen_models.training.validation import EARLY, saturated
 
 VALIDATION = "val/"
-# What is before the keys of new images that were measured, the best first, and the status's record.
-RECORDS = {"": "evaluation", QUICK: "quick", VALIDATION: "validation"}
 GOOD, FAIR = 0.2, 0.5  # of the way from real images to a crude Gaussian (docs/numbers.md)
 ENOUGH = 4  # seeds with which two groups can differ significantly
 CONVERGED = 0.05  # at most, of inversion/control_share
@@ -57,6 +54,35 @@ ROWS = (
 )
 
 
+class Result:
+    """What a run has achieved, as its directory has it.
+
+    Attributes:
+        metrics: All of them, with the keys of the most new images that were measured (all, fewer,
+            or those compared with validation images) as if those were all.
+        record: What the status says of that measurement.
+        failure: Why the run failed, with a line more if it was so short that it had to; or [].
+    """
+
+    def __init__(self, run: RunDirectory) -> None:
+        measured, status, config = read_json(run.metrics), run.read_status(), run.read_config()
+        key = next((key for key in RECORDS if key in measured), VALIDATION + FID)
+        prefix = key.removesuffix(FID)
+        keys = [key for key in measured if key.startswith(prefix)]
+        best = {key.removeprefix(prefix): measured[key] for key in keys}
+        self.metrics: dict[str, float] = measured | best
+        self.count, self.whole, self.on_validation = len(measured), not prefix, prefix == VALIDATION
+        self.record: dict[str, Any] = status.get(RECORDS[key], {})
+        reason, steps = why_failed(measured), status.get("steps", EARLY)
+        self.failure = [reason] if reason else []
+        if reason and steps < EARLY:
+            self.failure += [
+                f"{steps} batches are too few to learn from: this only tests the setup"
+            ]
+        self.config, self.length = config, _length(status)
+        self.title = f"{run_title(config)} on {config['data']['name']}"
+
+
 def show_run(run: RunDirectory, typed: Sequence[str] | None = None) -> None:
     """Show what a finished run has achieved, where its pictures are, and what to type next.
 
@@ -64,70 +90,51 @@ def show_run(run: RunDirectory, typed: Sequence[str] | None = None) -> None:
         run: Finished; it need not be measured.
         typed: The options of the command that trained it; None: it was not trained just now.
     """
-    metrics, status, config = read_json(run.metrics), run.read_status(), run.read_config()
-    title = f"{run_title(config)} on {config['data']['name']}"
-    title = f"{title}, seed {config['seed']}: {_length(status)}"
+    result = Result(run)
+    title = f"{result.title}, seed {result.config['seed']}: {result.length}"
     say("")
-    if reason := why_failed(metrics):
-        say(f"✗ FAILED: {reason}", style="bold red")
-        say(f"  {title}")
-        for line in _too_short(status):
+    if result.failure:
+        say(f"✗ FAILED: {result.failure[0]}", style="bold red")
+        for line in (title, *result.failure[1:]):
             say(f"  {line}")
     else:
         say(f"✓ {title}", style="green")
     say("")
-    say(_table(metrics))
-    remarks = [*_remarks(metrics, status), *_seeds(run, config["seed"])]
-    for line in ["", *remarks, ""]:
+    say(_table(result.metrics))
+    for line in ["", *_remarks(result), *_seeds(run, result.config["seed"]), ""]:
         say(line)
     names = sorted(path.name for path in run.figures.glob("*.*"))
     first = [name for name in FIRST_PICTURES if name in names]
     more = f" and {len(names) - len(first)} more" if len(names) > len(first) else ""
     say(f"Pictures  {run.figures}")
     say(f"          {' '.join(first)}{more}")
-    say(f"Numbers   {run.metrics} (all {len(metrics)})")
+    say(f"Numbers   {run.metrics} (all {result.count})")
     say("")
     say("Next")
-    for word, command in _next_commands(run, FID in metrics, model_name(config), typed):
+    for word, command in _next_commands(run, result, typed):
         say(f"  {word:9} {command}")
 
 
 def show_line(run: RunDirectory) -> None:
     """Show in a line what a run of a sweep has achieved."""
-    metrics, status, config = read_json(run.metrics), run.read_status(), run.read_config()
-    prefix = _prefix(metrics)
+    result = Result(run)
+    metrics, record = result.metrics, result.record
     shown = [
-        f"{row.name} {metrics[prefix + row.key]:{row.format}}"
-        for row in ROWS[:2]
-        if prefix + row.key in metrics
+        f"{row.name} {metrics[row.key]:{row.format}}" for row in ROWS[:2] if row.key in metrics
     ]
-    if prefix + "encoder/mse" in metrics:
-        shown.append(f"encoder mse ↓ {metrics[prefix + 'encoder/mse']:.5f}")
-    images = " on validation images" if prefix == VALIDATION else ""
-    if prefix + "samples" in metrics:
-        images = f" of {metrics[prefix + 'samples']:,.0f} images"
-    by = f", drawn by the sampler {name}" if (name := sampler_measured_with(status)) else ""
-    record = status.get(RECORDS[prefix], {})
+    if "encoder/mse" in metrics:
+        shown.append(f"encoder mse ↓ {metrics['encoder/mse']:.5f}")
+    images = " on validation images" if result.on_validation else ""
+    if "samples" in metrics:
+        images = f" of {metrics['samples']:,.0f} images"
+    by = f", drawn by the sampler {name}" if (name := record.get("sampler")) else ""
     by += f", in features of {RANDOM}" if record.get("features") == RANDOM else ""
     results = f"; {', '.join(shown)}{images}{by}" if shown else ""
-    title = f"{run_title(config)} on {config['data']['name']}"
-    text = f"{title}, {run.path.name}: {_length(status)}{results}"
-    if reason := why_failed(metrics):
-        say(f"✗ FAILED: {'; '.join([text, reason, *_too_short(status)])}", style="red")
+    text = f"{result.title}, {run.path.name}: {result.length}{results}"
+    if result.failure:
+        say(f"✗ FAILED: {'; '.join([text, *result.failure])}", style="red")
     else:
         say(f"✓ {text}")
-
-
-def _too_short(status: Mapping[str, Any]) -> list[str]:
-    """A line if the run was so short that it had to fail."""
-    if (steps := status.get("steps", EARLY)) >= EARLY:
-        return []
-    return [f"{steps} batches are too few to learn from: this only tests the setup"]
-
-
-def _prefix(metrics: Mapping[str, float]) -> str:
-    """Before the keys of the new images that were measured best: all, fewer, or in validation."""
-    return next((prefix for prefix in RECORDS if prefix + FID in metrics), VALIDATION)
 
 
 def _length(status: Mapping[str, Any]) -> str:
@@ -143,8 +150,7 @@ def _length(status: Mapping[str, Any]) -> str:
 
 def _table(metrics: Mapping[str, float]) -> Table:
     """A row for each measure, between the best to be expected and a crude baseline."""
-    prefix = _prefix(metrics)
-    count = metrics.get(prefix + "samples")
+    count = metrics.get("samples")
     corner = f"{count:,.0f} new images" if count else "on validation images"
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
     for name in (corner, ""):
@@ -153,22 +159,17 @@ def _table(metrics: Mapping[str, float]) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
     for row in ROWS:
-        if prefix + row.key in metrics:
-            value, real, crude = (
-                metrics.get(f"{prefix}{bound}{row.key}") for bound in ("", row.real, "gaussian/")
-            )
-            known = (value, real, crude)
+        if row.key in metrics:
+            known = [metrics.get(bound + row.key) for bound in ("", row.real, "gaussian/")]
             texts = ("" if each is None else format(each, row.format) for each in known)
             rated = rating(*known, smaller="↓" in row.name)
             table.add_row(row.words, row.name, *texts, rated)
+    crude = f"{metrics['pca/mse']:.5f}" if "pca/mse" in metrics else ""
+    width = f"z of {metrics['latent_dim']:,.0f}" if "latent_dim" in metrics else ""
     for way, words in (("encoder", "encoder"), ("inversion", "search")):
-        if (error := metrics.get(f"{prefix}{way}/mse")) is not None:
+        if (error := metrics.get(f"{way}/mse")) is not None:
             sign = "≤" if way == "inversion" and _is_limit(metrics) else ""
-            pca = f"{prefix}pca/mse"
-            crude_error = f"{metrics[pca]:.5f}" if pca in metrics else ""
-            width = f"z of {metrics['latent_dim']:,.0f}" if "latent_dim" in metrics else ""
-            own = f"{sign}{error:.5f}"
-            table.add_row(f"recreate by {words}", "mse ↓", own, "0", crude_error, width)
+            table.add_row(f"recreate by {words}", "mse ↓", f"{sign}{error:.5f}", "0", crude, width)
     if "likelihood/iwae" in metrics:
         table.add_row("likelihood", "nats ↓", f"≤{metrics['likelihood/iwae']:.2f}")
     if "likelihood/bits_per_dim" in metrics:
@@ -185,13 +186,7 @@ def rating(value: float | None, real: float | None, crude: float | None, *, smal
     """How far a measure is from real images, on the way to a crude Gaussian: good, fair or poor.
 
     "" if one of them is not known, or if the Gaussian is no worse than real images, as can be where
-    few of them are compared.
-
-    Args:
-        value: The measure of the run.
-        real: The same of real images.
-        crude: The same of the Gaussian.
-        smaller: Whether a smaller value is better.
+    few of them are compared. `smaller`: a smaller value is better.
     """
     if value is None or real is None or crude is None:
         return ""
@@ -201,16 +196,16 @@ def rating(value: float | None, real: float | None, crude: float | None, *, smal
     return "good" if way <= GOOD else "fair" if way <= FAIR else "poor"
 
 
-def _remarks(metrics: Mapping[str, float], status: Mapping[str, Any]) -> Iterator[str]:
+def _remarks(result: Result) -> Iterator[str]:
     """Sentences about the run's health, and about how it was measured."""
-    prefix = _prefix(metrics)
+    metrics, record = result.metrics, result.record
     good, bad = list[str](), list[str]()
     for key in MISSING:
-        if prefix + key in metrics:
-            count = int(metrics.get(f"{prefix}real/classes", 10))
-            missing, what = int(metrics[prefix + key]), key.removeprefix("missing_")
-            good += [] if missing else [f"all {count} {what} appear"]
-            bad += [f"{missing} of {count} {what} are missing"] if missing else []
+        if key in metrics:
+            count, missing = int(metrics.get("real/classes", 10)), int(metrics[key])
+            what = key.removeprefix("missing_")
+            words = f"{missing} of {count} {what} are missing"
+            (bad if missing else good).append(words if missing else f"all {count} {what} appear")
     if "val/d_real" in metrics:
         sure = saturated(*(metrics[f"val/{key}"] for key in ("d_loss", "d_real", "d_fake")))
         word = "is sure of every image" if sure else "is not saturated"
@@ -218,20 +213,18 @@ def _remarks(metrics: Mapping[str, float], status: Mapping[str, Any]) -> Iterato
     if "active_units" in metrics:
         units = int(metrics["active_units"])
         (good if units else bad).append(f"the encoder uses {units or 'no'} latent dimensions")
-    reason = why_failed(metrics)
-    bad = [problem for problem in bad if problem not in (reason or "")]
+    bad = [problem for problem in bad if problem not in "".join(result.failure)]
     if bad:
         yield f"Not healthy: {'; '.join(bad)}."
-    elif good and reason is None:
+    elif good and not result.failure:
         yield f"Healthy: {'; '.join(good)}."
-    if not prefix and _is_limit(metrics):
+    if _is_limit(metrics):
         yield "≤ is an upper limit: the search has not converged (docs/inversion.md)."
-    record = status.get(RECORDS[prefix], {})
     if record.get("features") == RANDOM:
         yield f"Distances are measured in {features_in_words(record)}."
     if name := record.get("sampler"):
         yield f"New images are drawn by its sampler, {name}."
-    if prefix == VALIDATION:
+    if result.on_validation:
         yield "The test images were left alone (evaluate=none)."
 
 
@@ -246,18 +239,18 @@ def _seeds(run: RunDirectory, seed: int) -> Iterator[str]:
 
 
 def _next_commands(
-    run: RunDirectory, measured: bool, model: str, typed: Sequence[str] | None
+    run: RunDirectory, result: Result, typed: Sequence[str] | None
 ) -> Iterator[tuple[str, str]]:
     """What to type next, each with a word for it."""
     own, group, siblings, everything = run.path, *run.path.parents[:3]
     yield "play", f"gen-models explore {shlex.quote(str(own))}"
-    if not measured:
+    if not result.whole:
         yield "measure", f"gen-models evaluate {shlex.quote(str(own))}"
     compare = f"gen-models compare {shlex.quote(str(siblings))}"
     if typed is None or any(group not in path.parents for path in find_runs(siblings)):
         yield "compare", compare
     else:
-        other = "gan" if model == "vae" else "vae"
+        other = "gan" if model_name(result.config) == "vae" else "vae"
         kept = [text for text in typed if re.split(r"[.=]", text.lstrip("+~"))[0] in KEPT]
         yield "compare", f"{COMMAND} {shlex.join([f'model={other}', *kept])}"
         yield "", compare

@@ -40,24 +40,23 @@ def draw_images(model: GenerativeModel, count: int, seed: int, label: int | None
         label: The class that a conditional model shall draw; None: all of them in turn.
 
     Raises:
-        UserError: There is a label, but the model is not conditional or has no such class.
+        UserError: The model draws no such class, or does not know of classes.
     """
-    labels = None
-    if model.conditional:
-        if label is not None and not 0 <= label < model.classes:
-            raise UserError(
-                f"--class/--digit {label}: this model draws the classes 0 to {model.classes - 1}, "
-                "in the order of their names: name one of them"
-            )
-        labels = (
-            torch.arange(count) % model.classes if label is None else torch.full((count,), label)
-        )
-    elif label is not None:
+    if label is not None and not model.conditional:
         name = type(without_sampler(model)).__name__
         raise UserError(
             f"--class/--digit {label}: this {name} is not conditional and draws any class: name a "
             "run that was trained with model.conditional=true"
         )
+    if label is not None and not 0 <= label < model.classes:
+        raise UserError(
+            f"--class/--digit {label}: this model draws the classes 0 to {model.classes - 1}, "
+            "in the order of their names: name one of them"
+        )
+    labels = None
+    if model.conditional:
+        every = torch.arange(count) % model.classes
+        labels = every if label is None else torch.full((count,), label)
     return draw(model, count, lambda start: generator("sample", seed, start), labels)
 
 

@@ -23,7 +23,8 @@ from gen_models.data.dataset import Split
 from gen_models.data.facts import FACTS
 from gen_models.errors import UserError
 from gen_models.files import cache_folder, file_name, read_json
-from gen_models.seeding import generator
+from gen_models.metrics.distribution import label_histogram
+from gen_models.seeding import generator, same_convolutions
 
 WEIGHTS = Path(__file__).parent / "weights"  # those that come with the package
 IMAGE_SHAPE, CLASSES = (1, 28, 28), 10  # of MNIST
@@ -36,9 +37,8 @@ CHUNK = 250  # images passed through the network at once; 1000 leave a processor
 class LeNet(nn.Module):
     """Three convolutions and two linear layers, from (n, c, h, w) in [0, 1] to logits.
 
-    Args:
-        image_shape: Channels, height and width; at least 8 pixels both ways.
-        classes: Number of logits; 0 for a network of random weights, whose features alone are read.
+    Images have at least 8 pixels both ways. Without classes, as with random weights, the features
+    alone are read.
     """
 
     def __init__(self, image_shape: Sequence[int] = IMAGE_SHAPE, classes: int = CLASSES) -> None:
@@ -79,6 +79,13 @@ class Reading(NamedTuple):
         """The likeliest classes, (n,) int64; None of random weights."""
         return None if self.logits is None else self.logits.argmax(1)
 
+    @property
+    def shares(self) -> Tensor | None:
+        """The share of each class, (classes,) float64; None of random weights."""
+        if self.logits is None:
+            return None
+        return label_histogram(self.logits.argmax(1), classes=self.logits.shape[1])
+
 
 @dataclass(frozen=True)
 class Classifier:
@@ -86,11 +93,9 @@ class Classifier:
 
     Not a module, so that it never becomes part of a trained model.
 
-    Attributes:
-        network: A `LeNet`.
-        record: image_shape, classes (0 of random weights), data, test_accuracy, seed, versions and
-            sha256, and of the features of the training images mean, std and those that hardly ever
-            fire ("silent").
+    The record has image_shape, classes (0 of random weights), data, test_accuracy, seed, versions
+    and sha256, and of the features of the training images mean, std and those that hardly ever fire
+    ("silent").
     """
 
     network: LeNet
@@ -112,12 +117,9 @@ class Classifier:
 
     @torch.no_grad()
     def read(self, images: Tensor) -> Reading:
-        """Features and logits of (n, c, h, w) images, float in [0, 1] or uint8.
-
-        Without cuDNN's TF32, so that a GPU sees what the CPU does.
-        """
+        """Features and logits of (n, c, h, w) images, float in [0, 1] or uint8."""
         columns = [index for index in range(WIDTH) if index not in self.record["silent"]]
-        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+        with same_convolutions():
             chunks = [self.network.features(as_floats(chunk)) for chunk in images.split(CHUNK)]
         raw = torch.cat(chunks)
         mean, std = (torch.tensor(self.record[key]).to(raw) for key in ("mean", "std"))
@@ -145,11 +147,7 @@ def some(split: Split, most: int = MOST_IMAGES) -> Split:
 
 
 def load_classifier(path: Path) -> Classifier:
-    """Read what `save_classifier` wrote to PATH.safetensors and PATH.json.
-
-    Raises:
-        UserError: A file is missing, or the two do not belong together.
-    """
+    """Read what `save_classifier` wrote to PATH.safetensors and PATH.json."""
     weights, statistics = path.with_suffix(".safetensors"), path.with_suffix(".json")
     remedy = "train it again (gen-models train-classifier --data NAME)"
     for file in (weights, statistics):
@@ -166,11 +164,10 @@ def load_classifier(path: Path) -> Classifier:
 def classifier_path(key: str, root: Path, seed: int = 0) -> Path:
     """Path of a data set's classifier without its ending, whether it exists or not.
 
-    Args:
-        key: The data module's: name of the data set, with a digest of images of the user's own.
-        root: Folder of the data sets. Classifiers that do not come with the package are kept there,
-            or in the user's cache if it cannot be written, or if the images are the user's own.
-        seed: Seed of its training; 0 for every distance, others for further feature spaces.
+    Those that do not come with the package are kept in the folder of the data sets, `root`, or in
+    the user's cache if it cannot be written, or if the images are the user's own: `key`, the data
+    module's, then has their digest. The seed is 0 for every distance; others are for further
+    feature spaces.
     """
     name = f"{key}_{seed}" if seed else key
     with_data = root / "classifiers" / name

@@ -1,8 +1,9 @@
-"""Distances between two sets of images as pure functions of their features, (n, d) each.
+"""Distances between two sets of images as pure functions of their features, (n, d) and (m, d).
 
 Frechet distance: Heusel et al. 2017. Kernel distance: Binkowski et al. 2018. Precision and recall:
 Kynkaanniemi et al. 2019; density and coverage: Naeem et al. 2020. Features come from one fixed
-classifier (`classifier.py`), so no value compares with one from Inception features.
+classifier (`classifier.py`), so no value compares with one from Inception features. If a feature
+is not finite, each distance raises NotFiniteError.
 """
 
 from collections.abc import Iterator
@@ -19,6 +20,10 @@ NEIGHBOURS = 5  # k of the balls, Naeem et al. 2020
 NORMAL_QUANTILE = 1.959964  # 97.5 % of N(0, 1)
 
 
+class NotFiniteError(ValueError):
+    """A number that a model computed is infinite or not a number, so nothing can be measured."""
+
+
 class Overlap(NamedTuple):
     """How far two sets of features share their support."""
 
@@ -32,14 +37,7 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
     """Squared 2-Wasserstein distance of the Gaussians fitted to two sets, in squared features.
 
     |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)), Heusel et al. 2017, equation 6; in float64. Biased
-    upward by about tr(S) (1 / n1 + 1 / n2) or more: compare only values of equal sample sizes.
-
-    Args:
-        real: (n, d), n at least 2.
-        fake: (m, d), m at least 2.
-
-    Raises:
-        ValueError: A feature is not finite.
+    upward by about tr(S) (1 / n + 1 / m) or more: compare only values of equal sample sizes.
     """
     _require_finite(real, fake)
     real, fake = real.double(), fake.double()
@@ -65,16 +63,8 @@ def within_class_distance(
     """Mean over the real classes of `frechet_distance` between the features of one class alone.
 
     With a tenth of the images a class's distance is biased upward ten times as much. Compare
-    it with the same distance between real images, with as many of each class.
-
-    Args:
-        real: (n, d).
-        fake: (m, d).
-        real_labels: (n,) int64.
-        fake_labels: (m,) int64, the classes that the model was to draw.
-
-    Raises:
-        ValueError: A feature is not finite.
+    it with the same distance between real images, with as many of each class. Labels are (n,) and
+    (m,) int64; those of fakes are the classes that the model was to draw.
     """
     distances = [
         frechet_distance(real[real_labels == label], fake[fake_labels == label])
@@ -88,13 +78,6 @@ def kernel_distance(real: Tensor, fake: Tensor) -> float:
 
     One U-statistic over all pairs (Gretton et al. 2012, equation 3; the kernel: Binkowski et al.
     2018, section 4), not a mean over subsets. The kernel has a scale, so standardise the features.
-
-    Args:
-        real: (n, d), n at least 2.
-        fake: (m, d), m at least 2.
-
-    Raises:
-        ValueError: A feature is not finite.
     """
     _require_finite(real, fake)
     real, fake = real.float(), fake.float()
@@ -115,9 +98,6 @@ def precision_recall_density_coverage(
         real: (n, d), n above k.
         fake: (m, d), m above k.
         k: Neighbours. Equal distributions have a coverage of about 1 - 2^-k.
-
-    Raises:
-        ValueError: A feature is not finite.
     """
     _require_finite(real, fake)
     real, fake, _ = _on_grid(real, fake)
@@ -141,12 +121,8 @@ def precision_recall_density_coverage(
 class Coverage:
     """The coverage of one real set by any number of fake ones, in a third of the time of all four.
 
-    It equals that of `precision_recall_density_coverage`. The radii of the real features are kept
-    for each grid that a fake set needs.
-
-    Args:
-        real: (n, d), n above k.
-        k: Neighbours.
+    It equals that of `precision_recall_density_coverage`, and has the same arguments. The radii of
+    the real features are kept for each grid that a fake set needs.
     """
 
     real: Tensor
@@ -154,14 +130,7 @@ class Coverage:
     _radii: dict[int, Tensor] = field(default_factory=dict, init=False)  # of a grid's exponent
 
     def __call__(self, fake: Tensor) -> float:
-        """Share of real features whose ball holds a fake one, [0, 1].
-
-        Args:
-            fake: (m, d), m above k.
-
-        Raises:
-            ValueError: A feature is not finite.
-        """
+        """Share of real features whose ball holds one of the fakes, [0, 1]."""
         _require_finite(self.real, fake)
         real, fake, exponent = _on_grid(self.real, fake)
         if exponent not in self._radii:
@@ -178,26 +147,18 @@ def label_histogram(labels: Tensor, *, classes: int) -> Tensor:
 def histogram_divergence(fake: Tensor, real: Tensor, *, least: float = 0.0) -> float:
     """KL(fake || real) of two histograms, in nats; 0 at best, log(classes) at a total collapse.
 
-    Args:
-        fake: (classes,) shares of the generated images; a share of 0 adds nothing.
-        real: (classes,) shares of the real images, none of them 0.
-        least: What a smaller share of the real images counts as: half an image, for a data set of
-            fewer classes.
+    A share of the real images below `least` counts as that: half an image, where a class has none.
     """
     return torch.special.xlogy(fake, fake / real.clamp(min=least)).sum().item()
 
 
-def missing_classes(fake: Tensor, real: Tensor, *, below: float = 0.1) -> int:
-    """Number of classes whose share is less than `below` times their real one.
+def missing_classes(fake: Tensor, real: Tensor) -> int:
+    """Number of classes whose share is less than a tenth of their real one.
 
-    Not the number of empty classes: a classifier that errs now and then fills those too.
-
-    Args:
-        fake: (classes,) shares of the generated images.
-        real: (classes,) shares of the real images.
-        below: A share of the real share, [0, 1].
+    Not the number of empty classes: a classifier that errs now and then fills those too. Shares are
+    (classes,), as `label_histogram` counts them.
     """
-    return int((fake < below * real).sum())
+    return int((fake < 0.1 * real).sum())
 
 
 def missing_key(class_names: tuple[str, ...]) -> str:
@@ -211,14 +172,9 @@ def mean_confidence(logits: Tensor) -> float:
 
 
 def mean_interval(name: str, values: Tensor) -> dict[str, float]:
-    """Mean of independent values, with its 95 % interval by the central limit theorem.
+    """Mean `name` of independent values, with its 95 % interval from `name`/low to `name`/high.
 
-    Args:
-        name: Name of the metric.
-        values: (n,) one an image, n at least 2; meant for some dozens of images or more.
-
-    Returns:
-        `name`, `name`/low and `name`/high, in the values' unit.
+    By the central limit theorem, so of some dozens of values, (n,), or more; at least 2.
     """
     exact = values.double()
     mean = exact.mean().item()
@@ -280,4 +236,4 @@ def _squared_radii(features: Tensor, k: int) -> Tensor:
 
 def _require_finite(*features: Tensor) -> None:
     if not all(bool(each.isfinite().all()) for each in features):
-        raise ValueError("features must be finite")
+        raise NotFiniteError("features must be finite")

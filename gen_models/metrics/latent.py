@@ -2,7 +2,9 @@
 
 Paths: White 2016, "Sampling Generative Networks", section 2.1: straight for a uniform prior, whose
 support is convex; spherical for a normal one, whose mass lies on a sphere that a straight path
-leaves. Active units: Burda et al. 2016, section 5.2. Any model will do.
+leaves. Active units: Burda et al. 2016, "Importance Weighted Autoencoders", section 5.2.
+
+Models are in eval mode; images are (n, c, h, w), and the labels of a conditional model (n,) int64.
 """
 
 from typing import NamedTuple
@@ -21,6 +23,7 @@ UNITS = 8  # that are traversed
 PROBES = 64  # draws of the prior on which a unit's effect is measured
 UNIFORM_LIMIT = 1.0  # largest |z| in the pictures of a uniform prior: its whole range
 NORMAL_LIMIT = 3.0  # and of any other: a normal one exceeds it in 0.27 % of its draws
+ACTIVE_ABOVE = 0.01  # variance of a posterior mean over images, Burda et al. 2016
 PARALLEL = 1e-6  # sine of an angle below which the straight path is the same
 
 
@@ -63,14 +66,9 @@ def traverse(z: Tensor, units: Tensor, values: Tensor) -> Tensor:
 def unit_activity(model: GenerativeModel, images: Tensor, labels: Tensor | None = None) -> Tensor:
     """How much each unit of noise matters, (d,); comparable within one model only.
 
-    With an encoder, the variance over images of the posterior mean, Var_x(E[z | x]). Without one,
-    the mean squared change of a pixel between both ends of the unit's range, over draws of the
-    prior for the other units.
-
-    Args:
-        model: In eval mode.
-        images: (n, c, h, w); read by an encoder only.
-        labels: (n,) int64, their classes, for a conditional model.
+    With an encoder, the variance over images of the posterior mean, Var_x(E[z | x]): above
+    `ACTIVE_ABOVE`, the unit is active. Without one, the mean squared change of a pixel between both
+    ends of the unit's range, over draws of the prior for the other units.
     """
     if isinstance(model, Encoder):
         return latent_means(model, images, labels).var(0)
@@ -102,12 +100,8 @@ def measure_latent_space(
 ) -> dict[str, Tensor]:
     """Pictures of the latent space, for evaluation.npz.
 
-    Args:
-        model: In eval mode.
-        images: (n, c, h, w) test images.
-        z: (2 x PAIRS or more, latent_dim), the latents of the first of them: the encoder's means,
-            or the results of inversion. The units of the first one are traversed.
-        labels: (n,) int64, the images' classes, for a conditional model.
+    The latents of the first test images, z (2 x PAIRS or more, latent_dim), are the encoder's
+    means, or the results of inversion. The units of the first one are traversed.
 
     Returns:
         "pictures_interpolation" (pairs, steps, h, w) uint8, with a last axis of 3 in colour,
@@ -139,7 +133,6 @@ def measure_latent_space(
 
 
 def _limit(model: GenerativeModel) -> float:
-    """The largest absolute value to which a coordinate is set."""
     return UNIFORM_LIMIT if model.prior_kind == "uniform" else NORMAL_LIMIT
 
 

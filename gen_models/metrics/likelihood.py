@@ -1,19 +1,21 @@
 """Likelihoods of images: bounds for a `Likelihood`, in nats an image; bits of a `Density`.
 
 The bounds are on log p(x) of a latent-variable model with a diagonal Gaussian encoder. ELBO: Kingma
-& Welling 2014, equation 3. Importance weighted bound and active units: Burda et al. 2016,
-"Importance Weighted Autoencoders", equation 8 and section 5. A label is known, so it adds nothing
-to a divergence. Bits per dimension: Theis et al. 2016, "A Note on the Evaluation of Generative
-Models", section 3.1.
+& Welling 2014, equation 3. Importance weighted bound: Burda et al. 2016, "Importance Weighted
+Autoencoders", equation 8. A label is known, so it adds nothing to a divergence. Bits per dimension:
+Theis et al. 2016, "A Note on the Evaluation of Generative Models", section 3.1.
+
+Models are in eval mode; images are (n, c, h, w), and the labels of a conditional model (n,) int64.
+Generators are on the CPU.
 """
 
 from collections.abc import Iterator
 from math import log
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from gen_models.data.dataset import Split
 from gen_models.models.interface import Density, Likelihood
 from gen_models.models.losses import log_normal, posterior_sample
 from gen_models.seeding import generator as own_generator
@@ -21,30 +23,15 @@ from gen_models.seeding import generator as own_generator
 IMAGES = 100  # encoded at once
 DENSITIES = 250  # images whose density is computed at once
 CHUNK_VALUES = 2**20  # values of x decoded at once: 4 MiB, so that they stay in the cache
-ACTIVE_ABOVE = 0.01  # variance of a posterior mean over images, Burda et al. 2016
 
 
-class NegativeELBO(NamedTuple):
-    """-ELBO and its two terms, in nats, one value for each image, (n,) each."""
+def binarised(images: Tensor) -> Tensor:
+    """Each pixel of (n, ...) images in [0, 1] drawn from Bernoulli(grey): 0.0 or 1.0.
 
-    loss: Tensor  # recon + kl
-    recon: Tensor  # E_q[-log p(x | z)]
-    kl: Tensor  # KL(q(z | x) || p(z)): exact, or by samples where the prior has no closed form
-
-
-def binarised(images: Tensor, *, seed: int = 0) -> Tensor:
-    """Each pixel drawn from Bernoulli(grey), the same for a seed on every device.
-
-    Dynamic binarisation (Salakhutdinov & Murray 2008) with one fixed draw for evaluation.
-
-    Args:
-        images: (n, ...) in [0, 1].
-        seed: Seed of the draw.
-
-    Returns:
-        (n, ...) float, 0 or 1.
+    Dynamic binarisation (Salakhutdinov & Murray 2008) with one fixed draw for evaluation, which is
+    the same on every device.
     """
-    return torch.bernoulli(images.cpu(), generator=own_generator("binarise", seed)).to(images)
+    return torch.bernoulli(images.cpu(), generator=own_generator("binarise", 0)).to(images)
 
 
 @torch.no_grad()
@@ -55,24 +42,22 @@ def negative_elbo(
     *,
     generator: torch.Generator,
     samples: int = 1,
-) -> NegativeELBO:
-    """-ELBO of each image, from samples of q(z | x); a KL with a closed form is exact.
+) -> tuple[Tensor, Tensor]:
+    """The two terms of each image's -ELBO, (n,) nats: E_q[-log p(x | z)] and KL(q(z | x) || p(z)).
 
-    Args:
-        model: In eval mode.
-        images: (n, ...).
-        labels: (n,) int64, their classes, for a conditional model.
-        generator: Generator of the samples, on the CPU.
-        samples: Samples of z an image; one is enough for a mean over many images.
+    From samples of q(z | x), of which one an image is enough for a mean over many images; a KL with
+    a closed form is exact.
     """
     parts = []
-    for chunk, mu, logvar in _encoded(model, images, labels):
+    for chunk, own in _chunks(images, labels, IMAGES):
+        mu, logvar = model.encode(chunk, own)
         z, _ = _draw(mu, logvar, samples, generator)
         likelihoods = model.log_likelihood(z, chunk)  # (samples, n)
         recon = -likelihoods.mean(0)
         kl = model.kl(mu, logvar, z).expand_as(likelihoods).mean(0)
-        parts.append((recon + kl, recon, kl))
-    return NegativeELBO(*(torch.cat(part) for part in zip(*parts, strict=True)))
+        parts.append((recon, kl))
+    recons, kls = zip(*parts, strict=True)
+    return torch.cat(recons), torch.cat(kls)
 
 
 @torch.no_grad()
@@ -86,21 +71,13 @@ def importance_weighted_bound(
 ) -> Tensor:
     """Lower bound on log p(x) of each image, log 1/K sum_k p(x, z_k) / q(z_k | x).
 
-    Burda et al. 2016, equation 8. K = 1 is the ELBO in expectation; the bound rises with K, to
-    log p(x). The samples are decoded in chunks; memory does not grow with n or K.
-
-    Args:
-        model: In eval mode; q(z | x), its encoder's, is the proposal.
-        images: (n, ...).
-        labels: (n,) int64, their classes, for a conditional model.
-        samples: K.
-        generator: Generator of the samples, on the CPU.
-
-    Returns:
-        (n,) nats, float64.
+    Burda et al. 2016, equation 8, with K samples. K = 1 is the ELBO in expectation; the bound rises
+    with K, to log p(x). The samples are decoded in chunks; memory does not grow with n or K. (n,)
+    nats, float64.
     """
     bounds = []
-    for chunk, mu, logvar in _encoded(model, images, labels):
+    for chunk, own in _chunks(images, labels, IMAGES):
+        mu, logvar = model.encode(chunk, own)
         at_once = max(1, CHUNK_VALUES // max(1, chunk.numel()))
         sums = []
         for start in range(0, samples, at_once):
@@ -123,45 +100,22 @@ def bits_per_dim(
     """Bits per pixel and channel of 8-bit images, -log2 p(x) / d, with uniform dequantisation.
 
     Their mean is an upper bound on the bits that a lossless code from the model takes. If the
-    model finds all images equally likely, it is 8.
-
-    Args:
-        model: In eval mode.
-        images: (n, c, h, w) in [0, 1], whole multiples of 1 / 255.
-        labels: (n,) int64, their classes, for a conditional model.
-        generator: Generator of the noise within each pixel's interval, on the CPU.
-
-    Returns:
-        (n,) float64.
+    model finds all images equally likely, it is 8. Pixels are whole multiples of 1 / 255; each is
+    drawn from its own interval. (n,) float64.
     """
-    densities = []
-    for start in range(0, len(images), DENSITIES):
-        chunk = slice(start, start + DENSITIES)
-        own = None if labels is None else labels[chunk]
-        densities.append(model.log_density(images[chunk], own, generator=generator))
+    densities = [
+        model.log_density(chunk, own, generator=generator)
+        for chunk, own in _chunks(images, labels, DENSITIES)
+    ]
     return -torch.cat(densities).double() / (model.pixels * log(2))
 
 
-def active_units(mu: Tensor) -> Tensor:
-    """Which latents carry information: Var_x(E[z | x]) > 0.01 (Burda et al. 2016, section 5.2).
-
-    Args:
-        mu: (n, d) posterior means of many images, without a label's columns.
-
-    Returns:
-        (d,) bool; its sum is the number of active units.
-    """
-    return mu.var(0) > ACTIVE_ABOVE
-
-
-def _encoded(
-    model: Likelihood, images: Tensor, labels: Tensor | None
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Chunks of the images, each with mean and log-variance of q(z | x)."""
-    for start in range(0, len(images), IMAGES):
-        chunk = slice(start, start + IMAGES)
-        own = None if labels is None else labels[chunk]
-        yield images[chunk], *model.encode(images[chunk], own)
+def _chunks(
+    images: Tensor, labels: Tensor | None, size: int
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """So many of the images at once, with their labels."""
+    for start in range(0, len(images), size):
+        yield Split(images, labels).take(slice(start, start + size))
 
 
 def _draw(

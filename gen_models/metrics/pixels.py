@@ -83,21 +83,12 @@ def sharpness(images: Tensor) -> dict[str, float]:
 
 
 def nearest(images: Tensor, reference: Tensor) -> Neighbours:
-    """The nearest reference image of each image, in chunks of at most 64 MiB.
-
-    Args:
-        images: (n, ...) float.
-        reference: (m, ...) float, images of the same shape; m at least 1.
-    """
+    """The nearest of (m, ...) reference images to each of (n, ...) images; all are float."""
     x, y = images.flatten(1), reference.flatten(1)
     norms = torch.cat([part.square().sum(1) for part in y.split(1000)])
-    nearest_rows = []
     rows = max(1, CHUNK_BYTES // (y.element_size() * len(y)))
-    for start in range(0, len(x), rows):
-        # |x - y|^2 - |x|^2: enough to find the nearest
-        distances = torch.addmm(norms, x[start : start + rows], y.T, alpha=-2)  # (c, m)
-        nearest_rows.append(distances.argmin(1))
-    indices = torch.cat(nearest_rows)
+    # |x - y|^2 - |x|^2, (rows, m), is enough to find the nearest
+    indices = torch.cat([torch.addmm(norms, a, y.T, alpha=-2).argmin(1) for a in x.split(rows)])
     # Computed again from the difference, so that a copy is at distance 0 exactly.
     chunks = zip(x.split(1000), indices.split(1000), strict=True)
     return Neighbours(torch.cat([(a - y[i]).square().sum(1).sqrt() for a, i in chunks]), indices)
@@ -108,12 +99,8 @@ def memorisation(images: Tensor, train: Tensor, test: Tensor) -> Tensor:
 
     The mean distance to the nearest training image, over that to the nearest of as many test
     images: about 1 for a model that generalises, below 1 for one that copies training images.
-    Compare with the ratio of validation images.
-
-    Args:
-        images: (n, c, h, w) float.
-        train: (m, c, h, w) float, of what the model was trained on.
-        test: (m, c, h, w) float: as many, or the ratio would be biased.
+    Compare with the ratio of validation images. The model was trained on `train`, (m, c, h, w);
+    there are as many of `test`, or the ratio would be biased.
 
     Returns:
         (n,) values whose mean is the ratio r, and whose standard error is the ratio's by the delta
@@ -157,15 +144,9 @@ def _projected(x: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def independent_pixels(images: Tensor, n: int, *, generator: torch.Generator) -> Tensor:
-    """The first ceiling: each pixel drawn on its own from the same pixel of the given images.
+    """The first ceiling, n images: each pixel is drawn on its own from the same pixel of real ones.
 
-    Args:
-        images: (m, c, h, w), real ones.
-        n: Number of images to draw.
-        generator: On the CPU.
-
-    Returns:
-        (n, c, h, w): each pixel's distribution is right, but the image is noise.
+    Each pixel's distribution is right, but the image is noise. The generator is on the CPU.
     """
     x = images.flatten(1)
     drawn = torch.randint(len(x), (n, x.shape[1]), generator=generator).to(x.device)
@@ -175,16 +156,9 @@ def independent_pixels(images: Tensor, n: int, *, generator: torch.Generator) ->
 def gaussian_images(
     fitted: PrincipalComponents, n: int, *, generator: torch.Generator, shape: tuple[int, ...]
 ) -> Tensor:
-    """The second ceiling: a Gaussian on principal components, cut to [0, 1].
+    """The second ceiling, (n, *shape): a Gaussian on principal components, cut to [0, 1].
 
-    Args:
-        fitted: Principal components of real images; 64 in the report.
-        n: Number of images to draw.
-        generator: On the CPU.
-        shape: Shape of one image.
-
-    Returns:
-        (n, *shape) in [0, 1].
+    There are 64 of real images in the report. The generator is on the CPU.
     """
     z = torch.randn(n, len(fitted.variances), generator=generator).to(fitted.mean)
     images = torch.addmm(fitted.mean, z * fitted.variances.sqrt(), fitted.components)

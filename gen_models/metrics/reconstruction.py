@@ -22,6 +22,7 @@ HIGHEST_PSNR = 100.0  # dB; of a perfect image it would be infinite and so would
 CANDIDATES = 10_000  # draws of the prior among which an image's starts are
 RESTARTS = 8
 STEPS = 250
+LR = 0.05  # of Adam, at first
 GROUPS = 10  # of the candidates, at most, where a model does not know of classes
 WITHIN = 0.99  # share of a prior's draws within its reach
 SMALL, WINDOW, SMALL_WINDOW = 11, 1.5, 0.9  # pixels; standard deviations of SSIM's window
@@ -77,12 +78,8 @@ def image_errors(images: Tensor, reconstructions: Tensor) -> dict[str, Tensor]:
     """Errors of each image, all with a data range of 1.
 
     SSIM: Wang et al. 2004, with a Gaussian window of standard deviation 1.5 (of 0.9 in images of
-    8 pixels, in which the other has no room). The mean of PSNRs is
-    not the PSNR of the mean squared error.
-
-    Args:
-        images: (n, c, h, w) in [0, 1].
-        reconstructions: The same shape and range.
+    8 pixels, in which the other has no room). The mean of PSNRs is not the PSNR of the mean squared
+    error. Both are (n, c, h, w) in [0, 1].
 
     Returns:
         "mse", the mean squared error of pixels; "psnr", dB, at most HIGHEST_PSNR; "ssim", the
@@ -107,10 +104,8 @@ def invert(
     images: Tensor,
     labels: Tensor | None = None,
     *,
-    seed: int = 0,
     restarts: int = RESTARTS,
     steps: int = STEPS,
-    lr: float = 0.05,
 ) -> Inversion:
     """Search the z whose decoded image is nearest to each image, the same way for every model.
 
@@ -124,13 +119,8 @@ def invert(
         images: (n, c, h, w) in [0, 1], on the model's device.
         labels: (n,) int64, the images' classes. A model that is not conditional draws of any
             class: there labels only share the candidates out, among ten groups at most.
-        seed: Seed of the candidates.
-        restarts: Starts for each image.
+        restarts: Starts for each image; ValueError if there are not so many candidates.
         steps: Steps of Adam for each start.
-        lr: Adam's first learning rate.
-
-    Raises:
-        ValueError: `restarts` or `steps` is below 1, or there are not so many candidates.
     """
     if labels is not None and not model.conditional:
         labels = labels % GROUPS
@@ -144,7 +134,7 @@ def invert(
     at_once = max(1, ROWS // restarts)
     with eval_mode(model), torch.no_grad():
         drawn = None if labels is None else torch.arange(CANDIDATES).to(labels) % classes
-        candidates = reach.hold(model.prior(CANDIDATES, generator("inversion", seed), drawn))
+        candidates = reach.hold(model.prior(CANDIDATES, generator("inversion", 0), drawn))
         decoded = torch.cat([model.decode(part).flatten(1) for part in candidates.split(CHUNK)])
         latents, errors = [], []
         for first in range(0, len(images), at_once):
@@ -153,7 +143,7 @@ def invert(
             if labels is not None:
                 distances[labels[first : first + at_once, None] != drawn] = torch.inf
             starts = candidates[distances.topk(restarts, largest=False).indices]  # (n, r, d)
-            z, error = _descend(model, target, starts, reach, steps=steps, lr=lr)
+            z, error = _descend(model, target, starts, reach, steps)
             latents.append(z)
             errors.append(error)
         z, error = torch.cat(latents), torch.cat(errors, 1)  # (n, r, d), (steps + 1, n, r)
@@ -169,29 +159,18 @@ def invert(
 
 
 def inversion_control(
-    model: GenerativeModel,
-    count: int,
-    labels: Tensor | None = None,
-    *,
-    seed: int = 0,
-    **options: Any,
+    model: GenerativeModel, count: int, labels: Tensor | None = None, **options: Any
 ) -> Inversion:
     """Invert the model's own samples, whose error could be 0: any error is the search's fault.
 
     Samples beyond the prior's reach, one in a hundred, are put back into it, so that the search can
-    reach each of them.
-
-    Args:
-        model: The model, which is not changed.
-        count: Number of samples.
-        labels: (count,) int64, their classes, for a conditional model.
-        seed: Seed of the samples and of the candidates, which differ.
-        **options: Options of `invert`.
+    reach each of them. Labels are their classes, for a conditional model; options are those of
+    `invert`.
     """
-    z = prior_reach(model).hold(model.prior(count, generator("control", seed), labels))
+    z = prior_reach(model).hold(model.prior(count, generator("control", 0), labels))
     with eval_mode(model), torch.no_grad():
         images = model.decode(z)
-    return invert(model, images, labels, seed=seed, **options)
+    return invert(model, images, labels, **options)
 
 
 def prior_reach(model: GenerativeModel) -> Reach:
@@ -208,11 +187,11 @@ def prior_reach(model: GenerativeModel) -> Reach:
 
 @torch.enable_grad()
 def _descend(
-    model: GenerativeModel, target: Tensor, start: Tensor, reach: Reach, *, steps: int, lr: float
+    model: GenerativeModel, target: Tensor, start: Tensor, reach: Reach, steps: int
 ) -> tuple[Tensor, Tensor]:
     """The final z, (n, r, d), and the errors before each step and at the end, (steps + 1, n, r)."""
     z = start.flatten(0, 1).clone().requires_grad_(True)  # (n r, d)
-    optimizer = torch.optim.Adam([z], lr=lr, fused=True)
+    optimizer = torch.optim.Adam([z], lr=LR, fused=True)
     errors = []
     for step in range(steps + 1):
         images = model.decode(z).flatten(1).view(*start.shape[:2], -1)  # (n, r, p)
@@ -223,7 +202,7 @@ def _descend(
         # A sum, so that one image's steps do not depend on how many others there are.
         (gradient,) = torch.autograd.grad(error.sum(), z)
         z.grad = reach.tangent(z.detach(), gradient)
-        optimizer.param_groups[0]["lr"] = 0.5 * (1 + cos(pi * step / steps)) * lr
+        optimizer.param_groups[0]["lr"] = 0.5 * (1 + cos(pi * step / steps)) * LR
         optimizer.step()
         with torch.no_grad():
             z.copy_(reach.hold(z))

@@ -18,8 +18,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from gen_models.evaluation.bounds import find_bounds
-from gen_models.evaluation.device import measuring
-from gen_models.evaluation.evaluate import real_images
+from gen_models.evaluation.evaluate import measuring
 from gen_models.evaluation.measure import measure_quick
 from gen_models.evaluation.reference import add_feature_spaces
 from gen_models.evaluation.sampling import draw_images, write_images
@@ -133,12 +132,11 @@ def _measure(
 ) -> None:
     """Measure the model as users load it; what its training cost is the run's."""
     model = load_model(target.path)
-    with measuring(target) as device:
-        data, real = real_images(target, device, None, data_root, say)
+    with measuring(target, None, data_root, say) as (data, real):
         add_feature_spaces(real, data.key, data.root)
         bounds = find_bounds(data.name, real, say)
         say(f"measuring as many new images as there are test images, {len(real.equal.test):,}")
-        metrics = measure_quick(model.to(device), real) | bounds
+        metrics = measure_quick(model.to(real.test.device), real).metrics | bounds
     cost = {key: v for key, v in read_json(source.metrics).items() if key.startswith("cost/")}
     write_json(target.metrics, metrics | cost)
     sampler = {"sampler": model.name} if isinstance(model, WithSampler) else {}

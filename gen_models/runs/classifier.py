@@ -23,8 +23,12 @@ from gen_models.metrics.classifier import (
     load_classifier,
     some,
 )
-from gen_models.metrics.features import STANDARDISED_BY, untrained_classifier
-from gen_models.metrics.fit_classifier import save_classifier, train_classifier
+from gen_models.metrics.fit_classifier import (
+    STANDARDISED_BY,
+    save_classifier,
+    train_classifier,
+    untrained_classifier,
+)
 from gen_models.runs.directory import RunDirectory, features_in_words, features_record
 from gen_models.terminal import Say
 

@@ -22,8 +22,8 @@ from gen_models.metrics.classifier import Classifier, Reading, some
 from gen_models.metrics.distribution import (
     DIGITS,
     Coverage,
+    NotFiniteError,
     frechet_distance,
-    label_histogram,
     missing_classes,
     missing_key,
 )
@@ -113,16 +113,12 @@ class ValidationDistance(Callback):
         new = self._classifier.read(images)
         try:
             distance = frechet_distance(self._real.features, new.features)
-        except ValueError as error:
+        except NotFiniteError as error:
             raise DivergedError(f"diverged: its images cannot be measured ({error})") from error
         metrics = {OBJECTIVE: distance, "val/coverage": self._coverage(new.features)}
-        if new.logits is not None and self._real.logits is not None:
-            shares = (
-                label_histogram(logits.argmax(1), classes=logits.shape[1])
-                for logits in (new.logits, self._real.logits)
-            )
+        if new.shares is not None and self._real.shares is not None:
             key = missing_key(self._class_names)
-            metrics[f"val/{key}"] = float(missing_classes(*shares))
+            metrics[f"val/{key}"] = float(missing_classes(new.shares, self._real.shares))
         return metrics
 
     @torch.no_grad()

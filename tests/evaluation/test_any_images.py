@@ -12,7 +12,7 @@ from gen_models.data.module import MNISTDataModule
 from gen_models.evaluation.bounds import measure_bounds
 from gen_models.evaluation.measure import Effort, Evaluation, measure
 from gen_models.evaluation.reference import FLOOR_SAMPLES, add_feature_spaces, reference
-from gen_models.metrics.features import untrained_classifier
+from gen_models.metrics.fit_classifier import untrained_classifier
 from gen_models.models.vae import VAE
 from gen_models.runs import classifier as classifiers
 from gen_models.runs.classifier import find_classifier

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gen_models.data.dataset import Split
 from gen_models.data.module import MNISTDataModule
-from gen_models.evaluation.classes import measure_classes
+from gen_models.evaluation.measure import measure_classes
 from gen_models.evaluation.reference import Reference, reference
 from gen_models.evaluation.sampling import draw_images, write_images
 from gen_models.metrics.classifier import classifier_path, load_classifier

@@ -8,9 +8,10 @@ import torch
 from conftest import Trained, read_metrics
 from synthetic import make_run
 
+from gen_models.data.module import load_data
 from gen_models.errors import UserError
-from gen_models.evaluation.device import measuring
-from gen_models.evaluation.evaluate import evaluate_run
+from gen_models.evaluation import evaluate
+from gen_models.evaluation.evaluate import evaluate_run, measuring
 from gen_models.evaluation.fit_sampler import fit_sampler
 from gen_models.evaluation.measure import Effort
 from gen_models.models.interface import draw_fixed
@@ -35,18 +36,24 @@ def test_a_run_is_measured_on_a_gpu_if_one_trained_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: available)
+    monkeypatch.setattr(evaluate, "reference", lambda *_, device, **__: device)
     before = torch.backends.cudnn.allow_tf32
-    with measuring(make_run(tmp_path, "data=digits", device=trained_on)) as device:
+    run = make_run(tmp_path, "data=digits", device=trained_on)
+    with measuring(run, load_data({"name": "digits"}), None, print) as (_, device):
         assert device.type == expected
         assert not torch.backends.cudnn.allow_tf32
     assert torch.backends.cudnn.allow_tf32 == before
 
 
-def test_a_full_gpu_is_said_in_one_line(tmp_path: Path) -> None:
-    run = make_run(tmp_path, "data=digits")
-    remedy = r"too little of the GPU's memory .* \(CUDA_VISIBLE_DEVICES= gen-models evaluate"
-    with pytest.raises(UserError, match=remedy), measuring(run):
+def test_a_full_gpu_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(evaluate, "reference", fill)
+    run, data = make_run(tmp_path, "data=digits"), load_data({"name": "digits"})
+    remedy = r"too little of the GPU's memory .* \(CUDA_VISIBLE_DEVICES= gen-models evaluate"
+    with pytest.raises(UserError, match=remedy), measuring(run, data, None, print):
+        pass
 
 
 def test_a_model_with_a_sampler_knows_its_device_after_a_move() -> None:

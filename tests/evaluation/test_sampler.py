@@ -61,15 +61,16 @@ def untrained(folder: Path, seed: int = 0, model: pl.LightningModule | None = No
 
 
 def sampled(mixtures: fitting.Mixtures, model: Encoder) -> WithSampler:
-    return WithSampler(model, "gmm", *mixtures[:3]).eval()
+    return WithSampler(model, "gmm", **mixtures.tensors).eval()
 
 
 def test_the_size_and_the_likelihood_are_scikit_learns(fitted: fitting.Mixtures) -> None:
-    assert fitted.weights.shape == (1, 3)
-    assert fitted.weights[0].sort().values == pytest.approx([0.2, 0.3, 0.5], abs=0.03)
+    assert fitted.tensors["weights"].shape == (1, 3)
+    weights, means, factors = (fitted.tensors[key][0] for key in ("weights", "means", "factors"))
+    assert weights.sort().values == pytest.approx([0.2, 0.3, 0.5], abs=0.03)
     mixture = torch.distributions.MixtureSameFamily(
-        torch.distributions.Categorical(fitted.weights[0]),
-        torch.distributions.MultivariateNormal(fitted.means[0], scale_tril=fitted.factors[0]),
+        torch.distributions.Categorical(weights),
+        torch.distributions.MultivariateNormal(means, scale_tril=factors),
     )
     held_out = clouds(1000, 1)
     ours = mixture.log_prob(torch.from_numpy(held_out).float()).mean().item()

@@ -1,20 +1,14 @@
 """A flow is measured without a search for z, and its quality against its number of steps."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from conftest import Trained, read_metrics
 from test_cli import call
 
-from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
 from gen_models.evaluation.evaluate import evaluate_run
-from gen_models.evaluation.reference import reference
-from gen_models.evaluation.steps import measure_ways, require_steps
-from gen_models.metrics.classifier import classifier_path, load_classifier
-from gen_models.models.flow import Flow
+from gen_models.evaluation.steps import require_steps
 from gen_models.models.gan import GAN
 from gen_models.runs import load_model
 from gen_models.runs.directory import RunDirectory
@@ -81,20 +75,6 @@ def test_quality_against_cost_joins_the_metrics(run: RunDirectory) -> None:
     again = read_metrics(run)
     assert again["quick/fid_lenet"] == metrics["steps/euler-2/fid_lenet"]
     assert added < again.keys()
-
-
-def test_the_models_own_solver_comes_back(digits: MNISTDataModule) -> None:
-    model = Flow(network="mlp", hidden_dims=[8], solver="midpoint", steps=3).eval()
-    model.requires_grad_(False)
-    classifier = load_classifier(classifier_path("digits", Path("data")))
-    real = reference(digits.dataset, classifier).equal
-    measure_ways(model, real, [("euler", 1)], lambda line: None)
-    assert (model.solver, model.steps) == ("midpoint", 3)
-    for weight in model.parameters():
-        weight.fill_(torch.nan)
-    with pytest.raises(ValueError, match="finite"):
-        measure_ways(model, real, [("euler", 1)], lambda line: None)
-    assert (model.solver, model.steps) == ("midpoint", 3)
 
 
 def test_images_are_drawn_in_other_steps(run: RunDirectory) -> None:

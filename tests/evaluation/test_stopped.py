@@ -42,7 +42,7 @@ def test_training_fits_it_once_and_has_the_run_measured_again(
 
 
 @pytest.mark.parametrize(
-    ("how", "place"), [("full", "pictures.write_figures"), ("quick", "add_metrics")]
+    ("how", "place"), [("full", "pictures.write_pictures"), ("quick", "add_metrics")]
 )
 def test_an_evaluation_that_was_stopped_is_done_again(
     how: str, place: str, trained: Trained, monkeypatch: pytest.MonkeyPatch

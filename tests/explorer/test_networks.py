@@ -173,7 +173,7 @@ def test_the_search_is_that_of_evaluation(
     reach = Reach(radius=radius, coordinate=coordinate, typical=0.0, width=20)
     with torch.no_grad():
         starts, target = reach.hold(model.prior(2)), model.decode(model.prior(1)).flatten(1)
-    z, errors = _descend(model, target, starts.unsqueeze(0), reach, steps=30, lr=0.05)
+    z, errors = _descend(model, target, starts.unsqueeze(0), reach, 30)
     networks.load(model, model.decode, starts)
     script = """async ([starts, target, reach]) => {
         const steps = [];

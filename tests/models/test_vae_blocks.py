@@ -137,7 +137,7 @@ def test_a_label_counts_in_no_bound() -> None:
     expected = negative_elbo(plain, images, generator=generator("b"))
     for one, other in zip(ours, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-3)
-    assert ours.kl.mean() > 1
+    assert ours[1].mean() > 1
     bounds = [
         importance_weighted_bound(model, images, known, samples=20, generator=generator("k"))
         for model, known in ((told, labels), (plain, None))
@@ -332,9 +332,8 @@ def test_the_elbo_of_the_vamp_prior_is_below_its_bound() -> None:
         exact = joint.double().logsumexp(0) + log(30 / 6000)
     found = importance_weighted_bound(model, images, samples=2000, generator=generator("i"))
     torch.testing.assert_close(found, exact, rtol=0, atol=0.5)
-    elbo = negative_elbo(model, images, generator=generator("e"), samples=200)
-    torch.testing.assert_close(elbo.loss, elbo.recon + elbo.kl)
-    assert (-elbo.loss < found + 0.1).all()
+    recon, kl = negative_elbo(model, images, generator=generator("e"), samples=200)
+    assert (-(recon + kl) < found + 0.1).all()
 
 
 def test_pseudo_inputs_start_as_training_images(digits: MNISTDataModule) -> None:
