@@ -57,14 +57,14 @@ def kept_or_read(what: tuple[str, ...], signature: str, read: Read) -> tuple[Des
         UserError: The disk is full.
     """
     cache = cache_folder()
-    if cache is None or not can_be_written(cache / "images"):
+    folder = cache / "images" if cache else None
+    if folder is None or not can_be_written(folder):
         with (
             writing("the temporary file of the images", "set XDG_CACHE_HOME to a folder for it"),
             tempfile.TemporaryFile() as file,
         ):
             return _complete(file, read)
     name = hashlib.blake2b(repr(what).encode(errors="surrogateescape"), digest_size=8).hexdigest()
-    folder = cache / "images"
     path = folder / f"{name}-{signature}.bin"
     if kept := _load(path):
         return kept

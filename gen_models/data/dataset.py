@@ -119,16 +119,9 @@ def own_dataset(
     digest: str,
     pictures: dict[str, str] | None = None,
 ) -> Dataset:
-    """The user's own images, (n, c, h, w) uint8, which lie one split after the other.
+    """The user's own images, `counts` of them in each split, one split after the other.
 
-    Args:
-        place: The data set, with the option that names it: `data.root=PICTURES`.
-        images: All of them.
-        labels: (n,) int64, or None.
-        counts: Images of each split.
-        class_names: As in a `Dataset`, like `digest` and `pictures`.
-        digest: Of all images.
-        pictures: A digest of each file.
+    `place` is the option that names them, `data.root=PICTURES`; the rest is as in a `Dataset`.
 
     Raises:
         UserError: A split is too small to be measured.

@@ -81,15 +81,7 @@ def stack_pictures(
     size: Size,
     channels: int | None,
 ) -> tuple[list[int], dict[str, str | None]]:
-    """Write pictures to a file.
-
-    Args:
-        file: Where they are written, from its beginning.
-        place: The data set, with the option that names it: `data.root=PICTURES`.
-        root: The folder that the names are relative to.
-        names: Of the pictures, in the order of the images.
-        size: Height and width; None: as they are.
-        channels: 1 or 3; None: 1 if every picture is grey.
+    """Write the pictures with these names, below `root`, to a file, in this order.
 
     Returns:
         The images' shape, (n, c, h, w), or [] without images; and for each name a digest of the

@@ -257,6 +257,7 @@ def test_links_in_circles_end(classes: Path) -> None:
     (classes / "cats" / "up").symlink_to(classes)
     (classes / "dogs" / "same").symlink_to(classes / "dogs")
     (classes / "loop").symlink_to(classes / "loop")
+    (classes / "another").symlink_to(classes / "dogs")
     dataset = read_folder(classes)
     assert sum(len(split.images) for split in dataset.splits.values()) == COUNT
     assert dataset.class_names == ("cats", "dogs")
@@ -432,7 +433,7 @@ def test_what_is_kept_is_replaced_when_a_file_changes(
     assert len(kept_files(tmp_path)) == 6
 
 
-@pytest.mark.parametrize("damage", ["cut", "no json", "no bin"])
+@pytest.mark.parametrize("damage", ["cut", "no json", "older", "no bin"])
 def test_a_damaged_cache_is_made_anew(
     damage: str, pictures: Path, tmp_path: Path, reads: Callable[[], int]
 ) -> None:
@@ -443,6 +444,8 @@ def test_a_damaged_cache_is_made_anew(
         images.write_bytes(images.read_bytes()[:-1])
     elif damage == "no json":
         described.write_text("{")
+    elif damage == "older":  # as one that kept the labels with the images
+        described.write_text(described.read_text().replace('"labels"', '"labelled"'))
     else:
         images.unlink()
     assert read_folder(pictures).digest == whole.digest
