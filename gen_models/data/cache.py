@@ -1,7 +1,7 @@
 """Images that were read once, in the user's cache: a later start maps or reads one file.
 
-A data set has two files there: `<place>-<signature>.bin` holds the images and then the labels, and
-the `.json` next to it describes them. Another signature, of changed pictures, replaces both.
+A data set has two files there: `<place>-<signature>.bin` holds the images, and the `.json` next to
+it describes them. Another signature, of changed pictures, replaces both.
 """
 
 import hashlib
@@ -29,11 +29,9 @@ from gen_models.files import (
 )
 
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
-LABEL_BYTES = 8
 
-Description = dict[str, Any]  # JSON, with the images' "shape" and whether they are "labelled"
-Kept = tuple[Description, Tensor, Tensor | None]  # with the images and their labels
-Read = Callable[[IO[bytes]], tuple[Description, Tensor | None]]  # writes images, returns labels
+Description = dict[str, Any]  # JSON, with the images' "shape" and their "labels"
+Read = Callable[[IO[bytes]], Description]  # writes the images to a file
 
 
 def memory_limit() -> int:
@@ -44,46 +42,39 @@ def memory_limit() -> int:
     return memory // 4
 
 
-def cache_place(*parts: object) -> Path | None:
-    """Where images are kept, without the ending; None where nothing can be kept.
+def kept_or_read(what: tuple[str, ...], signature: str, read: Read) -> tuple[Description, Tensor]:
+    """The images that are kept, or those that `read` writes, which are then kept if possible.
 
     Args:
-        parts: What identifies a data set: its folder and options.
-    """
-    folder = cache_folder()
-    if folder is None or not can_be_written(folder / "images"):
-        return None
-    name = hashlib.blake2b(repr(parts).encode(errors="surrogateescape"), digest_size=8).hexdigest()
-    return folder / "images" / name
-
-
-def kept_or_read(place: Path | None, signature: str, read: Read) -> Kept:
-    """The images that are kept, or those that `read` writes, which are then kept.
-
-    Args:
-        place: Of `cache_place`; None reads into a temporary file.
+        what: Identifies the data set: its folder and options.
         signature: Of what is read.
-        read: Writes the images to a file, and returns their description and labels.
+        read: Writes the images to a file.
+
+    Returns:
+        Their description, and the images: in memory, or mapped if they are too many for it.
 
     Raises:
         UserError: The disk is full.
     """
-    if place is None:
+    cache = cache_folder()
+    folder = cache / "images" if cache else None
+    if folder is None or not can_be_written(folder):
         with (
             writing("the temporary file of the images", "set XDG_CACHE_HOME to a folder for it"),
             tempfile.TemporaryFile() as file,
         ):
             return _complete(file, read)
-    path = place.with_name(f"{place.name}-{signature}.bin")
+    name = hashlib.blake2b(repr(what).encode(errors="surrogateescape"), digest_size=8).hexdigest()
+    path = folder / f"{name}-{signature}.bin"
     if kept := _load(path):
         return kept
     with (
-        writing(place.parent, "free some space, or set XDG_CACHE_HOME to another folder"),
-        locked(place.with_suffix(".lock"), patience=math.inf),  # one process reads, others wait
+        writing(folder, "free some space, or set XDG_CACHE_HOME to another folder"),
+        locked(folder / f"{name}.lock", patience=math.inf),  # one process reads, others wait
     ):
         if kept := _load(path):
             return kept
-        for old in place.parent.glob(f"*{place.name}-*"):  # of a killed process too
+        for old in folder.glob(f"*{name}-*"):  # of a killed process too
             old.unlink()
         with replaced(path) as temporary, temporary.open("w+b") as file:
             kept = _complete(file, read)
@@ -91,31 +82,22 @@ def kept_or_read(place: Path | None, signature: str, read: Read) -> Kept:
     return kept
 
 
-def _load(path: Path) -> Kept | None:
+def _load(path: Path) -> tuple[Description, Tensor] | None:
     """What is kept; None if it is not, or not whole."""
     with suppress(UserError, OSError, KeyError):
         description = read_json(path.with_suffix(".json"))
-        count, *_ = shape = description["shape"]
-        expected = math.prod(shape) + LABEL_BYTES * count * description["labelled"]
-        if path.stat().st_size == expected:
+        if "labels" in description and path.stat().st_size == math.prod(description["shape"]):
             with path.open("rb") as file:
-                return description, *_tensors(file, description)
+                return description, _images(file, description)
     return None
 
 
-def _complete(file: IO[bytes], read: Read) -> Kept:
-    description, labels = read(file)
-    if labels is not None:
-        file.write(labels.numpy().tobytes())
+def _complete(file: IO[bytes], read: Read) -> tuple[Description, Tensor]:
+    description = read(file)
     file.flush()
-    return description, *_tensors(file, description)
+    return description, _images(file, description)
 
 
-def _tensors(file: IO[bytes], description: Description) -> tuple[Tensor, Tensor | None]:
-    """Images and labels of a file: in memory, or mapped (to be read alone) if they are too many."""
-    shape = tuple(description["shape"])
-    images = torch.from_numpy(np.memmap(file, np.uint8, "c", shape=shape))
-    labels = None
-    if description["labelled"]:
-        labels = torch.from_numpy(np.array(np.memmap(file, np.int64, "c", images.nbytes)))
-    return images if images.nbytes > memory_limit() else images.clone(), labels
+def _images(file: IO[bytes], description: Description) -> Tensor:
+    images = torch.from_numpy(np.memmap(file, np.uint8, "c", shape=tuple(description["shape"])))
+    return images if images.nbytes > memory_limit() else images.clone()

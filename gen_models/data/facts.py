@@ -58,4 +58,5 @@ FACTS = {
 
 def facts_of(name: str) -> Facts:
     """The facts of a data set; one of the user's own has none but its name."""
-    return FACTS.get(name, Facts(name, "source not recorded", "licence not recorded"))
+    unknown = Facts(name, "source not recorded", "licence not recorded", class_names=())
+    return FACTS.get(name, unknown)

@@ -5,29 +5,19 @@ Pictures are read once, split by a hash of their names, and kept in the user's c
 
 import hashlib
 import os
+import stat
 import unicodedata
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
 import torch
-from torch import Tensor
 
-from gen_models.data.cache import Description, cache_place, kept_or_read
-from gen_models.data.dataset import Dataset, listed
-from gen_models.data.limits import (
-    check_channels,
-    check_classes,
-    check_counts,
-    check_size,
-    small_classes,
-)
-from gen_models.data.pictures import ENDINGS, Stack, stack_pictures
-from gen_models.data.splits import by_hash, divided
+from gen_models.data.cache import Description, kept_or_read
+from gen_models.data.dataset import Dataset, by_hash, check_classes, listed, own_dataset
+from gen_models.data.pictures import ENDINGS, Size, stack_pictures
 from gen_models.errors import UserError
-from gen_models.terminal import Say
-from gen_models.terminal import say as on_terminal
+from gen_models.terminal import say
 
 MOST_RECORDED = 10_000  # pictures whose names a run keeps
 VERSION = 1  # of how pictures are read; with another they are read again
@@ -35,25 +25,18 @@ ERRORS = "surrogateescape"  # of names that are no text
 OF_SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 
 
-def read_folder(
-    root: Path,
-    size: int | Sequence[int] | None = None,
-    channels: int | None = None,
-    say: Say = on_terminal,
-) -> Dataset:
+def read_folder(root: Path, size: Size = None, channels: int | None = None) -> Dataset:
     """Read a folder of PNG, JPEG, WebP and BMP pictures.
 
     Args:
         root: The folder. Folders in it are read too, those with a hidden name are not.
-        size: Height and width, or one number for both: the shorter side of each picture is
-            resized and its centre cut out. None: the pictures have one size already.
+        size: Height and width: the shorter side of each picture is resized and its centre cut out.
+            None: the pictures have one size already.
         channels: 1 for grey, 3 for colour; None: grey if every picture is.
-        say: Called with a line for what the user should know.
 
     Raises:
         UserError: There are no such pictures, too few, or they are of several sizes.
     """
-    sides, channels = check_size(size), check_channels(channels)
     place = f"data.root={root}"
     if not root.is_dir():
         what = "a file (data=npz reads an .npz)" if root.exists() else "there is no such folder"
@@ -61,26 +44,22 @@ def read_folder(
     files, closed = _list(root)
     names = sorted({_key(name): name for name in files}.values())
     labelled = _has_classes(place, names)
-    options = f"version {VERSION}, size {sides}, channels {channels}"
+    options = f"version {VERSION}, size {size}, channels {channels}"
     listing = [options, *(f"{name} {files[name]}" for name in names), *closed]
-    kept_at = cache_place(os.path.realpath(root), options)
 
-    def read(file: IO[bytes]) -> tuple[Description, Tensor | None]:
+    def read(file: IO[bytes]) -> Description:
         say(f"{place}: reading {len(names):,} files")
         order, _ = by_hash([_key(name).encode(errors=ERRORS) for name in names])
         ordered = [names[i] for i in order]
-        stack = stack_pictures(file, place, root, ordered, size=sides, channels=channels)
-        return _described(place, stack, labelled, closed)
+        shape, digests = stack_pictures(file, place, root, ordered, size=size, channels=channels)
+        return _describe(place, shape, digests | dict.fromkeys(closed), labelled)
 
-    description, images, labels = kept_or_read(kept_at, _digest(listing), read)
-    for line in description["lines"]:
+    kept, images = kept_or_read((os.path.realpath(root), options), _digest(listing), read)
+    for line in kept["lines"]:
         say(f"{place}: {line}")
-    return Dataset(
-        divided(images, labels, description["counts"]),
-        tuple(description["class_names"]),
-        description["digest"],
-        description["pictures"],
-    )
+    labels = torch.tensor(kept["labels"]) if labelled else None
+    facts = {key: kept[key] for key in ("counts", "class_names", "digest", "pictures")}
+    return own_dataset(place, images, labels, **facts)
 
 
 def _list(root: Path) -> tuple[dict[str, str], list[str]]:
@@ -91,31 +70,34 @@ def _list(root: Path) -> tuple[dict[str, str], list[str]]:
     Returns:
         Size and time of each file; and the names of files and folders that cannot be opened.
     """
-    files, closed, known = dict[str, str](), list[str](), set[tuple[int, int]]()
-    folders, links = [("", str(root))], list[tuple[str, str]]()
-    while folders or links:
-        prefix, folder = folders.pop() if folders else links.pop(0)
-        try:
-            status = os.stat(folder)
-            if (status.st_dev, status.st_ino) in known:
+    files, closed, known, tops = dict[str, str](), list[str](), set[str](), [str(root)]
+
+    def relative(path: str) -> str:
+        return path.removeprefix(os.path.join(root, "")).replace(os.sep, "/")
+
+    def leave_out(error: OSError) -> None:
+        closed.append(relative(error.filename))
+
+    for top in tops:  # links are appended
+        for folder, folders, names in os.walk(top, onerror=leave_out):
+            whole = os.path.realpath(folder)
+            if whole in known:
+                folders.clear()
                 continue
-            known.add((status.st_dev, status.st_ino))
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError:
-            closed.append(prefix)
-            continue
-        for entry in entries:
-            name = prefix + entry.name
-            try:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir():
-                    (links if entry.is_symlink() else folders).append((f"{name}/", entry.path))
-                elif name.lower().endswith(ENDINGS) and (entry.is_file() or entry.is_symlink()):
-                    status = entry.stat()
-                    files[name] = f"{status.st_size} {status.st_mtime_ns} {status.st_mode}"
-            except OSError:  # a link that leads nowhere
-                closed.append(name)
+            known.add(whole)
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            tops += filter(os.path.islink, (os.path.join(folder, name) for name in folders))
+            for name in sorted(names):
+                if not name.startswith(".") and name.lower().endswith(ENDINGS):
+                    path = os.path.join(folder, name)
+                    try:
+                        status = os.stat(path)
+                    except OSError as error:  # a link that leads nowhere
+                        leave_out(error)
+                        continue
+                    if stat.S_ISREG(status.st_mode):
+                        facts = status.st_size, status.st_mtime_ns, status.st_mode
+                        files[relative(path)] = " ".join(map(str, facts))
     return files, closed
 
 
@@ -143,29 +125,20 @@ def _has_classes(place: str, names: Sequence[str]) -> bool:
     return len(folders) > 1
 
 
-def _described(
-    place: str, stack: Stack, labelled: bool, closed: list[str]
-) -> tuple[Description, Tensor | None]:
-    """What is kept of a stack of pictures, with the lines to say at each start; and labels."""
-    shape, digests = stack
-    pixels = {_key(name): digest.hex() for name, digest in digests.items() if digest is not None}
-    unreadable = closed + [name for name, digest in digests.items() if digest is None]
+def _describe(
+    place: str, shape: list[int], digests: Mapping[str, str | None], labelled: bool
+) -> Description:
+    """What is kept with the images, with the lines to say at each start."""
+    pixels = {_key(name): digest for name, digest in digests.items() if digest is not None}
+    unreadable = [name for name, digest in digests.items() if digest is None]
     if not shape:
         raise UserError(
             f"{place}: none of its files can be read ({listed(unreadable)}): choose another folder"
         )
-    _, counts = by_hash([name.encode(errors=ERRORS) for name in pixels])
-    check_counts(place, counts)
-    classes = Counter(map(_class, pixels)) if labelled else Counter[str]()
-    number = {name: i for i, name in enumerate(sorted(classes))}
-    class_names = [name.encode(errors=ERRORS).decode(errors="replace") for name in number]
-    labels = torch.tensor([number[_class(name)] for name in pixels]) if labelled else None
-    pixels = dict(sorted(pixels.items()))
     lines = []
     if unreadable:
-        total = len(digests) + len(closed)
         lines.append(
-            f"left out {len(unreadable):,} of {total:,} files, which cannot be read: "
+            f"left out {len(unreadable):,} of {len(digests):,} files, which cannot be read: "
             f"{listed(unreadable)}"
         )
     if not labelled and "/" in next(iter(pixels)):
@@ -173,16 +146,18 @@ def _described(
             "all pictures are in one folder, so they have no labels (if it has class folders, name "
             "it in data.root)"
         )
-    lines += small_classes(classes)
+    classes = sorted({_class(name) for name in pixels}) if labelled else []
+    number = {name: i for i, name in enumerate(classes)}
+    digest = _digest([str(shape), *(f"{name} {pixels[name]}" for name in sorted(pixels))])
     return {
         "shape": shape,
-        "labelled": labelled,
-        "counts": counts,
-        "class_names": class_names,
-        "digest": _digest([str(shape), *(f"{name} {digest}" for name, digest in pixels.items())]),
-        "pictures": pixels if len(pixels) < MOST_RECORDED else {},
+        "labels": [number[_class(name)] for name in pixels] if labelled else None,
+        "counts": by_hash([name.encode(errors=ERRORS) for name in pixels])[1],
+        "class_names": [name.encode(errors=ERRORS).decode(errors="replace") for name in classes],
+        "digest": digest,
+        "pictures": dict(sorted(pixels.items())) if len(pixels) < MOST_RECORDED else {},
         "lines": lines,
-    }, labels
+    }
 
 
 def _key(name: str) -> str:

@@ -4,6 +4,7 @@ Images reach the models as float (batch, c, h, w) in [0, 1]; nothing else sets a
 """
 
 from collections.abc import Iterator
+from dataclasses import KW_ONLY, dataclass
 from typing import NamedTuple
 
 import torch
@@ -19,46 +20,32 @@ class Batch(NamedTuple):
     labels: Tensor | None = None  # (b,) int64; None where the data set has none
 
 
+@dataclass(eq=False, repr=False)
 class InMemoryLoader:
     """Batches of one tensor, with an order that is a function of (seed, epoch).
 
     Lightning calls `set_epoch` through `sampler`, and saves and restores `state_dict` with its
     checkpoints, so that training resumes at the very next batch.
-
-    Args:
-        images: (n, c, h, w) uint8, on the device where the batches shall be.
-        labels: (n,) int64, on the same device.
-        batch_size: Images a batch, over all ranks.
-        shuffle_seed: Seed of the permutations; None keeps the order.
-        drop_last: Leave out a last batch that is not full.
-        rank: This process.
-        world_size: Number of processes; each takes every `world_size`-th image of a batch.
     """
 
-    batch_sampler = None  # Lightning reads it, and `sampler`, of a loader that is no DataLoader
+    images: Tensor  # (n, c, h, w) uint8, on the device where the batches shall be
+    labels: Tensor | None = None  # (n,) int64, on the same device
+    _: KW_ONLY
+    batch_size: int  # over all ranks
+    shuffle_seed: int | None = None  # of the permutations; None keeps the order
+    drop_last: bool = False  # leave out a last batch that is not full
+    rank: int = 0  # this process
+    world_size: int = 1  # each process takes every `world_size`-th image of a batch
 
-    def __init__(
-        self,
-        images: Tensor,
-        labels: Tensor | None = None,
-        *,
-        batch_size: int,
-        shuffle_seed: int | None = None,
-        drop_last: bool = False,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        self.images = images
-        self.labels = labels
-        self.batch_size = batch_size
-        self.shuffle_seed = shuffle_seed
-        self.drop_last = drop_last
-        self.rank = rank
-        self.world_size = world_size
-        self.sampler = self
-        self.epoch = 0
-        self.position = 0  # batches handed out in this epoch
-        self._resume_at = 0
+    batch_sampler = None  # Lightning reads it, and `sampler`, of a loader that is no DataLoader
+    epoch = 0
+    position = 0  # batches handed out in this epoch
+    _resume_at = 0
+
+    @property
+    def sampler(self) -> "InMemoryLoader":
+        """The loader itself, whose `set_epoch` Lightning calls."""
+        return self
 
     def __len__(self) -> int:
         """Batches an epoch."""

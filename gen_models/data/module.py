@@ -12,16 +12,15 @@ import torch
 from gen_models.checks import check_bool, check_choice, check_whole
 from gen_models.data import datasets
 from gen_models.data.dataset import Dataset, Split
-from gen_models.data.datasets import DATA_SETS
 from gen_models.data.facts import FACTS
 from gen_models.data.folder import read_folder
-from gen_models.data.limits import LEAST
 from gen_models.data.loader import InMemoryLoader
 from gen_models.data.npz import read_npz
+from gen_models.data.pictures import check_channels, check_size
 from gen_models.errors import UserError
 from gen_models.files import expanded
 
-SOURCES = {"folder": read_folder, "npz": read_npz}
+READERS = {"folder": read_folder, "npz": read_npz}
 
 
 class MNISTDataModule(pl.LightningDataModule):
@@ -32,7 +31,7 @@ class MNISTDataModule(pl.LightningDataModule):
     decides where it belongs.
 
     Args:
-        name: One of `DATA_SETS`; with a `source`, any other name, for runs and pages.
+        name: One of `FACTS`; with a `source`, any other name, for runs and pages.
         source: None, or what `root` is: a "folder" of pictures, or an "npz" file.
         root: Folder of the files in torchvision's layout; what is missing is downloaded there.
             None: the environment variable GEN_MODELS_DATA, else `data`.
@@ -61,12 +60,12 @@ class MNISTDataModule(pl.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.source = source if source is None else check_choice("source", source, list(SOURCES))
+        self.source = source if source is None else check_choice("source", source, list(READERS))
         if source is None:
-            self.name: str = check_choice("name", name, DATA_SETS)
+            self.name: str = check_choice("name", name, list(FACTS))
             self.root = expanded(root or os.environ.get("GEN_MODELS_DATA") or "data")
         else:
-            if name in DATA_SETS:
+            if name in FACTS:
                 raise ValueError(
                     f"name {name} is that of a published data set: choose another, as "
                     f"data.name=my_{name}"
@@ -80,7 +79,6 @@ class MNISTDataModule(pl.LightningDataModule):
         self.batch_size = check_whole("batch_size", batch_size, 1)
         self.train_on_validation = check_bool("train_on_validation", train_on_validation)
         self.seed = check_whole("seed", seed, 0)
-        self.splits: dict[str, Split] = {}
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -90,16 +88,20 @@ class MNISTDataModule(pl.LightningDataModule):
             UserError: A file is missing, damaged or of another data set; the message names it.
         """
         if self.source is None:
-            dataset = datasets.load(self.name, self.root)
-        else:
-            dataset = SOURCES[self.source](self.root, self.size, self.channels)
-        for name, split in dataset.splits.items():
-            if len(split.images) < LEAST:
-                raise UserError(
-                    f"{self.name}: has {len(split.images)} {name} images, but a model's metrics "
-                    f"need {LEAST} or more: choose another data set"
-                )
-        return dataset
+            return datasets.load(self.name, self.root)
+        size, channels = check_size(self.size), check_channels(self.channels)
+        return READERS[self.source](self.root, size, channels)
+
+    @cached_property
+    def splits(self) -> dict[str, Split]:
+        """The parts of the data set; "train" with the images of "validation", if so asked."""
+        splits = self.dataset.splits
+        if not self.train_on_validation:
+            return splits
+        (images, labels), (more, their_labels) = splits["train"], splits["validation"]
+        if labels is not None and their_labels is not None:
+            labels = torch.cat([labels, their_labels])
+        return splits | {"train": Split(torch.cat([images, more]), labels)}
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -128,13 +130,7 @@ class MNISTDataModule(pl.LightningDataModule):
         Raises:
             UserError: A file is missing, damaged or of another data set; the message names it.
         """
-        if self.splits:
-            return
-        splits = self.dataset.splits
-        if self.train_on_validation:
-            kept, held_out = splits["train"], splits["validation"]
-            splits = {**splits, "train": kept.joined(held_out)}
-        self.splits = splits
+        _ = self.dataset  # it is read when it is first asked for
 
     def train_dataloader(self) -> InMemoryLoader:
         """Shuffled batches of the training images, all of them full.
@@ -160,7 +156,7 @@ class MNISTDataModule(pl.LightningDataModule):
 
     def _loader(self, split: str, **options: Any) -> InMemoryLoader:
         trainer = self.trainer
-        world_size = trainer.world_size if trainer else 1
+        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         if self.batch_size % world_size:
             raise UserError(
                 f"data.batch_size={self.batch_size} cannot be shared by {world_size} devices: "
@@ -170,14 +166,9 @@ class MNISTDataModule(pl.LightningDataModule):
         device = trainer.strategy.root_device if trainer else images.device
         if device.type != "cuda" or images.nbytes <= torch.cuda.mem_get_info(device)[0] / 2:
             images = images.to(device)  # unless they take more than half of a GPU's free memory
-        return InMemoryLoader(
-            images,
-            None if labels is None else labels.to(images.device),
-            batch_size=self.batch_size,
-            rank=trainer.global_rank if trainer else 0,
-            world_size=world_size,
-            **options,
-        )
+        labels = None if labels is None else labels.to(images.device)
+        options |= {"batch_size": self.batch_size, "rank": rank, "world_size": world_size}
+        return InMemoryLoader(images, labels, **options)
 
 
 def load_data(options: Mapping[str, Any], root: str | Path | None = None) -> MNISTDataModule:

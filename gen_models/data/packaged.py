@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from sklearn.datasets import load_digits as load_small_digits
 from torch import Tensor
 
-from gen_models.data.dataset import Dataset, Split, fixed_permutation
+from gen_models.data.dataset import Dataset, Split, fixed_permutation, in_parts
 from gen_models.seeding import generator
 
 SIDE = 28  # pixels
 DIGITS_SIZES = {"train": 1297, "validation": 200, "test": 300}
-MNIST5K_SIZES = {"train": 400, "validation": 50, "test": 50}  # of each digit
+MNIST5K_SIZES = {"train": 4000, "validation": 500, "test": 500}
 SATURATION = 0.8  # of the colours: 0 is white
 CHUNK = 500  # images that are coloured at once
 
@@ -26,9 +26,8 @@ def load_digits() -> Dataset:
     large = F.interpolate(small, size=SIDE, mode="bilinear", align_corners=False)
     images = large.mul(255).round().to(torch.uint8)
     digits = Split(images, torch.from_numpy(raw.target))
-    parts = fixed_permutation("digits", len(images)).split(list(DIGITS_SIZES.values()))
-    splits = {name: digits.take(part) for name, part in zip(DIGITS_SIZES, parts, strict=True)}
-    return Dataset(splits)
+    order = fixed_permutation("digits", len(images))
+    return Dataset(in_parts(digits.take(order), DIGITS_SIZES))
 
 
 def load_mnist5k() -> Dataset:
@@ -42,12 +41,8 @@ def load_mnist5k() -> Dataset:
     digits = Split(rows[:, :-1].reshape(-1, 1, SIDE, SIDE), labels)
     order = labels.argsort(stable=True).view(10, -1)  # a row for each digit
     order = order[:, fixed_permutation("mnist5k", order.shape[1])]
-    parts = order.split(list(MNIST5K_SIZES.values()), dim=1)
-    splits = {
-        name: digits.take(part.T.flatten())  # 0 to 9, and again: any first images are of all digits
-        for name, part in zip(MNIST5K_SIZES, parts, strict=True)
-    }
-    return Dataset(splits)
+    # 0 to 9, and again: any first images are of all digits.
+    return Dataset(in_parts(digits.take(order.T.flatten()), MNIST5K_SIZES))
 
 
 def coloured(dataset: Dataset, name: str) -> Dataset:
@@ -57,22 +52,18 @@ def coloured(dataset: Dataset, name: str) -> Dataset:
         dataset: Of grey images.
         name: Of the data set.
     """
-    splits = {
-        split: Split(_painted(images, _colours(f"{name}/{split}", len(images))), labels)
-        for split, (images, labels) in dataset.splits.items()
-    }
+    splits = {}
+    for split, (images, labels) in dataset.splits.items():
+        colours = hues(f"{name}/{split}", len(images))[:, :, None, None]
+        pairs = zip(images.split(CHUNK), colours.split(CHUNK), strict=True)
+        painted = torch.cat([(grey * colour).round().to(torch.uint8) for grey, colour in pairs])
+        splits[split] = Split(painted, labels)
     made_of = f"{name} in colour, saturation {SATURATION}"
     digest = hashlib.blake2b(made_of.encode(), digest_size=16).hexdigest()
     return Dataset(splits, dataset.class_names, digest)
 
 
-def _painted(images: Tensor, colours: Tensor) -> Tensor:
-    """Images (n, 1, h, w) in colours (n, 3): (n, 3, h, w), uint8."""
-    pairs = zip(images.split(CHUNK), colours[:, :, None, None].split(CHUNK), strict=True)
-    return torch.cat([(grey * colour).round().to(torch.uint8) for grey, colour in pairs])
-
-
-def _colours(purpose: str, n: int) -> Tensor:
+def hues(purpose: str, n: int) -> Tensor:
     """Bright colours, (n, 3) in [0, 1], of every hue."""
     hue = 6 * torch.rand(n, 1, generator=generator("hue", purpose))
     position = (torch.tensor([5.0, 3.0, 1.0]) + hue) % 6  # of red, green and blue

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,22 +14,62 @@ from PIL import Image, ImageOps
 from rich.progress import Progress
 
 from gen_models.data.dataset import listed
-from gen_models.data.limits import check_sides
 from gen_models.errors import UserError
 from gen_models.machine import count_cores
 
 CHUNK = 16  # pictures that a thread reads before it takes the next ones
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+SIDES = range(8, 65, 4)  # heights and widths that the models can make
 
 Pixels = NDArray[np.uint8]  # (h, w) of a grey picture, (h, w, 3) of one in colour
+Size = tuple[int, int] | None  # height and width; None: as the pictures are
 
 
-class Stack(NamedTuple):
-    """The images in a file."""
+def check_size(size: Any) -> Size:
+    """The height and width that `data.size` asks for: one number for both, two, or None.
 
-    shape: list[int]  # (n, c, h, w); [] without images
-    digests: dict[str, bytes | None]  # of each picture's pixels; None: it cannot be read
+    Raises:
+        UserError: It is no size that the models can make.
+    """
+    if size is None:
+        return None
+    sides = tuple(size) if isinstance(size, Sequence) else (size, size)
+    if [type(side) for side in sides] != [int, int]:
+        raise UserError(
+            f"data.size={size}: expected a whole number, or [height, width], from 8 to 64"
+        )
+    check_sides(f"data.size={size}".replace(" ", ""), *sides)
+    return sides[0], sides[1]
+
+
+def check_sides(place: str, height: int, width: int) -> None:
+    """Refuse a height or width that is no multiple of 4 from 8 to 64, with the nearest two.
+
+    Raises:
+        UserError: The models cannot make images of this size.
+    """
+    wrong = [side for side in dict.fromkeys((height, width)) if side not in SIDES]
+    if wrong:
+        nearest = " and ".join(
+            "{} or {} instead of {}".format(*sorted(SIDES, key=lambda s: abs(s - side))[:2], side)
+            for side in wrong
+        )
+        raise UserError(
+            f"{place}: {height}x{width}, but height and width must be multiples of 4 from 8 to "
+            f"64: choose a data.size with {nearest}"
+        )
+
+
+def check_channels(channels: Any) -> int | None:
+    """The value of `data.channels`.
+
+    Raises:
+        UserError: It is none of null, 1 and 3.
+    """
+    if channels not in (None, 1, 3) or isinstance(channels, bool):
+        raise UserError(f"data.channels={channels}: choose 1 (grey), 3 (colour) or null (as it is)")
+    return channels
 
 
 def stack_pictures(
@@ -38,36 +78,34 @@ def stack_pictures(
     root: Path,
     names: Sequence[str],
     *,
-    size: tuple[int, int] | None,
+    size: Size,
     channels: int | None,
-) -> Stack:
-    """Write pictures to a file.
+) -> tuple[list[int], dict[str, str | None]]:
+    """Write the pictures with these names, below `root`, to a file, in this order.
 
-    Args:
-        file: Empty, opened for reading and writing.
-        place: The data set, with the option that names it: `data.root=PICTURES`.
-        root: The folder that the names are relative to.
-        names: Of the pictures, in the order of the images.
-        size: Height and width; None: as they are.
-        channels: 1 or 3; None: 1 if every picture is grey.
+    Returns:
+        The images' shape, (n, c, h, w), or [] without images; and for each name a digest of the
+        picture's pixels, or None if it cannot be read.
 
     Raises:
         UserError: The pictures are of several sizes, or of one that the models cannot make.
     """
-    digests: dict[str, bytes | None] = dict.fromkeys(names)
+    digests: dict[str, str | None] = dict.fromkeys(names)
     first, shape = "", list[int]()
+    file.seek(0)
     with (
-        Progress(disable=not sys.stdout.isatty()) as progress,
+        Progress(disable=not sys.stdout.isatty(), transient=True) as progress,
         ThreadPool(count_cores()) as pool,
     ):
-        read = pool.imap(partial(_read, root, size), names, chunksize=CHUNK)
-        tracked = progress.track(read, len(names), description="reading")
+        pictures = pool.imap(partial(_read, root, size), names, chunksize=CHUNK)
+        tracked = progress.track(pictures, len(names), description="reading")
         for name, pixels in zip(names, tracked, strict=True):
             if pixels is None:
                 continue
             height, width = pixels.shape[:2]
             if not shape:
                 check_sides(place, height, width)
+                channels = channels or (3 if pixels.ndim == 3 else None)
                 first, shape = name, [0, channels or 1, height, width]
             if shape[2:] != [height, width]:
                 raise UserError(
@@ -75,64 +113,42 @@ def stack_pictures(
                     f"{shape[2]}x{shape[3]}, {listed([name])} has {height}x{width}): choose one, "
                     "as data.size=32"
                 )
-            if channels is None and shape[1] == 1 and pixels.ndim == 3:
-                _turn_to_colour(file, shape[0], height * width)
-                shape[1] = 3
+            if channels is None and pixels.ndim == 3:  # the first one in colour
+                break
             file.write(with_channels(pixels, shape[1]).tobytes())
-            digests[name] = hashlib.blake2b(pixels.tobytes(), digest_size=8).digest()
+            digests[name] = hashlib.blake2b(pixels.tobytes(), digest_size=8).hexdigest()
             shape[0] += 1
-    return Stack(shape, digests)
+        else:
+            return shape, digests
+    # All are read again, in three channels.
+    return stack_pictures(file, place, root, names, size=size, channels=3)
 
 
-def _turn_to_colour(file: IO[bytes], count: int, plane: int) -> None:
-    """Repeat the grey images that are already in the file in three channels, last one first."""
-    for i in reversed(range(count)):
-        file.seek(i * plane)
-        grey = file.read(plane)
-        file.seek(i * plane * 3)
-        file.write(grey * 3)
-    file.seek(count * plane * 3)
+def _read(root: Path, size: Size, name: str) -> Pixels | None:
+    """A picture as a viewer shows it: turned by its EXIF, transparency on white.
 
-
-def _read(root: Path, size: tuple[int, int] | None, name: str) -> Pixels | None:
-    """A picture, or None if it cannot be read: Pillow has no one error for a damaged file."""
+    What it is decides its content, not its ending. None if it cannot be read: Pillow has no one
+    error for a damaged file.
+    """
     try:
-        return read_picture(root / name, size)
+        with Image.open(root / name, formats=FORMATS) as opened:
+            if size:  # a JPEG is decoded at a half, a quarter or an eighth where that is enough
+                opened.draft(None, (4 * max(size), 4 * max(size)))
+            image = ImageOps.exif_transpose(opened)
+            if image.mode.startswith("I"):  # grey in 16 bits
+                image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
+            if image.has_transparency_data:
+                image = image.convert("RGBA")
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+            return fitted(image.convert("L" if image.mode in ("1", "L") else "RGB"), size)
     except MemoryError:
         raise
     except Exception:
         return None
 
 
-def read_picture(path: Path, size: tuple[int, int] | None) -> Pixels:
-    """Read a picture as a viewer shows it: turned by its EXIF, transparency on white.
-
-    Args:
-        path: Of the file; what it is decides its content, not its ending.
-        size: Height and width, as for `fitted`.
-
-    Raises:
-        Exception: It cannot be read. Pillow has many kinds for damaged files.
-    """
-    with Image.open(path, formats=FORMATS) as opened:
-        if size:  # a JPEG is decoded at a half, a quarter or an eighth where that is enough
-            opened.draft(None, (4 * max(size), 4 * max(size)))
-        image = ImageOps.exif_transpose(opened)
-        if image.mode.startswith("I"):  # grey in 16 bits
-            image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        return fitted(image.convert("L" if image.mode in ("1", "L") else "RGB"), size)
-
-
-def fitted(image: Image.Image, size: tuple[int, int] | None) -> Pixels:
-    """The pixels of a picture: its shorter side resized with antialiasing, its centre cut out.
-
-    Args:
-        image: Of mode L or RGB.
-        size: Height and width; None leaves it as it is.
-    """
+def fitted(image: Image.Image, size: Size) -> Pixels:
+    """The pixels of a picture, of mode L or RGB: its shorter side resized, its centre cut out."""
     if size and image.size != size[::-1]:
         image = ImageOps.fit(image, size[::-1], Image.Resampling.LANCZOS)
     pixels = np.asarray(image)

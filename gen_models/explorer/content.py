@@ -45,6 +45,7 @@ class Run(NamedTuple):
 
     title: str
     path: Path
+    data: str  # name of the data set on which it was trained
     model: GenerativeModel
     sampler: Mapping[str, Tensor]  # weights, means, factors; empty: new images are the prior's
 
@@ -193,13 +194,11 @@ def _networks(
         solved = {"network": network, "solver": model.solver, "steps": model.steps}
         return {"decode": None, "encode": None, "flow": solved}
     decode = place(model.decode, torch.zeros(1, model.latent_dim))
-    encode: int | None = None
-    if isinstance(model, Encoder):
-        encoder = model.encode
-        label = [torch.zeros(1, dtype=torch.int64)] if model.conditional else []
-        encode = place(
-            lambda *images: encoder(*images)[0], torch.zeros(1, *model.image_shape), *label
-        )
+    if not isinstance(model, Encoder):
+        return {"decode": decode, "encode": None, "flow": None}
+    encoder, image = model.encode, torch.zeros(1, *model.image_shape)
+    label = [torch.zeros(1, dtype=torch.int64)] if model.conditional else []
+    encode = place(lambda *images: encoder(*images)[0], image, *label)
     return {"decode": decode, "encode": encode, "flow": None}
 
 

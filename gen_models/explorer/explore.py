@@ -72,27 +72,19 @@ def explore(
         classifier, why_none = None, "the images have no labels"
     content, difference = page_content(runs, data, classifier, say)
     left_out = pace + _left_out(runs, classifier, why_none, data)
-    trained_on = {run.title: _data_name(run.path) for run in runs}
-    titles = list(dict.fromkeys(facts_of(name).title for name in trained_on.values()))
-    seen = {title: name for title, name in trained_on.items() if name != data.name}
-    facts = {
-        "difference": difference,
-        "left_out": left_out,
-        "source": facts_of(data.name),
-        "trained_on": titles,
-        "seen_by": list(seen),
-        "part_of": [facts_of(name).title for name in seen.values()],
-    }
-    text = _render(content, **facts)
+    seen = [run for run in runs if run.data != data.name]
+    text = _render(
+        content,
+        difference=difference,
+        left_out=left_out,
+        source=facts_of(data.name),
+        trained_on=list(dict.fromkeys(facts_of(run.data).title for run in runs)),
+        seen_by=[run.title for run in seen],
+        part_of=[facts_of(run.data).title for run in seen],
+    )
     with writing(f"--output {output}"), replaced(output) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return Page(len(text.encode()), difference, left_out)
-
-
-def _data_name(path: Path) -> str:
-    """The name of the data set on which a run was trained."""
-    name: str = RunDirectory(path).read_config()["data"]["name"]
-    return name
 
 
 def _read_runs(paths: Sequence[Path], first: Path) -> list[Run]:
@@ -104,19 +96,17 @@ def _read_runs(paths: Sequence[Path], first: Path) -> list[Run]:
         )
     runs: list[Run] = []
     for path in paths:
-        model = load_model(path, sampler=False)
-        run = RunDirectory(path)
-        sampler = read_sampler(run, model.latent_dim)[1] if read_record(run) else {}
-        title = run_title(run.read_config())
-        runs.append(Run(title, path, model, sampler if fits_page(sampler) else {}))
-    first_name = _data_name(first)
-    for path in paths:
-        name = _data_name(path)
-        shipped = RunDirectory(path).shipped and PART.get(name) == first_name
-        if name != first_name and not shipped:
+        model, directory = load_model(path, sampler=False), RunDirectory(path)
+        sampler = read_sampler(directory, model.latent_dim)[1] if read_record(directory) else {}
+        config, kept = directory.read_config(), sampler if fits_page(sampler) else {}
+        runs.append(Run(run_title(config), path, config["data"]["name"], model, kept))
+    first_name = next(run.data for run in runs if run.path == first)
+    for run in runs:
+        shipped = RunDirectory(run.path).shipped and PART.get(run.data) == first_name
+        if run.data != first_name and not shipped:
             raise UserError(
-                f"{first} was trained on {first_name} and {path} on {name}: name runs on the same "
-                "data set"
+                f"{first} was trained on {first_name} and {run.path} on {run.data}: name runs on "
+                "the same data set"
             )
     if len({run.title for run in runs}) < len(runs):
         folders = [path.resolve().name for path in paths]
@@ -167,15 +157,12 @@ def set_page_steps(model: Density) -> bool:
     return False
 
 
-def _kind(data: MNISTDataModule) -> str:
-    return "digit" if data.class_names == DIGITS else "class"
-
-
 def _left_out(
     runs: Sequence[Run], classifier: Classifier | None, why_none: str, data: MNISTDataModule
 ) -> list[str]:
     """What the page cannot show of these runs, a sentence each."""
     sentences = []
+    kind = "digit" if data.class_names == DIGITS else "class"
     for run in runs:
         if sampler := read_record(RunDirectory(run.path)):
             sentences.append(
@@ -193,10 +180,10 @@ def _left_out(
             else "There is no map: it needs an encoder or a classifier of this data set."
         )
     if classifier is None:
-        sentences.append(f"The page does not say which {_kind(data)} an image shows: {why_none}.")
+        sentences.append(f"The page does not say which {kind} an image shows: {why_none}.")
         if data.image_shape[0] == 1:  # there is a pad to draw on
             sentences += [
-                f"{run.title} needs the {_kind(data)} of each image, and takes every drawing for a "
+                f"{run.title} needs the {kind} of each image, and takes every drawing for a "
                 f"{data.class_names[0]}."
                 for run in runs
                 if run.model.conditional

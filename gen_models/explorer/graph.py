@@ -13,14 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
 from torch.export import ExportedProgram
-from torch.fx import Node
+from torch.fx import Graph, Node
 from torch.fx.node import map_arg
 
 from gen_models.errors import UserError, first_line
 from gen_models.models.program import Call, to_program
 
 aten = torch.ops.aten
-
 
 WEIGHTS = ("weight", "bias", "running_mean", "running_var")  # arguments that training sets
 # The operations of ops.js, with those of their other arguments that need not be the defaults.
@@ -67,8 +66,7 @@ class Weights:
     """The numbers of all networks, one after the other as 16-bit floats."""
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self._length = 0
+        self._parts: list[Tensor] = []
 
     def add(self, tensor: Tensor) -> dict[str, Any]:
         """Append a tensor; returns where it is and its shape.
@@ -82,14 +80,13 @@ class Weights:
                 "a weight is above 65,504 or not finite, and the page holds 16-bit floats: leave "
                 "this run out"
             )
-        place = {"offset": self._length, "shape": list(tensor.shape)}
-        self._parts.append(half.numpy().tobytes())
-        self._length += tensor.numel()
-        return place
+        offset = sum(part.numel() for part in self._parts)
+        self._parts.append(half)
+        return {"offset": offset, "shape": list(tensor.shape)}
 
     def to_bytes(self) -> bytes:
         """The numbers as they were added, two bytes each."""
-        return b"".join(self._parts)
+        return b"".join(part.numpy().tobytes() for part in self._parts)
 
 
 def lower(
@@ -141,36 +138,18 @@ class _Lowering:
         self.inputs = len(signature.user_inputs)
         self.places = {str(name): place for place, name in enumerate(signature.user_inputs)}
         self.nodes: list[dict[str, Any]] = []
-        self.constants: dict[Node, Tensor] = {}
-        for node in exported.graph.nodes:
-            if _is_constant(node, self.constants):
-                self.constants[node] = _value(node, self.constants)
+        self.constants = _constants(exported.graph)
 
     def place(self, node: Node) -> int:
         """The place of a node's value; the nodes that it depends on are listed first."""
         if node.name not in self.places:
-            self.places[node.name] = self._write(node)
+            shape = self._row(node)
+            self.places[node.name] = (
+                self.place(node.all_input_nodes[0])
+                if node.target in SAME and node not in self.constants
+                else self._add(self._operation(node) | {"shape": shape})
+            )
         return self.places[node.name]
-
-    def _write(self, node: Node) -> int:
-        shape = self._row(node)
-        if node in self.constants:
-            values = self.constants[node].flatten().tolist()  # 16 bits are too coarse for a time
-            return self._add({"op": "constant", "values": values, "shape": shape})
-        if node.target in SAME:
-            return self.place(self._source(node))
-        if node.target is operator.getitem and self._source(node).target in PARTS:
-            entry = self._part(node)
-        elif node.target == aten.slice.Tensor:
-            options = {name: value for name, value, _ in _arguments(node)}
-            if options["step"] != 1:
-                raise self._unknown(node, f" with step={options['step']}")
-            entry = self._slice(self._source(node), options["dim"], options["start"] or 0)
-        elif node.target in OPERATIONS:
-            entry = self._operation(node)
-        else:
-            raise self._unknown(node)
-        return self._add(entry | {"shape": shape})
 
     def _add(self, entry: dict[str, Any]) -> int:
         """Append an operation; returns the place of its value."""
@@ -178,9 +157,17 @@ class _Lowering:
         return self.inputs + len(self.nodes) - 1
 
     def _operation(self, node: Node) -> dict[str, Any]:
+        if node in self.constants:
+            values = self.constants[node].flatten().tolist()  # 16 bits are too coarse for a time
+            return {"op": "constant", "values": values}
+        part = node.target is operator.getitem and node.all_input_nodes[0].target in PARTS
+        if part or node.target == aten.slice.Tensor:
+            return self._slice(node)
+        if node.target not in OPERATIONS:
+            raise self._unknown(node)
         name = node.target._schema.name.removeprefix("aten::")  # type: ignore[union-attr]
         entry: dict[str, Any] = {"op": name, "inputs": [], "weights": {}}
-        for argument, value, default in _arguments(node):
+        for argument, (value, default) in _arguments(node).items():
             parts = value if isinstance(value, list | tuple) else [value]
             sources = [part for part in parts if isinstance(part, Node)]
             if any((source.name in self.held) != (argument in WEIGHTS) for source in sources):
@@ -190,10 +177,8 @@ class _Lowering:
                 for source in sources:  # none without a bias
                     entry["weights"][argument] = self.weights.add(self.held[source.name])
             elif sources:
-                if node.target in PAIRWISE:
-                    entry["inputs"].append(self._expanded(sources[0], self._row(node)))
-                else:
-                    entry["inputs"] += [self.place(source) for source in sources]
+                shape = self._row(node) if node.target in PAIRWISE else None
+                entry["inputs"] += [self._expanded(source, shape) for source in sources]
                 entry.setdefault("from", self._row(sources[0]))
             elif argument in OPERATIONS[node.target]:
                 entry[argument] = value
@@ -201,26 +186,28 @@ class _Lowering:
                 raise self._unknown(node, f" with {argument}={value}")
         return entry
 
-    def _expanded(self, source: Node, shape: list[int]) -> int:
-        """The place of a value; of its repetitions if a row of it has another shape."""
+    def _expanded(self, source: Node, shape: list[int] | None) -> int:
+        """The place of a value; of its repetitions if a row of it shall have another shape."""
         place, row = self.place(source), self._row(source)
-        if row == shape:
+        if shape in (None, row):
             return place
         return self._add({"op": "expand", "inputs": [place], "from": row, "shape": shape})
 
-    def _part(self, node: Node) -> dict[str, Any]:
-        """A slice for one of the parts into which chunk or split cuts a tensor."""
-        cut = self._source(node)
-        whole, index = self._source(cut), int(node.args[1])  # type: ignore[arg-type]
-        (dim,) = (value for name, value, _ in _arguments(cut) if name == "dim")
-        start = sum(part.shape[dim] for part in cut.meta["val"][:index])
-        return self._slice(whole, dim, start)
-
-    def _slice(self, whole: Node, dim: int, start: int) -> dict[str, Any]:
+    def _slice(self, node: Node) -> dict[str, Any]:
+        """A part of a tensor: a slice, or one of those into which chunk or split cuts it."""
+        if node.target is operator.getitem:
+            cut, index = node.all_input_nodes[0], node.args[1]
+            whole, (dim, _) = cut.all_input_nodes[0], _arguments(cut)["dim"]
+            start = sum(part.shape[dim] for part in cut.meta["val"][:index])
+        else:
+            whole, options = node.all_input_nodes[0], _arguments(node)
+            dim, start, step = (options[name][0] for name in ("dim", "start", "step"))
+            if step != 1:
+                raise self._unknown(node, f" with step={step}")
         shape = whole.meta["val"].shape
         return {
             "op": "slice", "inputs": [self.place(whole)],
-            "from": self._row(whole), "dim": dim % len(shape), "start": start % shape[dim],
+            "from": self._row(whole), "dim": dim % len(shape), "start": (start or 0) % shape[dim],
         }  # fmt: skip
 
     def _row(self, node: Node) -> list[int]:
@@ -235,11 +222,6 @@ class _Lowering:
             return list(self.constants[node].shape)
         raise self._unknown(node, ", which mixes the images of a batch")
 
-    def _source(self, node: Node) -> Node:
-        source = node.args[0]
-        assert isinstance(source, Node)
-        return source
-
     def _unknown(self, node: Node, how: str = "") -> UserError:
         return UserError(
             f"the page cannot run an operation of {self.model}: {node.target}{how}: leave this run "
@@ -247,32 +229,27 @@ class _Lowering:
         )
 
 
-def _is_constant(node: Node, constants: dict[Node, Tensor]) -> bool:
-    """Whether a node's value depends on no input, weight or random number."""
-    if node.target == aten.zeros_like.default:
-        return True
-    return (
-        isinstance(node.target, OpOverload)
-        and torch.Tag.nondeterministic_seeded not in node.target.tags
-        and all(source in constants for source in node.all_input_nodes)
-    )
+def _constants(graph: Graph) -> dict[Node, Tensor]:
+    """The values of the nodes that depend on no input, weight or random number."""
+    values: dict[Node, Tensor] = {}
+    for node in graph.nodes:
+        if node.target == aten.zeros_like.default:
+            values[node] = torch.zeros(node.meta["val"].shape)
+        elif (
+            isinstance(node.target, OpOverload)
+            and torch.Tag.nondeterministic_seeded not in node.target.tags
+            and all(source in values for source in node.all_input_nodes)
+        ):
+            args, kwargs = map_arg((node.args, node.kwargs), values.__getitem__)
+            values[node] = node.target(*args, **kwargs)
+    return values
 
 
-def _value(node: Node, constants: dict[Node, Tensor]) -> Tensor:
-    """The value of a constant node."""
-    if node.target == aten.zeros_like.default:
-        return torch.zeros(node.meta["val"].shape)
-    args, kwargs = map_arg((node.args, node.kwargs), constants.__getitem__)
-    result: Tensor = node.target(*args, **kwargs)  # type: ignore[operator]
-    return result
-
-
-def _arguments(node: Node) -> list[tuple[str, Any, Any]]:
-    """Name, value and default of each argument of an ATen operation."""
+def _arguments(node: Node) -> dict[str, tuple[Any, Any]]:
+    """The value and the default of each argument of an ATen operation, by its name."""
     schema = node.target._schema.arguments  # type: ignore[union-attr]
-    names = [argument.name for argument in schema]
-    values = {**dict(zip(names, node.args, strict=False)), **node.kwargs}
-    return [
-        (known.name, values.get(known.name, known.default_value), known.default_value)
+    values = dict(zip((known.name for known in schema), node.args, strict=False)) | node.kwargs
+    return {
+        known.name: (values.get(known.name, known.default_value), known.default_value)
         for known in schema
-    ]
+    }

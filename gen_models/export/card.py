@@ -11,7 +11,7 @@ import jinja2
 import yaml
 
 from gen_models.analysis.metrics import BOUNDS, ENCODER, FID, INVERSION, QUICK, metric
-from gen_models.data.facts import FACTS, facts_of
+from gen_models.data.facts import facts_of
 from gen_models.evaluation.cost import trained_parameters
 from gen_models.evaluation.measure import INVERTED
 from gen_models.export.programs import Exported
@@ -78,7 +78,7 @@ def write_card(
         architecture=run.architecture.read_text(encoding="utf-8").strip(),
         settings={k: v for k, v in identity(config).items() if v not in (None, -1)},  # those set
         data=data,
-        class_names=_class_names(config["data"]["name"], status),
+        class_names=tuple(status.get("data", {}).get("classes", ())) or data.class_names,
         rows=rows,
         fid=any(row.key.endswith(FID) for row in rows),
         features=features_in_words(status.get("evaluation") or status.get("quick") or {}),
@@ -93,12 +93,6 @@ def write_card(
         run=run.path,
     )
     path.write_text(card + "\n", encoding="utf-8")
-
-
-def _class_names(name: str, status: dict[str, Any]) -> tuple[str, ...]:
-    """As the run has recorded them, or those of a published data set; else none is known."""
-    recorded = tuple(status.get("data", {}).get("classes", ()))
-    return recorded or (FACTS[name].class_names if name in FACTS else ())
 
 
 def _rows(metrics: dict[str, float]) -> list[Row]:

@@ -5,7 +5,6 @@ A model's name is its folder's: "mnist/gan_best".
 
 import difflib
 import os
-from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,9 +39,12 @@ def find_model(name: str) -> Path:
     Raises:
         UserError: There is no such model.
     """
-    if name not in names():
-        raise UserError(f"{name}: no model of that name comes with gen-models. {_hint(name)}")
-    return PRETRAINED / name
+    known = names()
+    if name in known:
+        return PRETRAINED / name
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}"
+    raise UserError(f"{name}: there is no such run or model that comes with gen-models. {hint}")
 
 
 def find_run(path: Path) -> Path:
@@ -51,16 +53,9 @@ def find_run(path: Path) -> Path:
     Raises:
         UserError: There is nothing at this path, and it resembles a model's name.
     """
-    if os.path.exists(path):
-        return path
-    if path.as_posix() in names():
-        return PRETRAINED / path
-    if _similar(path.as_posix()):
-        raise UserError(
-            f"{path}: there is no such run, and no model of that name comes with gen-models. "
-            f"{_hint(path.as_posix())}"
-        )
-    return path
+    name = path.as_posix()
+    similar = difflib.get_close_matches(name, names(), 1)  # or the same
+    return find_model(name) if similar and not os.path.exists(path) else path
 
 
 def page_models() -> list[Path]:
@@ -70,32 +65,20 @@ def page_models() -> list[Path]:
 
 def list_models() -> list[Shipped]:
     """All models, as their files describe them."""
-    return [_read(name, RunDirectory(PRETRAINED / name)) for name in names()]
+    from safetensors.numpy import load_file
 
-
-def _read(name: str, run: RunDirectory) -> Shipped:
-    from safetensors import safe_open
-
-    with safe_open(run.weights, "numpy") as file:
-        parameters = sum(prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118
-    metrics, arguments = read_json(run.metrics), read_json(run.model)["arguments"]
-    files = [file for file in (run.weights, run.sampler) if file.exists()]
-    return Shipped(
-        name,
-        model_title(model_name(run.read_config())),
-        parameters,
-        metrics["fid_lenet"],
-        metrics["floor/fid_lenet"],
-        sum(file.stat().st_size for file in files),
-        arguments["classes"] if arguments["conditional"] else 0,
-    )
-
-
-def _similar(name: str) -> list[str]:
-    return difflib.get_close_matches(name, names(), 1)
-
-
-def _hint(name: str) -> str:
-    if near := _similar(name):
-        return f"Did you mean {near[0]}?"
-    return f"There are: {', '.join(names())}"
+    models = []
+    for name in names():
+        run = RunDirectory(PRETRAINED / name)
+        metrics, arguments = read_json(run.metrics), read_json(run.model)["arguments"]
+        model = Shipped(
+            name,
+            family=model_title(model_name(run.read_config())),
+            parameters=sum(array.size for array in load_file(run.weights).values()),
+            distance=metrics["fid_lenet"],
+            real=metrics["floor/fid_lenet"],
+            size=sum(file.stat().st_size for file in (run.weights, run.sampler) if file.exists()),
+            classes=arguments["classes"] if arguments["conditional"] else 0,
+        )
+        models.append(model)
+    return models

@@ -7,13 +7,12 @@ takes the network's place. The result is measured as users will load it, without
 given images, which would take longest. Then its card is written.
 """
 
-import argparse
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import typer
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -31,6 +30,7 @@ from gen_models.runs.directory import RunDirectory, features_record
 from gen_models.runs.identity import model_name
 from gen_models.runs.sampler import read_record, write_sampler
 from gen_models.runs.weights import load_model
+from gen_models.terminal import say
 
 AVERAGE = "_ema"  # ends the name of a network's moving average
 DRAWN = 100  # images in its picture
@@ -40,33 +40,25 @@ RECORDED = (  # of the run's status
 )  # fmt: skip
 
 
-def make_pretrained(
-    run_dir: str | Path,
-    folder: Path,
-    *,
-    data_root: str | Path | None = None,
-    say: Callable[[str], None] = print,
-) -> Path:
-    """Make the files of a model in `folder`/DATA/MODEL_PHASE, which is replaced; return that place.
+def make_pretrained(run: Path, folder: Path = PRETRAINED, data_root: Path | None = None) -> None:
+    """Make the files of a model in FOLDER/DATA/MODEL_PHASE, which is replaced.
 
     Args:
-        run_dir: A finished run, with its sampler if it has one.
+        run: A finished run, with its sampler if it has one.
         folder: Where the models are.
         data_root: Folder of the data sets; None means the run's.
-        say: Called with a line for each step.
 
     Raises:
         UserError: Not a finished run, or its data are missing.
     """
-    source = RunDirectory(run_dir)
-    trained = load_model(source.path, sampler=False)
+    source, trained = RunDirectory(run), load_model(run, sampler=False)
     config = source.read_config()
     name = f"{config['data']['name']}/{model_name(config)}_{config['phase']}"
     with tempfile.TemporaryDirectory() as place:
         target = RunDirectory(Path(place) / "run")  # whose mode is not that of a temporary folder
         target.path.mkdir()
         _write_run(source, target, trained)
-        _measure(source, target, data_root, say)
+        _measure(source, target, data_root)
         model = load_model(target.path)
         classes = model.label_dim
         write_images(draw_images(model, DRAWN, 0), target.path / "samples.png", classes=classes)
@@ -76,7 +68,6 @@ def make_pretrained(
         shutil.copytree(target.path, folder / name, ignore=shutil.ignore_patterns(".lock"))
     size = sum(file.stat().st_size for file in (folder / name).iterdir())
     say(f"{folder / name}: {size / 1e6:.2f} MB")
-    return folder / name
 
 
 def smaller(model: GenerativeModel) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -91,8 +82,8 @@ def smaller(model: GenerativeModel) -> tuple[dict[str, Any], dict[str, Tensor]]:
         arguments["ema_decay"] = 0.0
         for key in [key for key in weights if key.startswith(f"{average}.")]:
             weights[own + key.removeprefix(average)] = weights.pop(key)
-    kept = {key: tensor for key, tensor in weights.items() if _part(key) not in model.training_only}
-    return arguments, halved(kept)
+    left_out = tuple(f"{part}." for part in model.training_only)
+    return arguments, halved({key: weights[key] for key in weights if not key.startswith(left_out)})
 
 
 def halved(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -101,10 +92,6 @@ def halved(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         key: tensor.half().contiguous() if tensor.is_floating_point() else tensor.contiguous()
         for key, tensor in tensors.items()
     }
-
-
-def _part(key: str) -> str:
-    return key.partition(".")[0]
 
 
 def _write_run(source: RunDirectory, target: RunDirectory, trained: GenerativeModel) -> None:
@@ -124,12 +111,7 @@ def _write_run(source: RunDirectory, target: RunDirectory, trained: GenerativeMo
     target.write_status(**{key: status[key] for key in RECORDED if key in status})
 
 
-def _measure(
-    source: RunDirectory,
-    target: RunDirectory,
-    data_root: str | Path | None,
-    say: Callable[[str], None],
-) -> None:
+def _measure(source: RunDirectory, target: RunDirectory, data_root: Path | None) -> None:
     """Measure the model as users load it; what its training cost is the run's."""
     model = load_model(target.path)
     with measuring(target, None, data_root, say) as (data, real):
@@ -143,14 +125,5 @@ def _measure(
     target.write_status(evaluation=features_record(real.classifier) | sampler)
 
 
-def main() -> None:
-    """Make one model from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m gen_models.pretrained.make")
-    parser.add_argument("run", help="a finished run")
-    parser.add_argument("--data-root", help="folder of the data sets, if it is not the run's")
-    options = parser.parse_args()
-    make_pretrained(options.run, PRETRAINED, data_root=options.data_root)
-
-
 if __name__ == "__main__":
-    main()
+    typer.run(make_pretrained)

@@ -201,7 +201,7 @@ def _train(dataset: Dataset, key: str, seed: int, place: Path | None, say: Say) 
             progress.update(task, completed=done, total=total)
 
         classifier = train_classifier(
-            dataset.splits, name=key, classes=dataset.classes, seed=seed, on_step=on_step
+            dataset.splits, name=key, classes=len(dataset.class_names), seed=seed, on_step=on_step
         )
     accuracy = 100 * classifier.record["test_accuracy"]
     say(f"the classifier of {key}: {accuracy:.2f} % of the test images")

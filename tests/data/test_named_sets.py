@@ -12,11 +12,11 @@ import pytest
 import torch
 from scipy.io import savemat
 
-from gen_models.data import colour, datasets
+from gen_models.data import datasets
 from gen_models.data.dataset import Dataset, changes
 from gen_models.data.facts import FACTS
 from gen_models.data.module import MNISTDataModule
-from gen_models.data.packaged import _colours, coloured, load_mnist5k
+from gen_models.data.packaged import coloured, hues, load_mnist5k
 from gen_models.errors import UserError
 
 TRAIN, TEST, HELD_OUT = 20, 8, 6
@@ -36,8 +36,8 @@ def md5(path: Path) -> str:
 def small_set(request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Path]:
     """A data set of 20 + 8 images in torchvision's layout, whose MD5s torchvision knows."""
     name: str = request.param
-    source = colour.COLOUR_SOURCES[name]._replace(validation_size=HELD_OUT)
-    monkeypatch.setitem(colour.COLOUR_SOURCES, name, source)
+    source = datasets.SOURCES[name]._replace(validation_size=HELD_OUT)
+    monkeypatch.setitem(datasets.SOURCES, name, source)
     root = tmp_path / "data"
     root.mkdir()
     (write_cifar if name == "cifar10" else write_svhn)(root, source.dataset, monkeypatch)
@@ -94,7 +94,7 @@ def test_files_on_disk_are_used_without_network(
 ) -> None:
     name, root = small_set
     if below:
-        inside = root / colour.COLOUR_SOURCES[name].dataset.__name__
+        inside = root / datasets.SOURCES[name].dataset.__name__
         shutil.copytree(root, root.parent / "copy")
         shutil.rmtree(root)
         root.mkdir()
@@ -112,7 +112,7 @@ def test_a_file_that_is_not_the_published_one_is_named_and_not_opened(
     which: int, small_set: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, root = small_set
-    path = root / colour.COLOUR_SOURCES[name].files[which]
+    path = root / datasets.SOURCES[name].files[which]
     path.write_bytes(path.read_bytes() + b"x")
     monkeypatch.setattr("pickle.load", lambda *_, **__: pytest.fail("unpickled"))
     with pytest.raises(UserError) as caught:
@@ -130,7 +130,7 @@ def test_a_failed_download_leaves_nothing_and_names_the_ways_out(
 
     monkeypatch.setattr("urllib.request.urlopen", refuse)
     name, root = small_set
-    path = root / colour.COLOUR_SOURCES[name].files[-1]
+    path = root / datasets.SOURCES[name].files[-1]
     path.unlink()
     before = sorted(root.parent.rglob("*"))
     with pytest.raises(UserError) as caught:
@@ -150,7 +150,7 @@ def test_an_archive_in_the_folder_is_unpacked_without_network(
     small_set: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, root = small_set
-    cifar = colour.COLOUR_SOURCES[name].dataset
+    cifar = datasets.SOURCES[name].dataset
     archive = root / cifar.filename
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(root / cifar.base_folder, cifar.base_folder)
@@ -204,14 +204,14 @@ def test_each_digit_has_a_colour_of_its_own(mnist5k: Dataset) -> None:
         assert (pictures.amax(1, keepdim=True).int() - grey.images.int()).abs().max() == 0
         brightest = pictures.flatten(2).amax(2)  # (n, 3): the colour
         assert ((brightest.amax(1) - brightest.amin(1)) > 150).float().mean() > 0.95
-    hues = _colours("x", 3000).argmax(1)
-    assert (torch.bincount(hues) > 900).all()  # as many are red as green or blue
+    brightest = hues("x", 3000).argmax(1)
+    assert (torch.bincount(brightest) > 900).all()  # as many are red as green or blue
 
 
 def test_colours_are_those_of_the_hue_circle() -> None:
     import colorsys
 
-    for colour_of_one in _colours("y", 50).tolist():
+    for colour_of_one in hues("y", 50).tolist():
         hue, saturation, value = colorsys.rgb_to_hsv(*colour_of_one)
         assert saturation == pytest.approx(0.8, abs=1e-5)
         assert value == pytest.approx(1)
@@ -219,24 +219,26 @@ def test_colours_are_those_of_the_hue_circle() -> None:
 
 
 def test_color_mnist_is_made_of_mnist_where_that_is_on_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mnist5k: Dataset
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mnist5k: Dataset,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    said: list[str] = []
-    monkeypatch.setitem(datasets.PACKAGED, "mnist5k", lambda: mnist5k)
+    monkeypatch.setattr(datasets, "load_mnist5k", lambda: mnist5k)
     monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: pytest.fail("network"))
     datasets.download("color_mnist", tmp_path)
-    without = datasets.load("color_mnist", tmp_path, said.append)
-    assert len(said) == 1
-    assert "mnist5k" in said[0]
+    without = datasets.load("color_mnist", tmp_path)
+    assert "mnist5k" in capsys.readouterr().out
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for file in datasets.FILES:
         (raw / file).write_bytes(b"")
-    monkeypatch.setattr(datasets, "_read_idx", lambda source, path, *shape: torch.ones(shape))
+    ones = lambda source, paths, number, *shape: torch.ones(shape)  # noqa: E731
+    monkeypatch.setattr(datasets.Source, "_read_file", ones)
     source = datasets.SOURCES["mnist"]._replace(train_size=20, test_size=6, validation_size=6)
     monkeypatch.setitem(datasets.SOURCES, "mnist", source)
-    found = datasets.load("color_mnist", tmp_path, said.append)
-    assert len(said) == 1
+    found = datasets.load("color_mnist", tmp_path)
+    assert capsys.readouterr().out == ""
     assert len(found.splits["train"].images) == 14
     assert "5,000 images, now 26" in changes(without.record(), found.record())
 
@@ -255,7 +257,7 @@ def test_which_images_are_coloured_is_part_of_the_name_under_which_things_are_ke
 
 
 def test_every_data_set_has_facts_that_hold() -> None:
-    assert set(FACTS) == set(datasets.DATA_SETS)
+    assert set(FACTS) == {*datasets.SOURCES, "digits", "mnist5k", "color_mnist"}
     for facts in FACTS.values():
         assert facts.title
         assert facts.authors

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from gen_models.data.dataset import changes
-from gen_models.data.npz import read_npz
+from gen_models.data.dataset import Dataset, changes
+from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
 
 COUNT = 150
 
 
-def quiet(_: str) -> None:
-    """For tests of what is read."""
+def read_npz(path: Path, **options: Any) -> Dataset:
+    return MNISTDataModule(name="own", source="npz", root=path, **options).dataset
 
 
 def numbered(*shape: int) -> np.ndarray:
@@ -33,7 +33,7 @@ def save(folder: Path, **arrays: Any) -> Path:
 def refusal(path: Path, **options: Any) -> str:
     """The line with which a file is refused; it names the option."""
     with pytest.raises(UserError) as caught:
-        read_npz(path, say=quiet, **options)
+        read_npz(path, **options)
     line = str(caught.value)
     assert "\n" not in line
     assert line.startswith("data.")
@@ -47,7 +47,7 @@ def refusal(path: Path, **options: Any) -> str:
 def test_images_of_any_layout(
     shape: tuple[int, ...], expected: tuple[int, ...], tmp_path: Path
 ) -> None:
-    dataset = read_npz(save(tmp_path, images=numbered(*shape)), say=quiet)
+    dataset = read_npz(save(tmp_path, images=numbered(*shape)))
     assert dataset.image_shape == expected
     assert dataset.class_names == ()
     images = torch.cat([split.images for split in dataset.splits.values()])
@@ -58,7 +58,7 @@ def test_images_of_any_layout(
 def test_channels_come_first(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (COUNT, 8, 12, 3), dtype=np.uint8)
     images[:, 0, 0, 0] = np.arange(COUNT)
-    for split in read_npz(save(tmp_path, images=images), say=quiet).splits.values():
+    for split in read_npz(save(tmp_path, images=images)).splits.values():
         for image in split.images:
             assert torch.equal(image.permute(1, 2, 0), torch.from_numpy(images[image[0, 0, 0]]))
 
@@ -67,7 +67,7 @@ def test_channels_come_first(tmp_path: Path) -> None:
 def test_labels_are_any_integers(kind: type, tmp_path: Path) -> None:
     few = np.array([7, 100, 3]).astype(kind)
     labels = few[np.arange(COUNT) % 3]
-    dataset = read_npz(save(tmp_path, images=numbered(8, 8), labels=labels), say=quiet)
+    dataset = read_npz(save(tmp_path, images=numbered(8, 8), labels=labels))
     assert dataset.class_names == ("3", "7", "100")
     for images, known in dataset.splits.values():
         assert known is not None
@@ -78,8 +78,8 @@ def test_labels_are_any_integers(kind: type, tmp_path: Path) -> None:
 
 def test_an_image_stays_in_its_split_when_more_are_appended(tmp_path: Path) -> None:
     images = numbered(8, 8)
-    fewer = read_npz(save(tmp_path, images=images[:140]), say=quiet)
-    more = read_npz(save(tmp_path, images=images), say=quiet)
+    fewer = read_npz(save(tmp_path, images=images[:140]))
+    more = read_npz(save(tmp_path, images=images))
     for name, split in fewer.splits.items():
         numbers = more.splits[name].images[:, 0, 0, 0]
         assert torch.equal(numbers[numbers < 140], split.images[:, 0, 0, 0])
@@ -88,35 +88,36 @@ def test_an_image_stays_in_its_split_when_more_are_appended(tmp_path: Path) -> N
 
 def test_the_digest_is_that_of_images_and_labels(tmp_path: Path) -> None:
     images, labels = numbered(8, 8), np.arange(COUNT) % 3
-    one = read_npz(save(tmp_path, images=images, labels=labels), say=quiet)
-    again = read_npz(save(tmp_path, images=images, labels=labels, more=labels), say=quiet)
+    one = read_npz(save(tmp_path, images=images, labels=labels))
+    again = read_npz(save(tmp_path, images=images, labels=labels, more=labels))
     assert again.digest == one.digest
     labels[0] += 1
-    relabelled = read_npz(save(tmp_path, images=images, labels=labels), say=quiet)
+    relabelled = read_npz(save(tmp_path, images=images, labels=labels))
     assert changes(one.record(), relabelled.record()) == "50 of 0, now 49, 50 of 1, now 51"
     images[0] += 1
-    other = read_npz(save(tmp_path, images=images, labels=labels), say=quiet)
+    other = read_npz(save(tmp_path, images=images, labels=labels))
     assert "not the same ones" in changes(relabelled.record(), other.record())
 
 
 def test_size_and_channels_are_converted(tmp_path: Path) -> None:
     path = save(tmp_path, images=numbered(16, 24, 3))
-    dataset = read_npz(path, size=[8, 12], channels=1, say=quiet)
+    dataset = read_npz(path, size=[8, 12], channels=1)
     assert dataset.image_shape == (1, 8, 12)
     images = torch.cat([split.images for split in dataset.splits.values()])
     assert sorted(images[:, 0, 4, 4].tolist()) == list(range(COUNT))
     grey = save(tmp_path, images=numbered(8, 8))
-    assert read_npz(grey, channels=3, say=quiet).image_shape == (3, 8, 8)
+    assert read_npz(grey, channels=3).image_shape == (3, 8, 8)
 
 
-def test_one_label_is_none_and_few_images_of_one_are_said(tmp_path: Path) -> None:
-    said: list[str] = []
+def test_one_label_is_none_and_few_images_of_one_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     same = save(tmp_path, images=numbered(8, 8), labels=np.full(COUNT, 4))
-    assert read_npz(same, say=said.append).classes == 0
-    assert any("all labels are 4" in line for line in said)
+    assert read_npz(same).class_names == ()
+    assert "all labels are 4" in capsys.readouterr().out
     rare = save(tmp_path, images=numbered(8, 8), labels=np.arange(COUNT) // 145)
-    assert read_npz(rare, say=said.append).classes == 2
-    assert any("1 (5)" in line for line in said)
+    assert read_npz(rare).class_names == ("0", "1")
+    assert "1 (5)" in capsys.readouterr().out
 
 
 # What is refused, in one line.

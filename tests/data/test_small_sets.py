@@ -54,16 +54,6 @@ def test_nothing_that_was_trained_is_refused_afterwards(
     assert json.loads(run.status.read_text(encoding="utf-8"))["evaluation"]["sampler"] == "gmm-1"
 
 
-def test_what_could_not_be_measured_is_refused_before_it_is_trained(
-    few: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = datasets.SOURCES["kmnist"]._replace(validation_size=5)
-    monkeypatch.setitem(datasets.SOURCES, "kmnist", source)
-    data = MNISTDataModule(name="kmnist", root=few, batch_size=4)
-    with pytest.raises(UserError, match=r"^kmnist: has 5 validation images.* 6 or more"):
-        data.setup()
-
-
 def test_an_evaluation_takes_no_batches(few: Path) -> None:
     data = MNISTDataModule(name="kmnist", root=few)  # of 128 images
     data.setup()

@@ -165,8 +165,8 @@ def test_one_is_made_from_a_run(copied: Trained, tmp_path: Path) -> None:
     """The smaller model draws the same images: the generator's moving average takes its place."""
     run = copied("model=gan", "phase=best", "model.conditional=true", "evaluate=quick")
     folder = tmp_path / "models"
-    place = make.make_pretrained(run.path, folder, say=lambda line: None)
-    assert place == folder / "digits" / "gan_best"
+    make.make_pretrained(run.path, folder)
+    place = folder / "digits" / "gan_best"
     whole, small = load_model(run.path), load_model(place)
     for weight in whole.parameters():
         weight.data = weight.data.half().float()

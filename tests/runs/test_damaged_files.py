@@ -216,7 +216,7 @@ def idx(shape: list[int], fill: int = 0) -> bytes:
 @pytest.fixture
 def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Twenty training and ten test images where MNIST would lie, whatever their content."""
-    source = SOURCES["mnist"]._replace(train_size=20, test_size=10, md5={}, validation_size=6)
+    source = SOURCES["mnist"]._replace(train_size=20, test_size=10, md5=(), validation_size=6)
     monkeypatch.setitem(SOURCES, "mnist", source)
     folder = tmp_path / "data" / "MNIST" / "raw"
     folder.mkdir(parents=True)
