@@ -204,11 +204,14 @@ def _try_lock(opened: IO[bytes], file: Path) -> bool:
 
 def is_locked(file: Path) -> bool:
     """Whether another process holds the lock of a file; False if that cannot be found out."""
-    mode = "r+b" if os.access(file, os.W_OK) else "rb"  # NFS locks no file that is only read
+    writable = os.access(file, os.W_OK)  # NFS locks no file that is only read
     until = time.monotonic() + LOOK
-    with suppress(OSError), file.open(mode) as opened:  # no such file, not ours to read, no locks
-        while not lock_descriptor(opened.fileno(), blocking=False):
-            if time.monotonic() >= until:
-                return True
-            time.sleep(PAUSE)
+    try:
+        with file.open("r+b") if writable else file.open("rb") as opened:
+            while not lock_descriptor(opened.fileno(), blocking=False):
+                if time.monotonic() >= until:
+                    return True
+                time.sleep(PAUSE)
+    except OSError:  # there is no such file, it is not ours to read, or there are no locks
+        pass
     return False
