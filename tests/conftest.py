@@ -30,7 +30,6 @@ STORY = story()  # train.py
 COMPOSE = composition.compose_overrides
 DRAWING = {name: getattr(figures, name) for name in ("save", "curves", "picture")}
 
-gc.freeze()  # what is imported stays: no collection need look through it
 # Weights depend on the number of threads: no test leaves it to what else the machine does.
 torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
 
@@ -51,6 +50,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     files = {ROOT / "tests" / f"{name}.py": place for place, name in enumerate(LONGEST)}
     assert all(file.exists() for file in files), LONGEST
     items.sort(key=lambda item: files.get(item.path, len(LONGEST)))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what is imported stays: no collection of garbage need look through it
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
