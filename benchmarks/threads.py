@@ -130,6 +130,7 @@ def main() -> None:
     parser.add_argument("--vae-batches", type=int, default=429, help="429: an epoch")
     parser.add_argument("--gan-batches", type=int, default=300)
     parser.add_argument("--machines", nargs="+", choices=MACHINES, default=list(MACHINES))
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--worker", choices=["here", "plain"], help="one process; prints JSON")
     options = parser.parse_args()
     options.batches = {"vae": options.vae_batches, "gan": options.gan_batches}
@@ -138,7 +139,7 @@ def main() -> None:
         print(json.dumps(result))
         return
     begin = time.perf_counter()
-    ways = [way for way in WAYS if way != PLAIN or options.data == "mnist"]
+    ways = [way for way in options.ways if way != PLAIN or options.data == "mnist"]
     rows: dict[str, list[str]] = {way: [] for way in ways}
     for machine in options.machines:
         for way, cells in rows.items():

@@ -30,7 +30,6 @@ STORY = story()  # train.py
 COMPOSE = composition.compose_overrides
 DRAWING = {name: getattr(figures, name) for name in ("save", "curves", "picture")}
 
-gc.freeze()  # what is imported stays: no collection need look through it
 # Weights depend on the number of threads: no test leaves it to what else the machine does.
 torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
 
@@ -38,11 +37,11 @@ torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
 # What takes longest, of the quick tests and of the slow: such a file goes to one worker, as any
 # does, and comes first, so that no worker is left alone with it at the end.
 LONGEST = [
-    "study/test_train", "training/test_kill", "training/test_resume", "test_launchers",
-    "test_command", "test_at_once", "search/test_search", "test_benchmarks", "training/test_ddp",
-    "runs/test_runs", "evaluation/test_evaluate", "test_front_door", "test_config", "test_lab",
-    "test_tour", "explorer/test_controls", "export/test_export", "training/test_faults",
-    "test_threads", "study/test_study_page", "runs/test_damaged_files",
+    "study/test_train", "training/test_kill", "test_launchers", "test_benchmarks", "test_at_once",
+    "test_lab", "test_own_images", "training/test_ddp", "test_command", "search/test_search",
+    "test_front_door", "test_config", "export/test_export", "training/test_resume",
+    "runs/test_runs", "evaluation/test_evaluate", "study/test_study_page", "training/test_faults",
+    "runs/test_damaged_files", "explorer/test_controls", "test_tour",
     "third_model/test_third_model",
 ]  # fmt: skip
 
@@ -51,6 +50,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     files = {ROOT / "tests" / f"{name}.py": place for place, name in enumerate(LONGEST)}
     assert all(file.exists() for file in files), LONGEST
     items.sort(key=lambda item: files.get(item.path, len(LONGEST)))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what is imported stays: no collection of garbage need look through it
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist

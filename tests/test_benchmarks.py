@@ -18,14 +18,14 @@ from conftest import ROOT
             [r"(gan|vae) (baseline|final) +epoch +\d+\.\d+ s +bare +\d+\.\d+ s"] * 4,
         ),
         (
-            "start_and_memory.py --data digits --evaluate quick",
+            "start_and_memory.py --data digits --evaluate none",
             [r"train.py --help: [\d.]+ s", r"gen-models --help: [\d.]+ s",
              r"imports alone: \d+ MiB", r"training the final GAN: \d+ MiB"],
         ),
         (
-            "threads.py --data digits --vae-batches 2 --gan-batches 2 --machines idle",
+            "threads.py --data digits --vae-batches 2 --gan-batches 2 --machines idle --ways auto",
             [r"auto, idle: \d threads?: .+ \(waited [\d.]+ s\)",
-             r"\| one thread \| [\d.]+ \| [\d.]+ \|"],
+             r"\| auto \| [\d.]+ \| [\d.]+ \|"],
         ),
         (
             "scale.py --small runs images samples",

@@ -20,10 +20,10 @@ from gen_models.composition import BY_USER, WITHOUT_KEY, take_over
 pytestmark = pytest.mark.usefixtures("hydra_restore_singletons")
 
 
-def call_train(
+def run_train(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *arguments: str
-) -> tuple[int, str]:
-    """`python train.py ARGUMENTS`: the exit code and what stands on stderr."""
+) -> tuple[int, str, str]:
+    """`python train.py ARGUMENTS`: the exit code and what stands on stdout and stderr."""
     with monkeypatch.context() as patched:
         patched.setattr(sys, "argv", [str(ROOT / "train.py"), *arguments])
         for name in ("HYDRA_FULL_ERROR", BY_USER):
@@ -39,7 +39,15 @@ def call_train(
     assert isinstance(code, int)
     written = capfd.readouterr()
     assert "Traceback" not in written.out
-    return code, written.err
+    return code, written.out, written.err
+
+
+def call_train(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *arguments: str
+) -> tuple[int, str]:
+    """`python train.py ARGUMENTS`: the exit code and what stands on stderr."""
+    code, _, said = run_train(monkeypatch, capfd, *arguments)
+    return code, said
 
 
 COMMANDS = [

@@ -15,7 +15,7 @@ from gen_models.places import COMMAND, CONF, TRAIN, how_to_install
 FINDS = """
 from gen_models.composition import compose_overrides
 from gen_models.composition import one_line
-from gen_models.places import COMMAND, how_to_install
+from gen_models.places import COMMAND, TRAIN, how_to_install
 from gen_models.search.space import FOLDER, read_space
 from gen_models.study.load import load_study
 
@@ -23,6 +23,7 @@ assert load_study("wanare").arms
 assert read_space(FOLDER / "vae.yaml").options
 assert compose_overrides(["model=vae"])["max_epochs"] == 100
 assert COMMAND == "gen-models train"
+assert TRAIN.is_file()  # which a study starts
 assert "-e" not in how_to_install("search")
 """
 

@@ -79,7 +79,7 @@ def test_own_images_go_through_every_command(
     case: tuple[str, str, str], place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, model, network = case
-    monkeypatch.setattr("gen_models.metrics.fit_classifier.LEAST_STEPS", 100)
+    monkeypatch.setattr("gen_models.metrics.fit_classifier.LEAST_STEPS", 30)
     labelled, shape = name != "unlabelled", SHAPES[name]
     phase = ["phase=best", "model.width=8"] if network == "conv" else ["hidden_dims=[32]"]
     options = ["data=npz", f"data.root={own(place, name)}", f"model={model}", "sampler=null"]

@@ -48,7 +48,7 @@ def test_what_is_checked_before_a_commit_is_checked_by_ci() -> None:
              for hook in repo["hooks"]]  # fmt: skip
     script = (ROOT / ".ci/run").read_text(encoding="utf-8")
     assert set(tools) == {"ruff", "mypy"}
-    assert all(re.search(rf"^{tool}\b", script, re.MULTILINE) for tool in tools)
+    assert all(re.search(rf"^ *{tool}\b", script, re.MULTILINE) for tool in tools)
 
 
 def requirements(which: str) -> list[Requirement]:
