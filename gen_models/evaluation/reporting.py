@@ -23,7 +23,7 @@ from gen_models.runs.directory import (
     why_failed,
 )
 from gen_models.runs.identity import model_name, run_title
-from gen_models.runs.listing import RECORDS
+from gen_models.runs.listing import DISTANCES
 from gen_models.terminal import say
 from gen_models.training.validation import EARLY, saturated
 
@@ -66,13 +66,13 @@ class Result:
 
     def __init__(self, run: RunDirectory) -> None:
         measured, status, config = read_json(run.metrics), run.read_status(), run.read_config()
-        key = next((key for key in RECORDS if key in measured), VALIDATION + FID)
+        key = next((key for key in DISTANCES if key in measured), VALIDATION + FID)
         prefix = key.removesuffix(FID)
         keys = [key for key in measured if key.startswith(prefix)]
         best = {key.removeprefix(prefix): measured[key] for key in keys}
         self.metrics: dict[str, float] = measured | best
         self.count, self.whole, self.on_validation = len(measured), not prefix, prefix == VALIDATION
-        self.record: dict[str, Any] = status.get(RECORDS[key], {})
+        self.record: dict[str, Any] = status.get(DISTANCES[key][1], {})
         reason, steps = why_failed(measured), status.get("steps", EARLY)
         self.failure = [reason] if reason else []
         if reason and steps < EARLY:
