@@ -457,7 +457,7 @@ def test_a_study_that_was_killed_twice_is_finished_by_its_command(tmp_path: Path
     )
     out = tmp_path / "out"
     run = plan(load_study(tmp_path / "small.yaml"), composed, out / "runs")[0].path
-    program = (  # two seeds are enough: the wheel's test trains four
+    program = (  # two seeds are enough
         "from gen_models.study import study; study.too_few_seeds = lambda study: ''; "
         "from gen_models.cli import app; app()"
     )
