@@ -20,7 +20,7 @@ from gen_models.search.space import FOLDER, read_space
 from gen_models.study.load import load_study
 
 assert load_study("wanare").arms
-assert read_space(FOLDER / "vae.yaml").options
+assert read_space(FOLDER / "vae.yaml").distributions
 assert compose_overrides(["model=vae"])["max_epochs"] == 100
 assert COMMAND == "gen-models train"
 assert TRAIN.is_file()  # which a study starts

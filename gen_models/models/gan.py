@@ -246,11 +246,7 @@ class GAN(GenerativeModel):
         if not update_g:
             return
         self.discriminator.requires_grad_(False)  # spares D's weight gradients
-        if self.fresh_noise:
-            fake = self._generate(columns)
-        judged = torch.cat([real, fake]) if self.loss == "relativistic" else fake
-        *real_logits, fake_logits = self.discriminator(judged).float().split(len(fake))
-        g_loss = losses.generator_loss(fake_logits, *real_logits, loss=self.loss)
+        g_loss = self._generator_loss(real, self._generate(columns) if self.fresh_noise else fake)
         self.discriminator.requires_grad_(True)
         self.generator.zero_grad()
         self.manual_backward(g_loss)
@@ -284,3 +280,9 @@ class GAN(GenerativeModel):
                 value = losses.slope_penalty(*judge(torch.lerp(fake, real, share)))
                 penalties["gradient_penalty"] = self.gradient_penalty, value
         return penalties
+
+    def _generator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        if self.loss != "relativistic":
+            return losses.generator_loss(self.discriminator(fake).float(), loss=self.loss)
+        real_logits, fake_logits = self.discriminator(torch.cat([real, fake])).float().chunk(2)
+        return losses.generator_loss(fake_logits, real_logits, loss=self.loss)

@@ -36,7 +36,7 @@ class Space(NamedTuple):
 
     def draw(self, trial: Trial) -> dict[str, Any]:
         """The trial's value of each parameter, drawn if it has none yet."""
-        return {name: trial._suggest(name, kind) for name, kind in self.distributions.items()}
+        return {name: _suggest(trial, name, kind) for name, kind in self.distributions.items()}
 
     def corners(self) -> list[dict[str, Any]]:
         """A few sets of parameters in which each choice and each end of a range occurs."""
@@ -122,3 +122,12 @@ def _typed(value: Any) -> str | int | float | bool:
     if isinstance(value, list):
         return f"[{','.join(map(str, value))}]"
     return "null" if value is None else value
+
+
+def _suggest(trial: Trial, name: str, kind: BaseDistribution) -> Any:
+    if isinstance(kind, CategoricalDistribution):
+        return trial.suggest_categorical(name, kind.choices)
+    if isinstance(kind, IntDistribution):
+        return trial.suggest_int(name, kind.low, kind.high, log=kind.log)
+    assert isinstance(kind, FloatDistribution)
+    return trial.suggest_float(name, kind.low, kind.high, log=kind.log)

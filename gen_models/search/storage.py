@@ -21,6 +21,7 @@ NAME = "gen-models search"
 STARTUP = 10  # trials drawn at random before TPE learns from them
 PRUNE_AFTER = 5  # trials to their end before others are compared with their median
 BEING_MADE = ("already exists", "UNIQUE constraint")  # another worker makes the tables just now
+TRIES = 4  # half a second apart
 ASKING = "ask.lock"  # held while a worker counts the trials and asks for another
 
 
@@ -47,15 +48,17 @@ def open_study(url: str, settings: dict[str, Any], space: Space) -> optuna.Study
     }
     asked = {"space": described, "settings": settings}
     with storage_errors(f"{place}: cannot be opened", "name a database, e.g. sqlite:///search.db"):
-        try:
-            study = _create_or_load(url, place)
-        except Exception as error:
-            if not any(text in f"{error} {error.__cause__}" for text in BEING_MADE):
-                raise
-            time.sleep(1.0)
-            study = _create_or_load(url, place)
-        if not study.user_attrs:
-            study.set_user_attr("search", asked)
+        for tries_left in reversed(range(TRIES)):
+            try:
+                study = _create_or_load(url, place)
+                if not study.user_attrs:
+                    study.set_user_attr("search", asked)
+                break
+            except Exception as error:
+                being_made = any(text in f"{error} {error.__cause__}" for text in BEING_MADE)
+                if not (being_made and tries_left):
+                    raise
+                time.sleep(0.5)
     stored = study.user_attrs.get("search", {})
     for part, own in asked.items():
         for key in [*stored.get(part, {}), *own]:
