@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("hydra_restore_singletons")
 def run_train(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *arguments: str
 ) -> tuple[int, str, str]:
-    """`python train.py ARGUMENTS`: the exit code and what stands on stdout and stderr."""
+    """`python train.py ARGUMENTS`: the exit code and what is on stdout and stderr."""
     with monkeypatch.context() as patched:
         patched.setattr(sys, "argv", [str(ROOT / "train.py"), *arguments])
         for name in ("HYDRA_FULL_ERROR", BY_USER):
@@ -45,7 +45,7 @@ def run_train(
 def call_train(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *arguments: str
 ) -> tuple[int, str]:
-    """`python train.py ARGUMENTS`: the exit code and what stands on stderr."""
+    """`python train.py ARGUMENTS`: the exit code and what is on stderr."""
     code, _, said = run_train(monkeypatch, capfd, *arguments)
     return code, said
 
@@ -243,7 +243,7 @@ def test_a_process_started_by_a_training_shows_tracebacks_only_if_the_user_wants
 
 
 def call_cli(*arguments: str) -> tuple[int, str]:
-    """`gen-models ARGUMENTS`: the exit code and what stands on stderr."""
+    """`gen-models ARGUMENTS`: the exit code and what is on stderr."""
     result = CliRunner().invoke(app, arguments)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, result.stderr

@@ -28,7 +28,7 @@ app()
 
 
 def call(*arguments: str, output: int, errors: int = subprocess.PIPE) -> tuple[int, str]:
-    """`gen-models ARGUMENTS`: the exit code and what stands on stderr."""
+    """`gen-models ARGUMENTS`: the exit code and what is on stderr."""
     ran = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments], env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=output, stderr=errors, text=True, check=False,

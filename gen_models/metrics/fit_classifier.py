@@ -1,6 +1,6 @@
 """Training of the classifier whose features give every distance, and the files that keep it.
 
-And its stand-in of random weights, where there are no labels to train one.
+Where there are no labels, it is a network of random weights instead.
 """
 
 import copy

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from synthetic import make_run
 from test_cli import call
@@ -30,12 +29,6 @@ class Shows(GenerativeModel):
     def __init__(self, images: Tensor, shift: int = 0) -> None:
         super().__init__(noise_dim=0, conditional=True, prior_kind="normal")
         self.images, self.shift = images, shift
-
-    def prior(
-        self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None
-    ) -> Tensor:
-        labels = torch.randint(10, (n,), generator=generator) if labels is None else labels
-        return F.one_hot(labels, 10).float()
 
     def decode(self, z: Tensor) -> Tensor:
         return self.images[(z.argmax(1) + self.shift) % 10]

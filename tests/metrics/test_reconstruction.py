@@ -33,13 +33,6 @@ class LinearModel(GenerativeModel):
         columns = torch.randn(784, self.latent_dim, generator=generator("W"))
         self.weight = nn.Parameter(torch.linalg.qr(columns).Q)
 
-    def prior(
-        self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None
-    ) -> Tensor:
-        if self.prior_kind == "uniform":
-            return 2 * torch.rand(n, self.latent_dim, generator=generator) - 1
-        return torch.randn(n, self.latent_dim, generator=generator)
-
     def decode(self, z: Tensor) -> Tensor:
         return (0.5 + z @ self.weight.T).view(-1, 1, 28, 28)
 

@@ -1,4 +1,4 @@
-"""`gen-models runs` and `remove`: what stands on disk, and what holds the lock, decide."""
+"""`gen-models runs` and `remove`: the files, and who holds the lock, decide."""
 
 import os
 import subprocess
