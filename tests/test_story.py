@@ -51,3 +51,8 @@ def test_a_run_passes_through_few_files_and_functions(tmp_path: Path) -> None:
 
 def test_the_story_fits_on_a_screen() -> None:
     assert len((ROOT / "train.py").read_text(encoding="utf-8").splitlines()) <= 80
+
+
+def test_no_file_is_longer_than_300_lines() -> None:
+    files = {file: file.read_text(encoding="utf-8") for file in (ROOT / "gen_models").rglob("*.py")}
+    assert not [file for file, text in files.items() if len(text.splitlines()) > 300]

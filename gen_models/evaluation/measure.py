@@ -34,8 +34,8 @@ from gen_models.models.interface import (
     draw,
     encode_means,
     reconstruct,
-    require_labels,
 )
+from gen_models.models.networks import require_labels
 from gen_models.models.sampler import without_sampler
 from gen_models.seeding import generator
 from gen_models.terminal import Say

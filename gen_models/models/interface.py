@@ -92,10 +92,7 @@ class GenerativeModel(pl.LightningModule, ABC):
     def prior(
         self, n: int, generator: torch.Generator | None = None, labels: Tensor | None = None
     ) -> Tensor:
-        """Draw z, (n, latent_dim); from the global generator if none is given.
-
-        A conditional model without labels draws them too.
-        """
+        """Draw z, (n, latent_dim), as `noise`, and its labels if it has some and none are given."""
         noise = self.noise(n, generator)
         return networks.with_labels(noise, labels, self.label_dim, generator)
 
@@ -125,7 +122,7 @@ class GenerativeModel(pl.LightningModule, ABC):
         """
         if not self.conditional:
             return like.new_empty(len(like), 0)
-        return F.one_hot(require_labels(labels), self.classes).to(like)
+        return F.one_hot(networks.require_labels(labels), self.classes).to(like)
 
 
 class Encoder(GenerativeModel):
@@ -226,16 +223,6 @@ def check_model(model: object, key: str) -> GenerativeModel:
             "Encoder (gen_models/models/interface.py)"
         )
     return model
-
-
-def require_labels(labels: Tensor | None) -> Tensor:
-    """Return the labels, which a conditional model needs; raise UserError if there are none."""
-    if labels is None:
-        raise UserError(
-            "a conditional model needs labels, and this data set has none: pick another data set, "
-            "or a model that is not conditional"
-        )
-    return labels
 
 
 @contextmanager

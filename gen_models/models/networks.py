@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from gen_models.checks import check_choice, check_dims, check_whole
+from gen_models.errors import UserError
 from gen_models.models.layers import ACTIVATIONS, INITS, Dropout, linear_layers
 
 NETWORKS = ("mlp", "conv")
@@ -219,6 +220,16 @@ class ConvVAE(nn.Module):
         """The bias of the logits, one for each channel, (c,)."""
         bias: nn.Parameter = self.decoder[-2].bias  # type: ignore[assignment]
         return bias
+
+
+def require_labels(labels: Tensor | None) -> Tensor:
+    """Return the labels, which a conditional model needs; raise UserError if there are none."""
+    if labels is None:
+        raise UserError(
+            "a conditional model needs labels, and this data set has none: pick another data set, "
+            "or a model that is not conditional"
+        )
+    return labels
 
 
 def with_labels(

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from gen_models.data.loader import InMemoryLoader
 from gen_models.errors import UserError
-from gen_models.models.interface import require_labels
-from gen_models.models.networks import ConvVAE, LinearVAE
+from gen_models.models.networks import ConvVAE, LinearVAE, require_labels
 
 
 class PseudoInputs(nn.Module):
