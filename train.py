@@ -8,7 +8,6 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from gen_models.composition import build, in_sweep, job_of, reported_errors, run_command
-from gen_models.machine import prepare_threads
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import Job
 
@@ -60,7 +59,6 @@ def main(config: DictConfig) -> float | None:
     objective = None
     with reported_errors(config):
         job = job_of(config)
-        prepare_threads(job.config.get("threads"), together=job.together)  # before torch's import
         from gen_models import evaluation, terminal, training
 
         terminal.quiet_libraries()

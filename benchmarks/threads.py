@@ -1,4 +1,4 @@
-"""Times what threads=auto chooses against fixed threads, on an idle machine and beside other work.
+"""Times how many threads train, and how they wait, on an idle machine and beside other work.
 
     python benchmarks/threads.py [--data-root FOLDER]
 
@@ -22,7 +22,7 @@ from itertools import islice
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from gen_models.machine import COUNT, POLICY, SPINS, prepare_threads, watch_load
+from gen_models.machine import COUNT, POLICY, wait_passively
 
 MODELS = {
     "vae": ["phase=baseline", "hidden_dims=[400]", "model.latent_dim=20"],
@@ -32,21 +32,20 @@ MODELS = {
 AUTO, PLAIN = "auto", "plain script"
 WAYS: dict[str, dict[str, str]] = {
     AUTO: {},
-    "two threads, passive": {COUNT: "2", POLICY: "passive"},
-    "two threads, active": {COUNT: "2", POLICY: "active"},
+    "auto, active": {POLICY: "active"},
     "one thread": {COUNT: "1"},
     PLAIN: {},
 }
 MACHINES = {
     "idle": list(WAYS),
     "one core busy": list(WAYS),
-    "two side by side": [AUTO, "two threads, passive", "one thread"],  # others take minutes
+    "two side by side": [AUTO, "auto, active", "one thread"],
 }
 
 
 def train_here(options: argparse.Namespace) -> dict[str, Any]:
-    """Seconds of each model, trained by this project, and how the threads were chosen."""
-    watch_load()
+    """Seconds of each model, trained by this project."""
+    wait_passively()
     from gen_models.composition import compose_job, story
 
     result: dict[str, Any] = {}
@@ -56,16 +55,11 @@ def train_here(options: argparse.Namespace) -> dict[str, Any]:
         for model, own in MODELS.items():
             length = [f"max_steps={options.batches[model]}"]
             job = compose_job([f"model={model}", *own, *shared, *length])
-            begin = time.perf_counter()
-            prepare_threads(job.config["threads"])
-            result.setdefault("waited", time.perf_counter() - begin)
             from gen_models import figures
-            from gen_models.machine import use_threads
             from gen_models.terminal import quiet_libraries
 
             quiet_libraries()
             figures.DPI = 20  # pictures are drawn after what is timed
-            result.setdefault("said", use_threads(job.config["threads"]))
             run = story().train(job)
             assert run is not None
             result[model] = run.read_status()["seconds"]
@@ -90,7 +84,7 @@ def train_plainly(options: argparse.Namespace) -> dict[str, Any]:
 
 def start(way: str, words: list[str]) -> subprocess.Popen[str]:
     """A process that trains both models, without the user's own choice of threads."""
-    by_user = {k: v for k, v in os.environ.items() if k not in (COUNT, POLICY, SPINS)}
+    by_user = {k: v for k, v in os.environ.items() if k not in (COUNT, POLICY)}
     command = [sys.executable, __file__, *words, "--worker", "plain" if way == PLAIN else "here"]
     environment = by_user | WAYS[way]
     return subprocess.Popen(
@@ -116,14 +110,11 @@ def measure(machine: str, way: str, words: list[str]) -> list[dict[str, Any]]:
     """What each process of a row has measured: one, or two side by side."""
     with other_work(machine):
         processes = [start(way, words) for _ in range(2 if machine == "two side by side" else 1)]
-        results = [json.loads(process.communicate()[0]) for process in processes]
-    for result in results if way == AUTO else []:
-        print(f"auto, {machine}: {result['said']} (waited {result['waited']:.2f} s)", flush=True)
-    return results
+        return [json.loads(process.communicate()[0]) for process in processes]
 
 
 def main() -> None:
-    """Print what auto chose, and the table."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--data", default="mnist", help="digits: no plain script")
     parser.add_argument("--data-root", default=os.environ.get("GEN_MODELS_DATA", "data"))

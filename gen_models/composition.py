@@ -26,7 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gen_models.errors import UserError, first_line, raise_if_out_of_memory, unknown_option
 from gen_models.files import expanded, name_of, with_home
-from gen_models.machine import watch_load
+from gen_models.machine import wait_passively
 from gen_models.places import CONF, TRAIN, how_to_install
 from gen_models.runs.identity import GROUPS, Job, group_overrides
 from gen_models.terminal import protect_output
@@ -99,13 +99,14 @@ def compose_overrides(overrides: Sequence[str]) -> dict[str, Any]:
         raise UserError(f"{' '.join(overrides)}: {one_line(error)}") from error
 
 
-def compose_job(overrides: Sequence[str]) -> Job:
-    """The job of `python train.py OVERRIDES`.
+def compose_job(overrides: Sequence[str], *, together: bool = False) -> Job:
+    """The job of `python train.py OVERRIDES`; `together`: it trains while other processes do.
 
     Raises:
         UserError: They do not compose.
     """
-    return Job(compose_overrides(overrides), compose_overrides(group_overrides(overrides)))
+    defaults = compose_overrides(group_overrides(overrides))
+    return Job(compose_overrides(overrides), defaults, together)
 
 
 def _plain(config: DictConfig, evaluate: str = "full") -> dict[str, Any]:
@@ -166,7 +167,7 @@ def run_command(main: Callable[[], object]) -> None:
     that would follow the last line of a run that was stopped as it should be.
     """
     take_over()
-    watch_load()
+    wait_passively()
     protect_output()
     try:
         sys.argv[1:] = with_home(sys.argv[1:])

@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from gen_models.errors import UserError
 from gen_models.files import with_home
-from gen_models.machine import watch_load
+from gen_models.machine import wait_passively
 from gen_models.places import COMMAND
 from gen_models.pretrained.catalogue import find_run
 from gen_models.terminal import output_failed, protect_output
@@ -28,7 +28,7 @@ class _OneLine(TyperGroup):
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **options: Any) -> NoReturn:
         """Run the command and exit."""
-        watch_load()
+        wait_passively()
         protect_output()
         try:
             words = with_home(sys.argv[1:] if args is None else args)

@@ -16,7 +16,6 @@ from typer import Argument, Option
 from gen_models.cli.app import DataRoot, Run, app
 from gen_models.errors import UserError
 from gen_models.files import can_be_written
-from gen_models.machine import prepare_threads, use_threads
 from gen_models.places import TRAIN, how_to_install
 from gen_models.runs.directory import RunDirectory
 
@@ -67,22 +66,20 @@ def search(
         raise UserError(f"gen-models search needs Optuna: {how_to_install('search')}")
     from gen_models.composition import compose_job, story
     from gen_models.runs.identity import model_name
-
-    common = overrides or []
-    config = compose_job(common).config
-    prepare_threads(config.get("threads"), together=True)
     from gen_models.search import search as engine
     from gen_models.search.space import FOLDER, read_space
     from gen_models.terminal import quiet_libraries
     from gen_models.training import stopped_by_signals
 
+    common = overrides or []
+    config = compose_job(common).config
     if not can_be_written(output):
         raise UserError(f"--output {output}: cannot be written: choose another folder")
     quiet_libraries()
     program = story()
     file = space or FOLDER / f"{model_name(config)}.yaml"
-    settings = engine.Search(common, read_space(file), compose_job, program.assemble, program.train)
-    typer.echo(use_threads(config["threads"]))
+    compose = partial(compose_job, together=True)
+    settings = engine.Search(common, read_space(file), compose, program.assemble, program.train)
     with stopped_by_signals():
         study = engine.search(settings, storage=storage, count=trials, seed=seed)
         engine.summarise(settings, study, output)

@@ -9,7 +9,7 @@ from typer import Argument, Option
 
 from gen_models.cli.app import DataRoot, Run, app
 from gen_models.errors import UserError
-from gen_models.machine import prepare_threads
+from gen_models.machine import use_threads
 
 command = partial(app.command, rich_help_panel="Measure")
 
@@ -75,7 +75,6 @@ def evaluate(
     Compare only runs that were measured with the same options; the metrics record them. With
     --steps or --solver, only quality against cost is measured, and all other metrics are kept.
     """
-    prepare_threads("auto")
     from gen_models.evaluation import reporting
     from gen_models.evaluation.evaluate import evaluate_run
     from gen_models.evaluation.measure import Effort
@@ -84,6 +83,7 @@ def evaluate(
     from gen_models.terminal import quiet_libraries
 
     quiet_libraries()
+    use_threads("auto")
     if steps is None and solver is None:
         effort = Effort(restarts, iterations, importance_samples, likelihood_images)
         evaluate_run(run, data_root=data_root, effort=effort, say=typer.echo)

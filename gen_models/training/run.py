@@ -5,10 +5,11 @@ What is written here is written by rank 0 alone.
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
@@ -49,6 +50,7 @@ class Run(NamedTuple):
     finished: bool = False  # there is nothing to train
     checkpoint: Path | None = None  # from which the training resumes; None: from the beginning
     extends: RunDirectory | None = None  # the shorter run that this checkpoint is of
+    before: Mapping[str, Any] = MappingProxyType({})  # the status of what was trained before it
 
 
 @contextmanager
@@ -81,8 +83,11 @@ def open_run(
             check_same_data(run.extends, data)
         if trainer.is_global_zero and run.finished and job.config["tags"]:
             directory.write_status(tags=job.config["tags"])
+        threads = use_threads(
+            job.config["threads"], together=job.together, recorded=run.before.get("threads")
+        )
         if trainer.is_global_zero and not run.finished:
-            threads = _begin(run, job.config, model, data, trainer)
+            _begin(run, job.config, model, data, trainer)
             stack.enter_context(_ending_recorded(directory))
             reporting.announce(
                 job.config, model, data, trainer, directory=directory, threads=threads,
@@ -122,8 +127,9 @@ def find_run(job: Job, model_class: type, *, judge: bool) -> Run:
     checkpoint = newest_readable(directory.checkpoints) if status else None
     if checkpoint is None and config["extend"] is not None:
         shorter = find_shorter_run(config, fingerprint(model_class))
-        return Run(directory, checkpoint=newest_readable(shorter.checkpoints), extends=shorter)
-    return Run(directory, checkpoint=checkpoint)
+        checkpoint = newest_readable(shorter.checkpoints)
+        return Run(directory, checkpoint=checkpoint, extends=shorter, before=shorter.read_status())
+    return Run(directory, checkpoint=checkpoint, before=status if checkpoint else {})
 
 
 def _judge(
@@ -160,17 +166,15 @@ def _begin(
     model: pl.LightningModule,
     data: MNISTDataModule,
     trainer: pl.Trainer,
-) -> str:
-    """Write what is known before the training; returns a line about the threads."""
-    directory, checkpoint = run.directory, run.checkpoint
-    status = (run.extends or directory).read_status() if checkpoint else {}
+) -> None:
+    """Write what is known before the training."""
+    directory, checkpoint, status = run.directory, run.checkpoint, run.before
     prepare_folder(directory.checkpoints)
     if run.extends or checkpoint is None:
         directory.clear()
     if run.extends and (best := run.extends.checkpoints / BEST).exists():
         directory.checkpoints.mkdir()
         shutil.copyfile(best, directory.checkpoints / BEST)
-    threads = use_threads(config["threads"], status.get("threads"))
     directory.write_config(config)
     networks = []
     for name, network in model.named_children():
@@ -190,7 +194,6 @@ def _begin(
         remote_id = logger.begin(Start(directory, config, step, known.get(name)))
         begun["remote"] |= {} if remote_id is None else {name: remote_id}
     write_json(directory.status, begun | machine() | devices | {"commit": commit()})
-    return threads
 
 
 def measure_losses(
