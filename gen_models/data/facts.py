@@ -21,9 +21,28 @@ class Facts(NamedTuple):
 FACTS = {
     "mnist": Facts("MNIST", "Y. LeCun, C. Cortes and C. Burges", "CC BY-SA 3.0"),
     "fashion_mnist": Facts(
-        "Fashion-MNIST", "H. Xiao, K. Rasul and R. Vollgraf (Zalando SE), 2017", "MIT"
+        "Fashion-MNIST",
+        "H. Xiao, K. Rasul and R. Vollgraf (Zalando SE), 2017",
+        "MIT",
+        class_names=(
+            "T-shirt/top",
+            "Trouser",
+            "Pullover",
+            "Dress",
+            "Coat",
+            "Sandal",
+            "Shirt",
+            "Sneaker",
+            "Bag",
+            "Ankle boot",
+        ),
     ),
-    "kmnist": Facts("KMNIST", "T. Clanuwat et al. (CODH), 2018", "CC BY-SA 4.0"),
+    "kmnist": Facts(
+        "KMNIST",
+        "T. Clanuwat et al. (CODH), 2018",
+        "CC BY-SA 4.0",
+        class_names=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+    ),
     "digits": Facts(
         "Optical Recognition of Handwritten Digits, of scikit-learn, enlarged to 28x28",
         "E. Alpaydin and C. Kaynak, 1998",

@@ -7,6 +7,7 @@ from conftest import directory_of, read_metrics, train
 from test_data import FILES, idx
 
 from gen_models.data import datasets
+from gen_models.data.facts import FACTS
 from gen_models.data.module import MNISTDataModule
 
 
@@ -37,4 +38,11 @@ def test_the_best_models_train_on_it(
     train(*words)
     run = directory_of(words)
     assert run.path.parent == tmp_path / "runs" / name / f"{model}_best"
-    assert read_metrics(run)["quick/samples"] == 250
+    metrics = read_metrics(run)
+    assert metrics["quick/samples"] == 250
+    assert {"quick/missing_classes", "val/missing_classes"} <= metrics.keys()  # not "digits"
+
+
+@pytest.mark.parametrize("name", ["fashion_mnist", "kmnist"])
+def test_classes_are_called_as_in_torchvision(name: str) -> None:
+    assert list(FACTS[name].class_names) == datasets.SOURCES[name].dataset.classes
