@@ -23,7 +23,7 @@ QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container (cgroup version 2)
 affinity = getattr(os, "sched_getaffinity", lambda _: set(range(os.cpu_count() or 1)))
 
 PACKAGES = ["gen-models", "torchvision", "lightning", "hydra-core", "numpy"]
-USEFUL = 4  # threads; networks of this size rarely gain from more
+MOST = 4  # threads; networks of this size rarely gain from more
 COUNT, POLICY = "OMP_NUM_THREADS", "OMP_WAIT_POLICY"
 
 
@@ -75,9 +75,9 @@ def use_threads(setting: Any, *, together: bool = False, recorded: int | None = 
         reason = f"{COUNT}={by_user} is set"
     elif together:
         number, reason = 1, "other runs train at the same time"
-    else:
-        number = min(USEFUL, cores)
-        reason = "there is one core" if cores == 1 else f"there are {cores} cores"
+    else:  # the last core gains little, and costs much where other programs need it
+        number = max(1, min(MOST, cores // 2))
+        reason = f"half of {cores} cores, {MOST} at most" if cores > 1 else "there is one core"
     torch.set_num_threads(number)
     return f"{number} thread{'s' if number > 1 else ''}: {reason}"
 

@@ -47,40 +47,47 @@ def test_a_container_has_the_cores_of_its_quota(
 
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """As in a new process on a machine of two cores."""
+    """As in a new process on a machine of four cores."""
     for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
         monkeypatch.setenv(name, "")  # restored afterwards
         monkeypatch.delenv(name)
-    monkeypatch.setattr(machine, "count_cores", lambda: 2)
+    monkeypatch.setattr(machine, "count_cores", lambda: 4)
     before = torch.get_num_threads()
     yield monkeypatch
     torch.set_num_threads(before)
 
 
-def test_auto_is_a_thread_for_each_core_of_four_at_most(fresh: pytest.MonkeyPatch) -> None:
-    assert use_threads("auto") == "2 threads: there are 2 cores"
+def test_auto_is_half_of_the_cores_and_four_at_most(fresh: pytest.MonkeyPatch) -> None:
+    assert use_threads("auto") == "2 threads: half of 4 cores, 4 at most"
     assert torch.get_num_threads() == 2
     assert use_threads("auto", together=True) == "1 thread: other runs train at the same time"
     assert torch.get_num_threads() == 1
     assert use_threads(2, together=True) == "2 threads: threads=2 is set"
     assert use_threads("auto", recorded=3) == "3 threads: as when this run began"
     assert torch.get_num_threads() == 3
-    assert use_threads("auto") == "2 threads: there are 2 cores"  # the run before had its own
-    fresh.setattr(machine, "count_cores", lambda: 1)
-    assert use_threads("auto") == "1 thread: there is one core"
-    fresh.setattr(machine, "count_cores", lambda: 64)
-    assert use_threads("auto") == "4 threads: there are 64 cores"
+    assert (
+        use_threads("auto") == "2 threads: half of 4 cores, 4 at most"
+    )  # the run before had its own
+    for cores, said in (
+        (1, "1 thread: there is one core"),
+        (2, "1 thread: half of 2 cores, 4 at most"),
+        (3, "1 thread: half of 3 cores, 4 at most"),
+        (8, "4 threads: half of 8 cores, 4 at most"),
+        (64, "4 threads: half of 64 cores, 4 at most"),
+    ):
+        fresh.setattr(machine, "count_cores", lambda cores=cores: cores)
+        assert use_threads("auto") == said
 
 
 def test_the_users_environment_wins_over_auto(fresh: pytest.MonkeyPatch) -> None:
-    for value, number in (("1", 1), ("2", 2), ("3,1", 3), ("many", 2)):
+    for value, number in (("1", 1), ("2", 2), ("3,1", 3), ("many", 4)):
         fresh.setenv("OMP_NUM_THREADS", value)
         said = f"{number} thread{'s' * (number > 1)}: OMP_NUM_THREADS={value} is set"
         assert use_threads("auto") == use_threads("auto", together=True) == said
         assert torch.get_num_threads() == number
     assert use_threads(2) == "2 threads: threads=2 is set"
     fresh.setenv("OMP_NUM_THREADS", "")
-    assert use_threads("auto") == "2 threads: there are 2 cores"
+    assert use_threads("auto") == "2 threads: half of 4 cores, 4 at most"
 
 
 def test_threads_wait_passively_unless_the_user_has_chosen(fresh: pytest.MonkeyPatch) -> None:
@@ -157,14 +164,14 @@ def test_the_number_is_recorded_and_kept_on_resuming_to_the_bit(
         train(*arguments, "+callbacks.stop._target_=test_threads.Stop")
     stopped = directory_of(arguments)
     assert stopped.read_status()["threads"] == 2
-    assert "  2 threads: there are 2 cores\n" in capsys.readouterr().out
+    assert "  2 threads: half of 4 cores, 4 at most\n" in capsys.readouterr().out
 
     fresh.setattr(machine, "count_cores", lambda: 1)  # by now
     train(*arguments)
     assert stopped.read_status()["threads"] == torch.get_num_threads() == 2
     assert "  2 threads: as when this run began\n" in capsys.readouterr().out
 
-    fresh.setattr(machine, "count_cores", lambda: 2)
+    fresh.setattr(machine, "count_cores", lambda: 4)
     whole = small(tmp_path / "whole", *settings)
     train(*whole, "threads=2")
     assert "  2 threads: threads=2 is set\n" in capsys.readouterr().out
