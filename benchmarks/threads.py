@@ -32,14 +32,14 @@ MODELS = {
 AUTO, PLAIN = "auto", "plain script"
 WAYS: dict[str, dict[str, str]] = {
     AUTO: {},
-    "auto, active": {POLICY: "active"},
-    "one thread": {COUNT: "1"},
+    "two threads": {COUNT: "2"},
+    "two threads, active": {COUNT: "2", POLICY: "active"},
     PLAIN: {},
 }
 MACHINES = {
     "idle": list(WAYS),
     "one core busy": list(WAYS),
-    "two side by side": [AUTO, "auto, active", "one thread"],
+    "two side by side": [way for way in WAYS if way != PLAIN],
 }
 
 
