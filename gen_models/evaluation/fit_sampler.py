@@ -22,7 +22,7 @@ from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError, first_line
 from gen_models.metrics.classifier import Classifier, some
 from gen_models.metrics.distribution import frechet_distance
-from gen_models.models.interface import Encoder, GenerativeModel, eval_mode, latent_means
+from gen_models.models.interface import Encoder, GenerativeModel, latent_means
 from gen_models.models.sampler import WithSampler, no_sampler
 from gen_models.runs.classifier import find_classifier, load_run_data
 from gen_models.runs.directory import RunDirectory
@@ -188,8 +188,7 @@ def fit_mixtures(
 @torch.no_grad()
 def validation_distance(model: GenerativeModel, images: Tensor, classifier: Classifier) -> float:
     """`val/fid_lenet` as measured during training: as many new images, from the same noise."""
-    with eval_mode(model):
-        new = model.sample(len(images), generator("validation distance")).float()
+    new = model.sample(len(images), generator("validation distance")).float()
     return frechet_distance(classifier.read(images).features, classifier.read(new).features)
 
 
