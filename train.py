@@ -48,8 +48,7 @@ def train(job: Job, watchers: Sequence[Any] = ()) -> RunDirectory | None:
     if not trainer.is_global_zero:
         return None
     if config["evaluate"] != "none" or config["sampler"]:
-        trained = None if run.finished else model  # None: it is loaded if it must be measured
-        evaluation.evaluate_trained(run.directory, config, trained, data)
+        evaluation.evaluate_trained(run.directory, config, data)
     return run.directory
 
 

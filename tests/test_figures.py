@@ -16,7 +16,9 @@ from gen_models import figures
 from gen_models.evaluation import pictures
 from gen_models.evaluation.evaluate import evaluate_run
 from gen_models.evaluation.measure import Effort
+from gen_models.evaluation.reference import Reference
 from gen_models.figures import as_bytes
+from gen_models.metrics.fit_classifier import untrained_classifier
 from gen_models.models.vae import VAE
 
 pytestmark = pytest.mark.usefixtures("_real_pictures")
@@ -123,11 +125,21 @@ def test_the_pictures_of_an_evaluation_without_labels(
         "latent_map": rng.normal(size=(6, 2)),
         "latent_map_shares": np.array([0.5, 0.2]),
     }
-    pictures.write_figures(run, arrays)
+    pictures.write_figures(run, arrays, class_names=())
     made = {path.stem for path in run.figures.iterdir()}
     assert made == {"recreated", "interpolation", "traversal", "latent_map"}
     model = VAE(latent_dim=3, encoder_dims=[8], image_shape=shape, classes=0)
-    pictures.write_projector(run, model, torch.rand(7, *shape), None)
+    images = torch.rand(7, *shape)
+    real = Reference(
+        train=images,
+        validation=images,
+        test=images,
+        labels=None,
+        train_labels=None,
+        class_names=(),
+        classifier=untrained_classifier(images),
+    )
+    pictures.write_projector(run, model, real)
     (sprite,) = (run.path / "projector").rglob("sprite.png")
     with Image.open(sprite) as image:
         assert image.size == (3 * max(height, width), 3 * max(height, width))

@@ -60,13 +60,13 @@ def trained_parameters(model: GenerativeModel) -> int:
     return sum(p.numel() for p in as_built(model).parameters() if p.requires_grad)
 
 
+@torch.random.fork_rng(devices=[])
 def as_built(model: GenerativeModel) -> GenerativeModel:
     """A copy that can be trained: a model of `load_model` has no gradients.
 
     Parts that the model was loaded without have new weights.
     """
-    with torch.random.fork_rng(devices=[]):
-        built = type(model)(**model.hparams)
+    built = type(model)(**model.hparams)
     built.load_state_dict(model.state_dict(), strict=not model.left_out)
     return built
 
@@ -75,34 +75,33 @@ def as_built(model: GenerativeModel) -> GenerativeModel:
 def sample_flops(model: GenerativeModel) -> float:
     """FLOPs of one new image."""
     z = model.prior(TIMED, generator("cost"))
-    return _counted(lambda: model.decode(z)) / TIMED
+    return count_flops(lambda: model.decode(z)) / TIMED
 
 
 @torch.enable_grad()
+@torch.random.fork_rng(devices=[])
 def step_flops(model: GenerativeModel, batch: Split) -> float:
     """FLOPs of one training batch: a real step of the trainer, on a copy of the model.
 
     If its steps are not all alike, this is their mean.
     """
     twin = as_built(model)
-    with torch.random.fork_rng(devices=[]):
-        trainer = pl.Trainer(
-            accelerator="cpu",
-            devices=1,
-            plugins=OneProcess(),
-            max_epochs=1,
-            limit_val_batches=0,
-            log_every_n_steps=1,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        batches = InMemoryLoader(
-            *batch.take(torch.arange(len(batch.images)).repeat(model.period)),
-            batch_size=len(batch.images),
-        )
-        return _counted(lambda: trainer.fit(twin, batches, batches)) / model.period
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        devices=1,
+        plugins=OneProcess(),
+        max_epochs=1,
+        limit_val_batches=0,
+        log_every_n_steps=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    size = len(batch.images)
+    rows = torch.arange(size).repeat(model.period)
+    batches = InMemoryLoader(*batch.take(rows), batch_size=size)
+    return count_flops(lambda: trainer.fit(twin, batches, batches)) / model.period
 
 
 @torch.no_grad()
@@ -120,7 +119,8 @@ def sampling_seconds(model: GenerativeModel) -> float:
     return median(seconds[1:])
 
 
-def _counted(work: Callable[[], object]) -> int:
+def count_flops(work: Callable[[], object]) -> int:
+    """FLOPs of what a function does."""
     with FlopCounterMode(display=False) as counter:
         work()
     return counter.get_total_flops()

@@ -22,7 +22,7 @@ from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError, first_line
 from gen_models.metrics.classifier import Classifier, some
 from gen_models.metrics.distribution import frechet_distance
-from gen_models.models.interface import Encoder, GenerativeModel, eval_mode, latent_means
+from gen_models.models.interface import Encoder, GenerativeModel, latent_means
 from gen_models.models.sampler import WithSampler, no_sampler
 from gen_models.runs.classifier import find_classifier, load_run_data
 from gen_models.runs.directory import RunDirectory
@@ -51,7 +51,6 @@ def fit_sampler(
     *,
     kind: str,
     seed: int = 0,
-    model: GenerativeModel | None = None,
     datamodule: MNISTDataModule | None = None,
     data_root: str | Path | None = None,
     say: Say,
@@ -63,7 +62,6 @@ def fit_sampler(
         kind: "normal", one Gaussian; "gmm", a mixture of so many that the validation images'
             codes are likeliest. A conditional model has one a class, all of one size.
         seed: Seed of the choice of training images and of the fit.
-        model: The run's, in eval mode on the CPU; None: it is loaded.
         datamodule: The run's, set up; None: it is loaded.
         data_root: Folder of the data sets from which they are loaded; None means the run's.
         say: Called with a line for each step.
@@ -72,7 +70,7 @@ def fit_sampler(
         UserError: Not a finished run, or no sampler can be fitted to its model.
     """
     directory = RunDirectory(run)
-    model = load_model(run, sampler=False) if model is None else model
+    model = load_model(run, sampler=False)
     if reason := no_sampler(model):
         raise UserError(
             f"{directory.path}: a {type(model).__name__} {reason}, so no sampler can be fitted: "
@@ -190,8 +188,7 @@ def fit_mixtures(
 @torch.no_grad()
 def validation_distance(model: GenerativeModel, images: Tensor, classifier: Classifier) -> float:
     """`val/fid_lenet` as measured during training: as many new images, from the same noise."""
-    with eval_mode(model):
-        new = model.sample(len(images), generator("validation distance")).float()
+    new = model.sample(len(images), generator("validation distance")).float()
     return frechet_distance(classifier.read(images).features, classifier.read(new).features)
 
 

@@ -34,19 +34,18 @@ def write_pictures(
         np.savez(temporary, **written)  # type: ignore[arg-type]
     write_figures(directory, written, real.class_names)
     if isinstance(model, Encoder) and not model.invertible:
-        labels = None if real.labels is None else real.labels.cpu()
-        write_projector(directory, model, real.test.cpu(), labels, real.class_names)
+        write_projector(directory, model, real)
 
 
 def write_figures(
-    directory: RunDirectory, arrays: dict[str, np.ndarray], class_names: Sequence[str] = ()
+    directory: RunDirectory, arrays: dict[str, np.ndarray], class_names: Sequence[str]
 ) -> None:
     """Draw `recreated`, `interpolation`, `traversal` and, if it was measured, `latent_map`.
 
     Args:
         directory: The run.
         arrays: The evaluation's, as evaluation.npz keeps them.
-        class_names: Of the data; none: classes are called by their numbers.
+        class_names: Of the data.
     """
     title = run_title(directory.read_config())
     pictures = {"recreated": _recreated, "interpolation": _interpolation, "traversal": _traversal}
@@ -107,25 +106,17 @@ def _latent_map(arrays: dict[str, np.ndarray], title: str, class_names: Sequence
     )
 
 
-def write_projector(
-    directory: RunDirectory,
-    model: Encoder,
-    images: Tensor,
-    labels: Tensor | None,
-    class_names: Sequence[str] = (),
-) -> None:
-    """The encoder's means of the first 2,000 images, (n, c, h, w) in [0, 1], for TensorBoard.
+def write_projector(directory: RunDirectory, model: Encoder, real: Reference) -> None:
+    """The encoder's means of the first 2,000 test images, for TensorBoard.
 
-    With labels, if there are any, and the images as sprites, in a folder of its own next to the
-    run's curves, which is replaced as a whole. Without class names, classes are called by numbers.
+    With the names of their classes, if there are any, and the images as sprites, in a folder of its
+    own next to the run's curves, which is replaced as a whole.
     """
     folder = directory.path / "projector"
     shutil.rmtree(folder, ignore_errors=True)
-    shown = images[:PROJECTED]
-    own = names = None
-    if labels is not None:
-        own = labels[:PROJECTED]
-        names = [class_names[label] if class_names else label for label in own.tolist()]
+    images, labels = real.first(PROJECTED)
+    shown, own = images.cpu(), None if labels is None else labels.cpu()
+    names = None if own is None else [real.class_names[label] for label in own.tolist()]
     height, width = shown.shape[2:]
     ink = shown.shape[1] == 1 and not shown.median()  # on black: it is shown dark on the white page
     square = F.pad(shown, (0, max(0, height - width), 0, max(0, width - height)))

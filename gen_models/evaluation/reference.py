@@ -148,7 +148,7 @@ def add_feature_spaces(real: Reference, key: str, root: Path) -> None:
         real.spaces[name] = FeatureSpace(
             partial(_features, network.to(real.train.device)), network.record["sha256"]
         )
-    fitted = real.components(COMPONENTS).leading(WHITENED)
+    fitted = real.components(WHITENED)
     real.spaces[f"pixels_{WHITENED}"] = FeatureSpace(fitted.whitened, "")
 
 

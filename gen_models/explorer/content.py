@@ -5,7 +5,6 @@ import copy
 import io
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
-from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
 import torch
@@ -17,6 +16,7 @@ from gen_models.errors import UserError
 from gen_models.explorer.directions import principal_directions
 from gen_models.explorer.graph import Weights, lower
 from gen_models.metrics.classifier import Classifier
+from gen_models.metrics.distribution import DIGITS
 from gen_models.metrics.latent import latent_map
 from gen_models.metrics.reconstruction import prior_reach
 from gen_models.models.interface import (
@@ -28,6 +28,7 @@ from gen_models.models.interface import (
     reconstruct,
 )
 from gen_models.models.networks import label_columns
+from gen_models.runs.directory import RunDirectory
 from gen_models.seeding import generator
 from gen_models.terminal import Say
 
@@ -35,7 +36,6 @@ SHOWN = 500  # test images that the page holds at most
 SHOWN_NUMBERS = 1_200_000  # and of their pixels, one byte each before compression
 MIXED = 250_000  # and of a sampler's, of which it holds about half, 8 bytes each
 COLUMNS = 25  # in the picture that holds them
-DIGITS = tuple("0123456789")  # class names of a data set of digits
 COMPARED = 1000  # new images on which rounding the weights is measured
 INK = 25  # of 255: a pixel that differs more from the ground belongs to what an image shows
 
@@ -44,9 +44,10 @@ class Run(NamedTuple):
     """A run that the page shows."""
 
     title: str
-    path: Path
+    directory: RunDirectory
     data: str  # name of the data set on which it was trained
     model: GenerativeModel
+    sampler_name: str  # of its sampler; "" without one
     sampler: Mapping[str, Tensor]  # weights, means, factors; empty: new images are the prior's
 
 
@@ -74,12 +75,12 @@ def page_content(
     networks: list[dict[str, Any]] = []
     models, differences = [], []
     for run in runs:
-        say(f"adding {run.title} to the page ({run.path})")
+        say(f"adding {run.title} to the page ({run.directory.path})")
         model = run.model
         if model.prior_kind == "mixture":
             raise UserError(
-                f"{run.path}: the page can draw only from N(0, I) and U(-1, 1), and this model's "
-                "prior is neither: leave this run out"
+                f"{run.directory.path}: the page can draw only from N(0, I) and U(-1, 1), and this "
+                "model's prior is neither: leave this run out"
             )
         differences.append(rounding_difference(model, images[first], shown_labels))
         models.append(
@@ -193,12 +194,11 @@ def _networks(
         )  # fmt: skip
         solved = {"network": network, "solver": model.solver, "steps": model.steps}
         return {"decode": None, "encode": None, "flow": solved}
-    decode = place(model.decode, torch.zeros(1, model.latent_dim))
-    if not isinstance(model, Encoder):
-        return {"decode": decode, "encode": None, "flow": None}
-    encoder, image = model.encode, torch.zeros(1, *model.image_shape)
-    label = [torch.zeros(1, dtype=torch.int64)] if model.conditional else []
-    encode = place(lambda *images: encoder(*images)[0], image, *label)
+    decode, encode = place(model.decode, torch.zeros(1, model.latent_dim)), None
+    if isinstance(model, Encoder):
+        encoder, image = model.encode, torch.zeros(1, *model.image_shape)
+        label = [torch.zeros(1, dtype=torch.int64)] if model.conditional else []
+        encode = place(lambda *images: encoder(*images)[0], image, *label)
     return {"decode": decode, "encode": encode, "flow": None}
 
 

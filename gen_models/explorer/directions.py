@@ -1,5 +1,6 @@
 """The latent directions that change images most."""
 
+from contextlib import ExitStack
 from typing import NamedTuple
 
 import torch
@@ -61,13 +62,11 @@ def _first_layer(model: GenerativeModel, z: Tensor) -> Tensor:
     def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         outputs.append(output)
 
-    layers = [module for module in model.modules() if "weight" in module._parameters]
-    handles = [layer.register_forward_hook(keep) for layer in layers]
-    try:
+    with ExitStack() as hooks:
+        for module in model.modules():
+            if "weight" in module._parameters:
+                hooks.enter_context(module.register_forward_hook(keep))
         model.decode(z)
-    finally:
-        for handle in handles:
-            handle.remove()
     if not outputs:
         raise UserError(f"a {type(model).__name__} has no layer with weights: leave this run out")
     return outputs[0].flatten(1)

@@ -7,20 +7,21 @@ from typing import Any, NamedTuple
 
 import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor
 
 from gen_models.data.facts import facts_of
 from gen_models.data.module import MNISTDataModule
 from gen_models.errors import UserError
+from gen_models.evaluation.cost import count_flops
 from gen_models.evaluation.sampling import check_output
-from gen_models.explorer.content import DIGITS, Run, fits_page, has_codes, page_content
+from gen_models.explorer.content import Run, fits_page, has_codes, page_content
 from gen_models.files import replaced, writing
-from gen_models.metrics.classifier import Classifier
+from gen_models.metrics.distribution import DIGITS
 from gen_models.models.interface import Density, Encoder
 from gen_models.runs.classifier import PART, check_same_data, kept_classifier, load_run_data
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import run_title
-from gen_models.runs.sampler import read_record, read_sampler
+from gen_models.runs.sampler import read_sampler
 from gen_models.runs.weights import load_model
 from gen_models.terminal import Say
 
@@ -61,17 +62,25 @@ def explore(
     check_output(output, {".html"})
     if output.exists() and not overwrite:
         raise UserError(f"--output {output}: the file exists; --overwrite replaces it")
-    first = next((path for path in paths if not RunDirectory(path).shipped), paths[0])
-    runs, pace = _fast_enough(_read_runs(paths, first))
-    data = load_run_data(RunDirectory(first), data_root)
-    for path in paths:
-        check_same_data(RunDirectory(path), data)
+    every = _read_runs(paths)
+    first = next((run for run in every if not run.directory.shipped), every[0])
+    for run in every:
+        part = run.directory.shipped and PART.get(run.data) == first.data
+        if run.data != first.data and not part:
+            raise UserError(
+                f"{first.directory.path} was trained on {first.data} and {run.directory.path} on "
+                f"{run.data}: name runs on the same data set"
+            )
+    runs, pace = _fast_enough(every)
+    data = load_run_data(first.directory, data_root)
+    for run in every:
+        check_same_data(run.directory, data)
     if data.class_names:
-        classifier, why_none = kept_classifier(data.key, data.root, RunDirectory(first))
+        classifier, why_none = kept_classifier(data.key, data.root, first.directory)
     else:
         classifier, why_none = None, "the images have no labels"
     content, difference = page_content(runs, data, classifier, say)
-    left_out = pace + _left_out(runs, classifier, why_none, data)
+    left_out = pace + _left_out(runs, data, why_none)
     seen = [run for run in runs if run.data != data.name]
     text = _render(
         content,
@@ -87,8 +96,8 @@ def explore(
     return Page(len(text.encode()), difference, left_out)
 
 
-def _read_runs(paths: Sequence[Path], first: Path) -> list[Run]:
-    """The runs, with titles that differ, all on the data set of the first one, or on more of it."""
+def _read_runs(paths: Sequence[Path]) -> list[Run]:
+    """The runs, with titles that differ."""
     if len(paths) > 3 or len({path.resolve() for path in paths}) < len(paths):
         raise UserError(
             f"{', '.join(map(str, paths))}: the page shows one to three different runs; name only "
@@ -97,17 +106,11 @@ def _read_runs(paths: Sequence[Path], first: Path) -> list[Run]:
     runs: list[Run] = []
     for path in paths:
         model, directory = load_model(path, sampler=False), RunDirectory(path)
-        sampler = read_sampler(directory, model.latent_dim)[1] if read_record(directory) else {}
-        config, kept = directory.read_config(), sampler if fits_page(sampler) else {}
-        runs.append(Run(run_title(config), path, config["data"]["name"], model, kept))
-    first_name = next(run.data for run in runs if run.path == first)
-    for run in runs:
-        shipped = RunDirectory(run.path).shipped and PART.get(run.data) == first_name
-        if run.data != first_name and not shipped:
-            raise UserError(
-                f"{first} was trained on {first_name} and {run.path} on {run.data}: name runs on "
-                "the same data set"
-            )
+        config, name, sampler = directory.read_config(), "", dict[str, Tensor]()
+        if directory.sampler.exists():
+            name, sampler = read_sampler(directory, model.latent_dim)
+        kept = sampler if fits_page(sampler) else {}
+        runs.append(Run(run_title(config), directory, config["data"]["name"], model, name, kept))
     if len({run.title for run in runs}) < len(runs):
         folders = [path.resolve().name for path in paths]
         if len(set(folders)) < len(folders):
@@ -150,36 +153,38 @@ def set_page_steps(model: Density) -> bool:
     z = model.prior(1)
     for steps in STEPS:
         model.set_solver(solver, min(steps, own or steps))
-        with FlopCounterMode(display=False) as counter:
-            model.decode(z)
-        if counter.get_total_flops() <= MOST_FLOPS:
+        if count_flops(lambda: model.decode(z)) <= MOST_FLOPS:
             return True
     return False
 
 
-def _left_out(
-    runs: Sequence[Run], classifier: Classifier | None, why_none: str, data: MNISTDataModule
-) -> list[str]:
-    """What the page cannot show of these runs, a sentence each."""
+def _left_out(runs: Sequence[Run], data: MNISTDataModule, why_none: str) -> list[str]:
+    """What the page cannot show of these runs, a sentence each.
+
+    Args:
+        runs: Those on the page.
+        data: Their data set.
+        why_none: Why there is no classifier; empty if there is one.
+    """
     sentences = []
     kind = "digit" if data.class_names == DIGITS else "class"
     for run in runs:
-        if sampler := read_record(RunDirectory(run.path)):
+        if run.sampler_name:
             sentences.append(
-                f"{run.title} draws new images with its sampler ({sampler['name']})."
+                f"{run.title} draws new images with its sampler ({run.sampler_name})."
                 if run.sampler
-                else f"{run.title} has a sampler ({sampler['name']}) that is too large for the "
+                else f"{run.title} has a sampler ({run.sampler_name}) that is too large for the "
                 "page, which draws from the prior."
             )
         if not isinstance(run.model, Encoder):
             sentences.append(f"{run.title} has no encoder, so the page searches for z instead.")
     if not any(has_codes(run.model) for run in runs):
         sentences.append(
-            "Without an encoder, the map shows the classifier's features of the test images."
-            if classifier
-            else "There is no map: it needs an encoder or a classifier of this data set."
+            "There is no map: it needs an encoder or a classifier of this data set."
+            if why_none
+            else "Without an encoder, the map shows the classifier's features of the test images."
         )
-    if classifier is None:
+    if why_none:
         sentences.append(f"The page does not say which {kind} an image shows: {why_none}.")
         if data.image_shape[0] == 1:  # there is a pad to draw on
             sentences += [

@@ -2,7 +2,7 @@
 
 import copy
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,7 +45,7 @@ class Format(NamedTuple):
     ending: str
     needs: tuple[str, ...]
     write: Callable[[torch.export.ExportedProgram, Part, Path], None]
-    run: Callable[[Path, Sequence[Tensor]], list[np.ndarray]]
+    run: Callable[[Path, dict[str, Tensor]], list[np.ndarray]]
 
 
 class Exported(NamedTuple):
@@ -80,11 +80,11 @@ def parts_of(model: GenerativeModel, classifier: Classifier | None) -> list[Part
     else:
         name = "decoder" if isinstance(model, Encoder) else "generator"
         parts = [Part(name, Call(model, model.decode), {"z": z}, ("images",))]
-    if isinstance(model, Encoder) and not isinstance(model, Density):
-        inputs = {"images": images}
-        if model.conditional:
-            inputs["labels"] = torch.arange(CHECKED) % model.classes
-        parts.append(Part("encoder", Call(model, model.encode), inputs, ("mean", "logvar")))
+        if isinstance(model, Encoder):
+            inputs = {"images": images}
+            if model.conditional:
+                inputs["labels"] = torch.arange(CHECKED) % model.classes
+            parts.append(Part("encoder", Call(model, model.encode), inputs, ("mean", "logvar")))
     if classifier is not None:
         # channels_last, a matter of speed, would be a part of the file
         network = copy.deepcopy(classifier.network).to(memory_format=torch.contiguous_format)
@@ -115,10 +115,7 @@ def write_part(part: Part, kind: Format, folder: Path) -> Exported:
         raise UserError(
             f"its {part.name} cannot be exported ({first_line(error)}); try the other --format"
         ) from error
-    difference = max(
-        _difference(part, kind, folder / file, [tensor[:count] for tensor in inputs])
-        for count in (CHECKED, 1)
-    )
+    difference = max(_difference(part, kind, folder / file, count) for count in (CHECKED, 1))
     if not difference <= TOLERANCE:
         raise UserError(
             f"its {part.name} as a file differs by {difference:.2g} from the model, which is more "
@@ -150,9 +147,11 @@ def _without_unused_weights(network: nn.Module, inputs: tuple[Tensor, ...]) -> n
     return twin.requires_grad_(False)
 
 
-def _difference(part: Part, kind: Format, path: Path, inputs: Sequence[Tensor]) -> float:
+def _difference(part: Part, kind: Format, path: Path, count: int) -> float:
+    """The largest difference of an output on the first `count` examples."""
+    inputs = {name: tensor[:count] for name, tensor in part.inputs.items()}
     with torch.no_grad():
-        expected = _tuple(part.network(*inputs))
+        expected = _tuple(part.network(*inputs.values()))
     return max(
         float(np.abs(a.numpy() - b).max()) if a.shape == b.shape else float("inf")
         for a, b in zip(expected, kind.run(path, inputs), strict=True)
@@ -174,13 +173,12 @@ def _write_onnx(program: torch.export.ExportedProgram, part: Part, path: Path) -
     )
 
 
-def _run_onnx(path: Path, inputs: Sequence[Tensor]) -> list[np.ndarray]:
+def _run_onnx(path: Path, inputs: dict[str, Tensor]) -> list[np.ndarray]:
     import onnxruntime  # of the extra
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    names = [argument.name for argument in session.get_inputs()]
-    arrays = [tensor.numpy() for tensor in inputs]
-    outputs: list[np.ndarray] = session.run(None, dict(zip(names, arrays, strict=True)))
+    arrays = {name: tensor.numpy() for name, tensor in inputs.items()}
+    outputs: list[np.ndarray] = session.run(None, arrays)
     return outputs
 
 
@@ -190,9 +188,10 @@ def _write_torch(program: torch.export.ExportedProgram, part: Part, path: Path) 
     path.write_bytes(content.getbuffer())
 
 
-def _run_torch(path: Path, inputs: Sequence[Tensor]) -> list[np.ndarray]:
+def _run_torch(path: Path, inputs: dict[str, Tensor]) -> list[np.ndarray]:
+    module = torch.export.load(path).module()
     with torch.no_grad():
-        return [output.numpy() for output in _tuple(torch.export.load(path).module()(*inputs))]
+        return [output.numpy() for output in _tuple(module(*inputs.values()))]
 
 
 FORMATS = {

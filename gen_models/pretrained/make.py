@@ -65,7 +65,7 @@ def make_pretrained(run: Path, folder: Path = PRETRAINED, data_root: Path | None
         card = target.path / "README.md"
         write_card(target, without_sampler(model), "gen-models", (), card, name=name)
         shutil.rmtree(folder / name, ignore_errors=True)
-        shutil.copytree(target.path, folder / name, ignore=shutil.ignore_patterns(".lock"))
+        shutil.copytree(target.path, folder / name)
     size = sum(file.stat().st_size for file in (folder / name).iterdir())
     say(f"{folder / name}: {size / 1e6:.2f} MB")
 
