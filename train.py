@@ -48,7 +48,8 @@ def train(job: Job, watchers: Sequence[Any] = ()) -> RunDirectory | None:
     if not trainer.is_global_zero:
         return None
     if config["evaluate"] != "none" or config["sampler"]:
-        evaluation.evaluate_trained(run.directory, config, data)
+        trained = None if run.finished else model  # None: it is loaded if it must be measured
+        evaluation.evaluate_trained(run.directory, config, trained, data)
     return run.directory
 
 

@@ -30,18 +30,21 @@ from gen_models.figures import as_bytes
 from gen_models.files import read_json, write_json
 from gen_models.machine import device_name, machine
 from gen_models.metrics.distribution import NotFiniteError
-from gen_models.models.interface import draw_fixed
+from gen_models.models.interface import Encoder, GenerativeModel, draw_fixed
 from gen_models.models.sampler import WithSampler
 from gen_models.runs.classifier import find_classifier, load_run_data
 from gen_models.runs.directory import RunDirectory, features_record
-from gen_models.runs.sampler import read_record
+from gen_models.runs.sampler import read_record, read_sampler
 from gen_models.runs.weights import load_model
 from gen_models.seeding import same_convolutions
 from gen_models.terminal import Say, say
 
 
 def evaluate_trained(
-    directory: RunDirectory, config: dict[str, Any], datamodule: MNISTDataModule
+    directory: RunDirectory,
+    config: dict[str, Any],
+    model: GenerativeModel | None = None,
+    datamodule: MNISTDataModule | None = None,
 ) -> None:
     """Measure what is not measured yet of a run that has just been trained, or was before.
 
@@ -49,18 +52,26 @@ def evaluate_trained(
         directory: The run, finished.
         config: "evaluate": full, quick or none; "sampler": the kind that the run shall have,
             fitted first; None leaves it as it is.
-        datamodule: The run's, set up.
+        model: As it was trained, on the CPU; None: it is loaded.
+        datamodule: Of the run; None: it is loaded.
     """
+    if model is not None:  # as `load_model` gives it
+        model.trainer = None
+        model.zero_grad()
+        model.eval().requires_grad_(False)
     quick, kind, status = config["evaluate"] == "quick", config["sampler"], directory.read_status()
     if kind and read_record(directory).get("kind") != kind:
-        fit_sampler(directory.path, kind=kind, datamodule=datamodule, say=say)
+        fit_sampler(directory.path, kind=kind, model=model, datamodule=datamodule, say=say)
     sampler = read_record(directory).get("name")
     # The record is written last, and one by another sampler does not count.
     record = status.get("quick" if quick else "evaluation")
     measured = record is not None and record.get("sampler") == sampler
     if config["evaluate"] == "none" or measured:
         return
-    evaluate_run(directory.path, quick=quick, datamodule=datamodule, say=say)
+    if isinstance(model, Encoder) and sampler:
+        name, tensors = read_sampler(directory, model.latent_dim)
+        model = WithSampler(model, name, **tensors)
+    evaluate_run(directory.path, quick=quick, model=model, datamodule=datamodule, say=say)
 
 
 @torch.random.fork_rng(devices=[])  # rebuilding a network draws its first weights
@@ -68,6 +79,7 @@ def evaluate_run(
     run: str | Path,
     *,
     quick: bool = False,
+    model: GenerativeModel | None = None,
     datamodule: MNISTDataModule | None = None,
     data_root: str | Path | None = None,
     effort: Effort | None = None,
@@ -82,6 +94,7 @@ def evaluate_run(
     Args:
         run: A finished run's directory.
         quick: Measure only 2,000 new images and the plain reconstruction, as "quick/...": seconds.
+        model: Its model, in eval mode on the CPU, and left there; None: it is loaded from the run.
         datamodule: Its data, set up; None: they are loaded.
         data_root: Folder of the data sets from which they are loaded; None means the run's.
         effort: Of the searches; None means the default.
@@ -91,7 +104,7 @@ def evaluate_run(
         UserError: Not a finished run, or its data are missing.
     """
     directory = RunDirectory(run)
-    model = load_model(run)
+    model = load_model(run) if model is None else model
     with directory.lock():
         begin, record = perf_counter(), dict[str, Any]()
         if isinstance(model, WithSampler):

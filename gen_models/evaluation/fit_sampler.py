@@ -51,6 +51,7 @@ def fit_sampler(
     *,
     kind: str,
     seed: int = 0,
+    model: GenerativeModel | None = None,
     datamodule: MNISTDataModule | None = None,
     data_root: str | Path | None = None,
     say: Say,
@@ -62,6 +63,7 @@ def fit_sampler(
         kind: "normal", one Gaussian; "gmm", a mixture of so many that the validation images'
             codes are likeliest. A conditional model has one a class, all of one size.
         seed: Seed of the choice of training images and of the fit.
+        model: The run's, in eval mode on the CPU; None: it is loaded.
         datamodule: The run's, set up; None: it is loaded.
         data_root: Folder of the data sets from which they are loaded; None means the run's.
         say: Called with a line for each step.
@@ -70,7 +72,7 @@ def fit_sampler(
         UserError: Not a finished run, or no sampler can be fitted to its model.
     """
     directory = RunDirectory(run)
-    model = load_model(run, sampler=False)
+    model = load_model(run, sampler=False) if model is None else model
     if reason := no_sampler(model):
         raise UserError(
             f"{directory.path}: a {type(model).__name__} {reason}, so no sampler can be fitted: "

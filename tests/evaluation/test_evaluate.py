@@ -123,7 +123,7 @@ def test_measuring_again_gives_the_same_and_leaves_nothing_behind(copied: Traine
 
 
 @pytest.mark.parametrize("model", [pytest.param("gan", marks=pytest.mark.slow), "vae"])
-def test_after_training_the_data_in_memory_measure_the_run_as_those_on_the_disk(
+def test_after_training_the_model_in_memory_is_measured_as_the_saved_run(
     model: str, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gen_models.evaluation.measure.Effort", lambda: LITTLE)
@@ -139,7 +139,8 @@ def test_after_training_the_data_in_memory_measure_the_run_as_those_on_the_disk(
     monkeypatch.setattr("gen_models.runs.classifier.load_classifier", counted)
     for effort in ("quick", "full"):
         with monkeypatch.context() as patched:
-            patched.setattr("gen_models.evaluation.evaluate.load_run_data", refuse)
+            for name in ("load_model", "MNISTDataModule"):
+                patched.setattr(f"gen_models.evaluation.evaluate.{name}", refuse)
             run = trained(f"model={model}", f"evaluate={effort}", "overwrite=true")
         after_training = read_metrics(run)
         evaluate_run(run.path, quick=effort == "quick", say=lambda line: None)
