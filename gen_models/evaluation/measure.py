@@ -2,7 +2,7 @@
 
 They are the same for every model. Distances are those of the test images to as many new images;
 metrics of another sample size have other names. Without labels, what is said of classes is left
-out, and all else is the same. What says nothing of an invertible model is left out too.
+out, and all else is the same. What says nothing of a `Density` is left out too.
 """
 
 from typing import NamedTuple
@@ -150,7 +150,7 @@ def measure_new_images(model: GenerativeModel, real: Reference) -> dict[str, flo
 def measure_reconstruction(model: GenerativeModel, real: Reference, effort: Effort) -> Evaluation:
     """How well the model recreates test images: with its encoder, if it has one, and by inversion.
 
-    An invertible model's encoder already finds the z of each image, which is as large as the image:
+    The encoder of a `Density` already finds the z of each image, which is as large as the image:
     there is no search, and no comparison with as many principal components. The picture is of the
     encoder's images, if the model has one.
     """
@@ -160,7 +160,7 @@ def measure_reconstruction(model: GenerativeModel, real: Reference, effort: Effo
     metrics = {"latent_dim": float(model.noise_dim)}
     if isinstance(model, Encoder):
         ways["encoder"] = reconstruct(model, images, labels)
-    if isinstance(model, Encoder) and model.invertible:
+    if isinstance(model, Density):
         arrays = {"inversion_z": encode_means(model, images, labels)}
     else:
         inversion = invert(model, images, labels, **search)

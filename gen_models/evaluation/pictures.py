@@ -13,7 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 from gen_models import figures
 from gen_models.evaluation.reference import Reference
 from gen_models.files import replaced, writing
-from gen_models.models.interface import Encoder, GenerativeModel, latent_means
+from gen_models.models.interface import Density, Encoder, GenerativeModel, latent_means
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import run_title
 
@@ -33,7 +33,7 @@ def write_pictures(
     with writing(file, "free some space"), replaced(file) as temporary:
         np.savez(temporary, **written)  # type: ignore[arg-type]
     write_figures(directory, written, real.class_names)
-    if isinstance(model, Encoder) and not model.invertible:
+    if isinstance(model, Encoder) and not isinstance(model, Density):
         write_projector(directory, model, real)
 
 
@@ -82,7 +82,7 @@ def _interpolation(arrays: dict[str, np.ndarray], title: str) -> "Figure":
 def _traversal(arrays: dict[str, np.ndarray], title: str) -> "Figure":
     walks = arrays["pictures_traversal"]  # (units, steps, ...)
     low, high = arrays["traversal_values"][[0, -1]].tolist()
-    which = "the most active" if "inversion_mse" in arrays else "some"  # an invertible model's
+    which = "the most active" if "inversion_mse" in arrays else "some"  # a `Density` has none
     return figures.picture(
         walks.reshape(-1, *walks.shape[2:]),
         walks.shape[1],

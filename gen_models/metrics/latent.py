@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gen_models.figures import as_bytes
 from gen_models.metrics.pixels import principal_components
-from gen_models.models.interface import Encoder, GenerativeModel, latent_means
+from gen_models.models.interface import Density, Encoder, GenerativeModel, latent_means
 from gen_models.seeding import generator
 
 PAIRS = 8  # of neighbouring test images, which are in random order
@@ -109,13 +109,13 @@ def measure_latent_space(
         "pictures_traversal" (units, steps, h, w) uint8, with "traversal_units", the most active
         first, and "traversal_values", from end to end of the prior's range (+-3 of a normal one);
         with an encoder of two units or more, "latent_map" (n, 2) and "latent_map_shares" (2,).
-        The z of an invertible model is noise of the image's size: no unit is more active than
+        The z of a `Density` is noise of the image's size: no unit is more active than
         another, and no plane shows more of it. The units are spread evenly over z, without a map.
     """
     limit = _limit(model)
     path = straight if model.prior_kind == "uniform" else spherical
     ends = z[: 2 * PAIRS].unflatten(0, (-1, 2))  # (pairs, 2, d)
-    if model.invertible:
+    if isinstance(model, Density):
         units = torch.linspace(0, model.noise_dim - 1, UNITS + 2)[1:-1].long()
     else:
         units = unit_activity(model, images, labels).argsort(descending=True)[:UNITS]
@@ -126,7 +126,7 @@ def measure_latent_space(
         "traversal_units": units,
         "traversal_values": values,
     }
-    if isinstance(model, Encoder) and not model.invertible and model.noise_dim > 1:
+    if isinstance(model, Encoder) and not isinstance(model, Density) and model.noise_dim > 1:
         on_map = latent_map(latent_means(model, images, labels))
         arrays |= {"latent_map": on_map.points, "latent_map_shares": on_map.shares}
     return arrays

@@ -74,8 +74,6 @@ class Flow(Density):
         ValueError: An argument is out of its range or refuses another; the message names it.
     """
 
-    invertible = True
-
     def __init__(
         self,
         *,

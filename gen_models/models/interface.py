@@ -44,15 +44,12 @@ class GenerativeModel(pl.LightningModule, ABC):
         period: Number of training steps after which their pattern repeats; more than 1 for a GAN
             that does not update G in every step, for example.
         cuda_graphs: Whether a model may launch its steps on one GPU as CUDA graphs, if it can.
-        invertible: Whether `encode` finds the z from which `decode` makes an image again, as nearly
-            as their steps allow.
         steps: Steps in which `decode` makes an image; None: one pass, or as many as it takes.
         training_only: Names of parts that only training needs; `left_out`: those that it lacks.
     """
 
     period = 1
     cuda_graphs = True
-    invertible = False
     steps: int | None = None
     training_only: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
@@ -172,7 +169,8 @@ class Density(Encoder):
     """A model of the density of images, whose z is as large as an image.
 
     `decode` solves dx/dt = flow(x, t) from noise at t = 0 to an image at t = 1, in `steps` steps
-    or, if that is None, in as many as `solver` takes; `encode` solves it backwards.
+    or, if that is None, in as many as `solver` takes; `encode` solves it backwards, so it finds the
+    z from which `decode` makes an image again, as nearly as their steps allow.
 
     Attributes:
         solver: Name of the method that solves the equation.

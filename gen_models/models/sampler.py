@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from gen_models.models.interface import Encoder, GenerativeModel
+from gen_models.models.interface import Density, Encoder, GenerativeModel
 from gen_models.models.networks import with_labels
 
 
@@ -89,7 +89,7 @@ def no_sampler(model: GenerativeModel) -> str | None:
     """Why no sampler can be fitted to a model, as the end of a sentence; None: one can be."""
     if not isinstance(model, Encoder):
         return "has no encoder"
-    if model.invertible:
+    if isinstance(model, Density):
         return "has a z as large as an image"
     return None
 
