@@ -8,8 +8,6 @@ from pathlib import Path
 
 from omegaconf import MISSING
 
-COSTS = ("cost/sampling_seconds", "cost/flops_per_sample")  # that depend on the number of steps
-
 
 @dataclass
 class Arm:

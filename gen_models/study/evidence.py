@@ -107,6 +107,12 @@ class Evidence:
             bounded += [] if near else [seed]
         return replace(side, values=values, bounded=tuple(bounded))
 
+    def gaussian(self, key: str) -> Side:
+        """The crude Gaussian by a metric, as if it were a run of an arm."""
+        if f"gaussian/{key}" not in self.bounds:
+            raise Missing(f"{key} of the crude Gaussian is not measured")
+        return Side(key, {0: self.bounds[f"gaussian/{key}"]}, label="a crude Gaussian")
+
     def sides(self, arms: Iterable[str], key: str) -> list[Side]:
         """The arms that have runs enough, by a metric."""
         sides = list[Side]()

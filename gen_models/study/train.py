@@ -127,12 +127,10 @@ def _reason(job: Job) -> str:
 @contextmanager
 def _interrupted_by_signals() -> Iterator[None]:
     """Let SIGTERM, and SIGHUP where it is not ignored as by nohup, do what Ctrl-C does."""
-    before = {signum: signal.getsignal(signum) for signum in SIGNALS}
-    heeded = [signum for signum in SIGNALS if before[signum] is not signal.SIG_IGN]
-    for signum in heeded:
-        signal.signal(signum, signal.default_int_handler)
+    heeded = [signum for signum in SIGNALS if signal.getsignal(signum) is not signal.SIG_IGN]
+    before = {signum: signal.signal(signum, signal.default_int_handler) for signum in heeded}
     try:
         yield
     finally:
-        for signum in heeded:
-            signal.signal(signum, before[signum])
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
