@@ -109,10 +109,9 @@ def _check(groups: Sequence[Group], key: str) -> str:
     """The setting's short name, if it differs among groups of one model."""
     setting = short_name(key) if key.startswith("model.") else key.rpartition(".")[2]
     known = {short_name(name) for group in groups for name in group.settings}
-    vary: dict[str, None] = {}  # in the order of the settings
-    for model in dict.fromkeys(group.model for group in groups):
-        settings = [group.settings for group in groups if group.model == model]
-        vary |= {short_name(name): None for name in varying(settings)}
+    models = dict.fromkeys(group.model for group in groups)
+    settings = [[group.settings for group in groups if group.model == model] for model in models]
+    vary = dict.fromkeys(short_name(name) for each in settings for name in varying(each))
     hint = f"these vary: {', '.join(vary)}" if vary else "nothing but the seed varies in these runs"
     if setting in vary:
         return setting

@@ -95,15 +95,15 @@ class Evidence:
         largest of all: images that are so near would cost more.
         """
         name = key.rpartition("/")[2]
-        places = self.study.arms[arm].by_steps
-        distances = [self.side(arm, place + FID).values for place in places]
-        costs = [self.side(arm, place + name).values for place in places]
+        measured = [
+            (self.side(arm, place + FID).values, self.side(arm, place + name).values)
+            for place in self.study.arms[arm].by_steps
+        ]
         side = self.side(arm, key)
         values, bounded = dict(side.values), list[int]()
         for seed in side.sound:
-            pairs = [(c[seed], d[seed]) for c, d in zip(costs, distances, strict=True)]
-            near = [cost for cost, own in pairs if own <= distance]
-            values[seed] = min(near) if near else max(cost for cost, _ in pairs)
+            near = [costs[seed] for distances, costs in measured if distances[seed] <= distance]
+            values[seed] = min(near) if near else max(costs[seed] for _, costs in measured)
             bounded += [] if near else [seed]
         return replace(side, values=values, bounded=tuple(bounded))
 
@@ -154,18 +154,17 @@ def converged(row: Run) -> bool:
     return row.metrics.get(CONTROL, math.inf) <= CONVERGED
 
 
-def in_common(one: Side, other: Side) -> tuple[Side, Side]:
+def in_common(one: Side, other: Side) -> list[Side]:
     """The sides with the seeds that both have; `Missing` if those are too few."""
     seeds = sorted(one.values.keys() & other.values.keys())
     if len(seeds) < LEAST:
         count = f"at least {LEAST} seeds in common, and have {len(seeds)}"
         raise Missing(f"{one.label} and {other.label} need {count}")
     planned = tuple(seed for seed in one.planned if seed in other.planned)
-    first, second = (
+    return [
         replace(side, values={seed: side.values[seed] for seed in seeds}, planned=planned)
         for side in (one, other)
-    )
-    return first, second
+    ]
 
 
 def agreement(evidence: Evidence) -> dict[str, float]:
@@ -173,7 +172,7 @@ def agreement(evidence: Evidence) -> dict[str, float]:
 
     Returns:
         Feature space -> Spearman's rank correlation of the arms' medians (of the runs that did not
-        fail), in [-1, 1], if all arms that have runs were measured in it, and are three or more.
+        fail), in [-1, 1], if all arms that have runs were measured in it, and are four or more.
     """
     arms = map(evidence.rows, evidence.study.arms)
     sound = [[r.metrics for r in rows if not r.failed and FID in r.metrics] for rows in arms]

@@ -109,8 +109,8 @@ def better(evidence: Evidence, contrast: Contrast, key: str, arm: str, last: str
     paired = evidence.study.root(arm) == evidence.study.root(last)
     scale = 1 - _direction(key) * contrast.margin
 
-    def sides(own: str, other_key: str) -> tuple[Side, Side]:
-        both = evidence.side(arm, own), evidence.side(last, other_key)
+    def sides(own: str, other_key: str) -> list[Side]:
+        both = [evidence.side(arm, own), evidence.side(last, other_key)]
         return in_common(*both) if paired else both
 
     def compare_in(space: str) -> Interval:

@@ -163,9 +163,9 @@ def _check_contrast(contrast: Contrast, study: Study, place: str) -> None:
                 "steps: steps: [1, 2, 4] with solvers: [euler]"
             )
         return
-    for arm, names in contrast.measured().items():
-        known = study.arms[arm].by_steps
-        for name in names:
+    for key in contrast.metrics:
+        for arm, name in contrast.compared_by(key).items():
+            known = study.arms[arm].by_steps
             if name.startswith("steps/") and not name.startswith(tuple(known)):
                 raise UserError(
                     f"{place}.metrics: {name}: {arm} is not measured so: its steps and solvers "
@@ -178,12 +178,11 @@ def _check_contrast(contrast: Contrast, study: Study, place: str) -> None:
                     f"nor higher better; known are {', '.join(HEADLINES)}, ... of "
                     "gen_models/analysis/metrics.csv"
                 )
-    for name in contrast.metrics if contrast.other_metric else ():
-        if metric(name).better != metric(contrast.other_metric).better:
-            raise UserError(
-                f"{place}.other_metric: {contrast.other_metric} and {name}: of one lower is "
-                "better, of the other higher"
-            )
+            if metric(name).better != metric(key).better:
+                raise UserError(
+                    f"{place}.other_metric: {name} and {key}: of one lower is better, of the other "
+                    "higher"
+                )
 
 
 def _check_known(place: str, names: Iterable[str], known: Iterable[str]) -> None:

@@ -103,9 +103,7 @@ def _start(run: PlannedRun, launcher: Sequence[str], logs: Path) -> Job:
     else:
         words = [str(TRAIN), *(["-m", *launcher] if launcher else []), *run.words]
     log = logs / f"{run.arm}-seed{run.seed}.log"
-    if not trained:
-        log.unlink(missing_ok=True)
-    with log.open("ab") as file:
+    with log.open("ab" if trained else "wb") as file:
         process = subprocess.Popen(
             [sys.executable, *words],
             stdin=subprocess.DEVNULL,
