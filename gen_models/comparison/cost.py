@@ -99,15 +99,15 @@ def _spots(group: Group, cost: str, key: str) -> dict[tuple[str, int], Spot]:
 
 def _spot(group: Group, cost: str, key: str) -> Spot | None:
     """The place of a group's runs that did not fail, or of all if every one did."""
-    runs = [
-        (run.failed, (run.metrics.get(cost, math.nan), run.metrics.get(key, math.nan)))
+    known = [
+        run
         for run in group.runs
+        if all(0 < run.metrics.get(name, math.nan) < math.inf for name in (cost, key))
     ]
-    known = [(failed, at) for failed, at in runs if all(0 < value < math.inf for value in at)]
-    sound = [at for failed, at in known if not failed]
-    if not known:
+    shown = [run for run in known if not run.failed] or known
+    if not shown:
         return None
-    xs, ys = zip(*(sound or [at for _, at in known]), strict=True)
+    xs, ys = ([run.metrics[name] for run in shown] for name in (cost, key))
     x, y = median(xs), median(ys)
     bars = [((min(xs), y), (max(xs), y)), ((x, min(ys)), (x, max(ys)))]
-    return Spot((x, y), [bar for bar in bars if bar[0] != bar[1]], not sound)
+    return Spot((x, y), [bar for bar in bars if bar[0] != bar[1]], shown[0].failed)

@@ -154,8 +154,9 @@ def _cell(group: Group, key: str) -> Cell:
         return Cell(metric(key).show(None if values is None else math.nan), [], "")
     lost = {*values.lost} - {run.seed for run in group.failed}
     not_finite = f"{len(lost)} of {len(values.values)} not finite" if lost else ""
-    details = [*filter(None, (values.ends, values.size, not_finite))]
-    return Cell(metric(key).show(values.median), details, repr(values.median))
+    text = metric(key).show(values.median)
+    details = [each for each in (values.ends, values.size, not_finite) if each not in ("", text)]
+    return Cell(text, details, repr(values.median))
 
 
 def _references(comparison: Comparison, keys: Sequence[str]) -> list[tuple[str, list[str]]]:
