@@ -1,7 +1,7 @@
 """What the runs of an arm have measured, as far as a contrast needs it; `Missing` where not."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -37,11 +37,11 @@ class Side(Summary):
 
     arm: str = ""
     label: str = ""  # its name on the page
-    planned: tuple[int, ...] = ()  # seeds that the study names
-    left_out: tuple[int, ...] = ()  # seeds of runs whose search for codes has not converged
+    planned: Sequence[int] = ()  # seeds that the study names
+    left_out: Sequence[int] = ()  # seeds of runs whose search for codes has not converged
     # Seeds of runs whose value is only a bound of the true one: a search's error that could be
     # smaller, or a cost that could be larger.
-    bounded: tuple[int, ...] = ()
+    bounded: Sequence[int] = ()
 
     @property
     def incomplete(self) -> bool:
@@ -85,8 +85,7 @@ class Evidence:
         for seed, value in values.items():
             if seed not in worst and not math.isfinite(value):
                 raise Missing(f"{key} of {label} is not measured for seed {seed}")
-        seeds = tuple(planned), tuple(left_out), tuple(bounded)
-        return Side(key, values, frozenset(worst), arm, label, *seeds)
+        return Side(key, values, frozenset(worst), arm, label, planned, left_out, bounded)
 
     def at_distance(self, arm: str, key: str, distance: float) -> Side:
         """The runs of an arm by a cost, of images whose distance to real ones is at most this.
@@ -105,7 +104,7 @@ class Evidence:
             near = [costs[seed] for distances, costs in measured if distances[seed] <= distance]
             values[seed] = min(near) if near else max(costs[seed] for _, costs in measured)
             bounded += [] if near else [seed]
-        return replace(side, values=values, bounded=tuple(bounded))
+        return replace(side, values=values, bounded=bounded)
 
     def gaussian(self, key: str) -> Side:
         """The crude Gaussian by a metric, as if it were a run of an arm."""
@@ -160,7 +159,7 @@ def in_common(one: Side, other: Side) -> list[Side]:
     if len(seeds) < LEAST:
         count = f"at least {LEAST} seeds in common, and have {len(seeds)}"
         raise Missing(f"{one.label} and {other.label} need {count}")
-    planned = tuple(seed for seed in one.planned if seed in other.planned)
+    planned = [seed for seed in one.planned if seed in other.planned]
     return [
         replace(side, values={seed: side.values[seed] for seed in seeds}, planned=planned)
         for side in (one, other)
