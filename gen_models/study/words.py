@@ -134,6 +134,8 @@ def _capital(text: str) -> str:
 
 def _names(part: Part) -> list[str]:
     """What is compared, one or two."""
+    if part.other is None:
+        return [part.one.label]
     if part.contrast.kind == "wins":
         return [f"{side.label} {way(side.key) or f'by {side.key}'}" for side in part.sides]
     return [f"{side.label} {_steps(side.key)}".rstrip() for side in part.sides]
