@@ -79,9 +79,9 @@ class Summary:
 
     @property
     def ends(self) -> str:
-        """The least and the most of all runs, "8.10 to 16.50"; "" if they are the same."""
+        """The least and the most of all runs, "8.10 to 16.50", or "8.10" if they are the same."""
         ends = [metric(self.key).show(end(self.finite)) for end in (min, max) if self.finite]
-        return " to ".join(ends) if len(set(ends)) > 1 else ""
+        return " to ".join(dict.fromkeys(ends))
 
     def scores(self, scale: float = 1.0, real: float | None = None) -> list[float]:
         """`scale` times `Metric.rank` of each run, by seed; inf if it failed."""

@@ -1,4 +1,4 @@
-"""What is known of each metric: its unit, direction and format (`metrics.csv`), and its places.
+"""What is known of each metric: its unit, direction and format (`metrics.csv`).
 
 The same metric with another number of samples or of a solver's steps is a metric of its own:
 `quick/fid_lenet`, `val/fid_lenet`, `steps/heun-4/fid_lenet`, `steps/dopri5/fid_lenet`.
@@ -7,14 +7,12 @@ The same metric with another number of samples or of a solver's steps is a metri
 import csv
 import math
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from gen_models.runs.directory import FID, QUICK
 
 Better = Literal["lower", "higher", "real", ""]  # real: nearer to that of real images; "": neither
-Place = Literal["verdicts", "plots", "terminal", "sweeps"]
 BOUNDS = {
     "floor": "real images",
     "gaussian": "crude Gaussian",
@@ -30,20 +28,15 @@ NOT_OF_NEW_IMAGES = (
     "encoder/", "inversion/", "test/", "val/loss", "val/recon", "val/kl", "val/d_", "val/g_",
     "grey_pixels/", "grey_density/", "likelihood/", "active_units", "cost/", LATENT_DIM,
 )  # fmt: skip
-HEADLINES: dict[str, set[Place]] = {  # columns of the main table -> where else they are shown
-    FID: {"verdicts", "plots", "terminal", "sweeps"},
-    QUICK + FID: {"verdicts", "plots", "terminal", "sweeps"},
-    "coverage": {"verdicts", "plots", "terminal"},
-    QUICK + "coverage": {"verdicts", "terminal"},
-    "missing_digits": {"verdicts"},
-    QUICK + "missing_digits": {"verdicts"},
-    "missing_classes": {"verdicts"},
-    QUICK + "missing_classes": {"verdicts"},
-    ENCODER: {"verdicts", "plots", "terminal"},
-    QUICK + ENCODER: {"verdicts", "terminal"},
-    INVERSION: {"verdicts", "plots", "terminal"},
-    "test/loss": {"verdicts", "plots", "sweeps"},
-    "cost/seconds": set(),
+HEADLINES = {  # columns of the main table, of a quick evaluation too -> the words over them
+    FID: "distance to real images",
+    "coverage": "variety",
+    "missing_digits": "missing digits",
+    "missing_classes": "missing classes",
+    ENCODER: "error of images recreated by its encoder",
+    INVERSION: "error of images recreated by a search for z",
+    "test/loss": "loss of test images",
+    "cost/seconds": "seconds of training",
 }
 
 
@@ -129,12 +122,6 @@ def metric(key: str) -> Metric:
 def is_known(key: str) -> bool:
     """Whether runs can have this metric."""
     return _split(key)[1] in _BY_KEY
-
-
-def headlines(place: Place, keys: Iterable[str]) -> list[str]:
-    """The keys that are shown in a place, in the order of the main table."""
-    have = set(keys)
-    return [key for key, places in HEADLINES.items() if place in places and key in have]
 
 
 def order(key: str) -> tuple[bool, int, str]:

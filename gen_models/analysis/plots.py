@@ -58,8 +58,7 @@ class Series:
     sound: list[Point] = field(default_factory=list)
     failed: list[Point] = field(default_factory=list)
     diverged: list[Any] = field(default_factory=list)  # x alone
-    line: list[Point] = field(default_factory=list)  # through the medians
-    bars: list[tuple[Point, Point]] = field(default_factory=list)  # from the least to the most
+    bars: list[tuple[Point, Point]] = field(default_factory=list)  # lines, each with its ends
     # points that are joined, each with a text next to it
     curves: list[list[tuple[float, float, str]]] = field(default_factory=list)
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from gen_models.analysis.groups import Group, bounds, group_runs, measured
-from gen_models.analysis.metrics import FID, HEADLINES, is_measure, metric
+from gen_models.analysis.metrics import FID, HEADLINES, QUICK, is_measure, metric
 from gen_models.analysis.runs import DISTANCES, Run, read_run
 from gen_models.comparison import fairness
 from gen_models.comparison.sweep import Sweep, sweeps
@@ -51,9 +51,10 @@ class Comparison:
 
     @property
     def headlines(self) -> list[str]:
-        """The metrics of the main table; those of 2,000 samples in columns of their own."""
+        """The metrics of the main table; those of a quick evaluation in columns of their own."""
         known = measured(self.groups)
-        return [key for key in HEADLINES if key in known]
+        keys = [prefix + key for key in HEADLINES for prefix in ("", QUICK)]
+        return [key for key in keys if key in known]
 
     @cached_property
     def image_size(self) -> float:

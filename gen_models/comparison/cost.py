@@ -10,16 +10,16 @@ from gen_models.analysis.groups import Group, measured
 from gen_models.analysis.metrics import FID, QUICK, metric, order, solver_and_steps
 from gen_models.runs.identity import model_title
 
-SAMPLING = ("cost/sampling_seconds", "cost/flops_per_sample")
-TRAINING = ("cost/seconds", "cost/training_flops")
-NAMED = 16  # groups that have a mark of their own; of more, each model and phase has
-MARGIN = 0.08  # of an axis, free at its ends
-SHORT = {  # titles of the plots
+SAMPLING = {  # metric -> its words in the title of a plot
     "cost/sampling_seconds": "the seconds that 1,000 images take",
     "cost/flops_per_sample": "the operations that an image takes",
+}
+TRAINING = {
     "cost/seconds": "the seconds of the training",
     "cost/training_flops": "the operations of the training",
 }
+NAMED = 16  # groups that have a mark of their own; of more, each model and phase has
+MARGIN = 0.08  # of an axis, free at its ends
 
 
 class Spot(NamedTuple):
@@ -31,24 +31,25 @@ class Spot(NamedTuple):
 
 
 def against_cost(
-    groups: Sequence[Group], costs: Sequence[str], bounds: dict[str, float]
+    groups: Sequence[Group], costs: dict[str, str], bounds: dict[str, float]
 ) -> list[plots.Scatter]:
     """A plot for each cost that was measured, both axes logarithmic, real images as a line.
 
-    `costs` are keys of `SAMPLING` or `TRAINING`, and `bounds` those of `groups.bounds`.
+    `costs` are `SAMPLING` or `TRAINING`, and `bounds` those of `groups.bounds`.
     """
     keys = measured(groups)
     quality = QUICK + FID if FID not in keys and QUICK + FID in keys else FID
-    drawn = [_plot(groups, cost, quality, bounds.get(f"floor/{quality}")) for cost in costs]
+    floor = bounds.get(f"floor/{quality}")
+    drawn = [_plot(groups, cost, words, quality, floor) for cost, words in costs.items()]
     return [plot for plot in drawn if plot]
 
 
 def _plot(
-    groups: Sequence[Group], cost: str, key: str, floor: float | None
+    groups: Sequence[Group], cost: str, words: str, key: str, floor: float | None
 ) -> plots.Scatter | None:
     """The plot of one cost; None if no run has both."""
     series: dict[str, plots.Series] = {}
-    words, spent, known = [], metric(cost), metric(key)
+    places, spent, known = [], metric(cost), metric(key)
     for group in groups:
         name = group.label if len(groups) <= NAMED else f"{model_title(group.model)} {group.phase}"
         curves: dict[str, list[tuple[float, float, str]]] = {}
@@ -58,7 +59,7 @@ def _plot(
             label = f"{solver} {steps or ''}".strip()
             x, y = spot.at
             place = f"{group.label}, {label}" if label else group.label
-            words.append(f"{place} {known.show(y)} at {spent.show(x)}")
+            places.append(f"{place} {known.show(y)} at {spent.show(x)}")
             if solver:
                 text = str(steps or "") if solver in curves else label
                 curves.setdefault(solver, []).append((x, y, text))
@@ -72,8 +73,8 @@ def _plot(
     level = (f"real images {known.show(floor)}", floor) if floor and floor > 0 else None
     heights = [y for _, y in points] + ([level[1]] if level else [])
     return plots.Scatter(
-        f"{known.title} against {SHORT[cost]}",
-        f"{key} against {spent.meaning}: {'; '.join(words)}",
+        f"{known.title} against {words}",
+        f"{key} against {spent.meaning}: {'; '.join(places)}",
         spent.words,
         [*series.values()],
         plots.logarithmic([x for x, _ in points], spent.show, MARGIN),
@@ -98,15 +99,15 @@ def _spots(group: Group, cost: str, key: str) -> dict[tuple[str, int], Spot]:
 
 def _spot(group: Group, cost: str, key: str) -> Spot | None:
     """The place of a group's runs that did not fail, or of all if every one did."""
-    runs = [
-        (run.failed, (run.metrics.get(cost, math.nan), run.metrics.get(key, math.nan)))
+    known = [
+        run
         for run in group.runs
+        if all(0 < run.metrics.get(name, math.nan) < math.inf for name in (cost, key))
     ]
-    known = [(failed, at) for failed, at in runs if all(0 < value < math.inf for value in at)]
-    sound = [at for failed, at in known if not failed]
-    if not known:
+    shown = [run for run in known if not run.failed] or known
+    if not shown:
         return None
-    xs, ys = zip(*(sound or [at for _, at in known]), strict=True)
+    xs, ys = ([run.metrics[name] for run in shown] for name in (cost, key))
     x, y = median(xs), median(ys)
     bars = [((min(xs), y), (max(xs), y)), ((x, min(ys)), (x, max(ys)))]
-    return Spot((x, y), [bar for bar in bars if bar[0] != bar[1]], not sound)
+    return Spot((x, y), [bar for bar in bars if bar[0] != bar[1]], shown[0].failed)

@@ -71,24 +71,23 @@ def check(runs: Sequence[Run]) -> None:
         UserError: Runs of several data sets or features; two with the same settings and seed.
     """
     # images of the user's own have a digest
-    data = _first(((r.settings["data"], r.record.get("data", {}).get("digest")), r) for r in runs)
-    if len(data) > 1:
+    sets = [(run.settings["data"], run.record.get("data", {}).get("digest")) for run in runs]
+    if data := _differing(zip(sets, runs, strict=True)):
         named = _named((name, run) for (name, _), run in data.items())
         raise UserError(f"runs on different data sets: {named}: compare each data set apart")
-    features = _first((name, run) for run in runs for name in run.features)
-    if len(features) > 1:
+    if features := _differing((name, run) for run in runs for name in run.features):
         raise UserError(
             "runs whose distances are measured in different features: "
             f"{_named(features.items())}: gen-models evaluate all of them again, or compare them "
             "apart"
         )
-    pairs = [((run.seed, *run.settings.items()), run) for run in runs]
-    first = _first(pairs)
-    for same, run in pairs:
-        if first[same] is not run:
+    known: dict[Any, Run] = {}
+    for run in runs:
+        first = known.setdefault((run.seed, *run.settings.items()), run)
+        if first is not run:
             raise UserError(
-                f"{first[same].path} and {run.path}: the same settings and seed in two folders: "
-                "name one of them"
+                f"{first.path} and {run.path}: the same settings and seed in two folders: name one "
+                "of them"
             )
 
 
@@ -97,8 +96,7 @@ def notes(runs: Sequence[Run]) -> list[str]:
     lines = _mixed_code(runs)
     for key in EFFORT:
         own = (run for run in runs if key in run.metrics and not run.diverged)
-        efforts = _first((f"{run.metrics[key]:g}", run) for run in own)
-        if len(efforts) > 1:
+        if efforts := _differing((f"{run.metrics[key]:g}", run) for run in own):
             named = _named(efforts.items())
             lines.append(f"{key} differs: {named}: measure all alike with gen-models evaluate")
     return lines
@@ -118,8 +116,8 @@ def _mixed_code(runs: Sequence[Run]) -> list[str]:
     """A line for each model whose runs were not all trained by the same code."""
     lines = []
     for model in dict.fromkeys(run.model for run in runs):
-        codes = _first((run.record["fingerprint"], run) for run in runs if run.model == model)
-        if len(codes) > 1:
+        own = (run for run in runs if run.model == model)
+        if codes := _differing((run.record["fingerprint"], run) for run in own):
             lines.append(
                 f"runs of the {model_title(model)} were trained with different code, for example "
                 f"{' and '.join(str(run.path) for run in codes.values())}: overwrite=true trains "
@@ -128,12 +126,12 @@ def _mixed_code(runs: Sequence[Run]) -> list[str]:
     return lines
 
 
-def _first(pairs: Iterable[tuple[Any, Run]]) -> dict[Any, Run]:
-    """The first run of each value."""
+def _differing(pairs: Iterable[tuple[Any, Run]]) -> dict[Any, Run]:
+    """The first run of each value, if there is more than one value."""
     first: dict[Any, Run] = {}
     for value, run in pairs:
         first.setdefault(value, run)
-    return first
+    return first if len(first) > 1 else {}
 
 
 def _named(runs: Iterable[tuple[str, Run]]) -> str:
@@ -148,9 +146,7 @@ def _properties(group: Group) -> dict[str, list[str]]:
     shown["training batches"] = _texts(record.get("steps") for record in records)
     for cost in map(metric, COSTS):
         summary = group.summaries.get(cost.key)
-        numbers = summary.finite if summary else []
-        ends = [cost.show(end(numbers)) for end in (min, max)] if numbers else [UNKNOWN]
-        shown[cost.words] = [" to ".join(dict.fromkeys(ends))]
+        shown[cost.words] = [(summary.ends if summary else "") or UNKNOWN]
     shown |= {key: _texts(record.get(key) for record in records) for key in MACHINE}
     shown[CODE] = _texts(record["fingerprint"] for record in records)
     return shown

@@ -13,7 +13,16 @@ from rich.table import Table
 
 from gen_models.analysis import plots
 from gen_models.analysis.groups import Group, measured
-from gen_models.analysis.metrics import BOUNDS, ENCODER, INVERSION, QUICK, headlines, metric, order
+from gen_models.analysis.metrics import (
+    BOUNDS,
+    ENCODER,
+    FID,
+    HEADLINES,
+    INVERSION,
+    QUICK,
+    metric,
+    order,
+)
 from gen_models.analysis.page import Picture, picture, render, write_files
 from gen_models.analysis.runs import missing_rule
 from gen_models.comparison import cost, fairness, summary
@@ -21,16 +30,8 @@ from gen_models.comparison.compare import Comparison
 from gen_models.runs.identity import model_title
 from gen_models.terminal import say
 
-HEADS = {  # metric -> its words over a column
-    "fid_lenet": "distance to real images",
-    "coverage": "variety",
-    "missing_digits": "missing digits",
-    "missing_classes": "missing classes",
-    ENCODER: "error of images recreated by its encoder",
-    INVERSION: "error of images recreated by a search for z",
-    "test/loss": "loss of test images",
-    "cost/seconds": "seconds of training",
-}
+PLOTTED = (FID, QUICK + FID, "coverage", ENCODER, INVERSION, "test/loss")
+ON_TERMINAL = (FID, "coverage", ENCODER, INVERSION)
 OF_FEW = ", 2,000 images"  # of a quick evaluation
 PAIRS = 4  # whose verdicts are printed
 FAILED = 2  # failed runs of a group whose pictures are shown
@@ -69,7 +70,7 @@ def _page(comparison: Comparison) -> dict[str, Any]:
     """Everything that the templates show."""
     groups, keys, shown = comparison.groups, measured(comparison.groups), comparison.headlines
     *models, last = dict.fromkeys(model_title(group.model) for group in groups)
-    strips = [_strip(comparison, key) for key in headlines("plots", keys)]
+    strips = [_strip(comparison, key) for key in PLOTTED if key in keys]
     real, albums = _albums(groups)
     return {
         "comparison": comparison,
@@ -79,7 +80,7 @@ def _page(comparison: Comparison) -> dict[str, Any]:
         "result": summary.result(comparison),
         "missing_rule": missing_rule(comparison.runs),
         "headlines": [
-            (metric(key), HEADS[key.removeprefix(QUICK)] + key.startswith(QUICK) * OF_FEW)
+            (metric(key), HEADLINES[key.removeprefix(QUICK)] + key.startswith(QUICK) * OF_FEW)
             for key in shown
         ],
         "rows": _rows(groups, shown),
@@ -104,9 +105,8 @@ def show_result(comparison: Comparison, written: Sequence[Path]) -> None:
     """Print the answer, the comparison in short, and which files were written."""
     for finding in summary.result(comparison):
         say(finding.text)
-    shown = headlines("terminal", comparison.headlines)
-    few = [key for key in shown if key.startswith(QUICK)]
-    for keys in ([key for key in shown if key not in few], few):  # side by side they are too wide
+    for prefix in ("", QUICK):  # side by side they are too wide
+        keys = [prefix + key for key in ON_TERMINAL if prefix + key in comparison.headlines]
         if keys:
             say(_main_table(comparison, keys))
     for pair in comparison.verdicts[:PAIRS]:
@@ -154,8 +154,9 @@ def _cell(group: Group, key: str) -> Cell:
         return Cell(metric(key).show(None if values is None else math.nan), [], "")
     lost = {*values.lost} - {run.seed for run in group.failed}
     not_finite = f"{len(lost)} of {len(values.values)} not finite" if lost else ""
-    details = [*filter(None, (values.ends, values.size, not_finite))]
-    return Cell(metric(key).show(values.median), details, repr(values.median))
+    text = metric(key).show(values.median)
+    details = [each for each in (values.ends, values.size, not_finite) if each not in ("", text)]
+    return Cell(text, details, repr(values.median))
 
 
 def _references(comparison: Comparison, keys: Sequence[str]) -> list[tuple[str, list[str]]]:

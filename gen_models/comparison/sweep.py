@@ -1,16 +1,18 @@
 """`--by KEY`: a metric against a swept setting, a line for each model and phase."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from gen_models.analysis import plots
 from gen_models.analysis.groups import Group, Summary, group_runs, measured
-from gen_models.analysis.metrics import FID, QUICK, headlines, metric
+from gen_models.analysis.metrics import FID, QUICK, metric
 from gen_models.analysis.settings import short_name, show_value, sortable, varying
 from gen_models.comparison.verdicts import LOSS_IS, LOSSES, verdict
 from gen_models.errors import UserError
 
+SWEPT = (FID, QUICK + FID, "test/loss")
 RATES = ("lr", "lr_g", "lr_d")  # on a logarithmic axis
 
 
@@ -54,11 +56,12 @@ class Sweep(NamedTuple):
         series, words = [], []
         for line in self.lines:
             own = plots.Series(line.label)
+            medians = [(value, each.median) for value, _, each in line.points if each.sound]
+            own.bars += itertools.pairwise(medians)
             for value, _, summary in line.points:
                 own.sound += [(value, number) for number in summary.sound.values()]
                 own.failed += [(value, number) for number in summary.unsound]
                 own.diverged += [value] * (len(summary.finite) < len(summary.values))
-                own.line += [(value, summary.median)] * bool(summary.sound)
             series.append(own)
             shown = ", ".join(f"{point.label} {point.summary.text}" for point in line.points)
             words.append(f"{line.label}: {shown}.")
@@ -80,7 +83,8 @@ def sweeps(groups: Sequence[Group], key: str) -> list[Sweep]:
         UserError: No such setting, or it is the same in all runs; names those that vary.
     """
     setting = _check(groups, key)
-    names = headlines("sweeps", measured(groups))
+    known = measured(groups)
+    names = [name for name in SWEPT if name in known]
     if f"model.{setting}" in LOSS_IS:
         names = [name for name in names if name not in LOSSES]
     sizes, result = {}, []
@@ -105,10 +109,9 @@ def _check(groups: Sequence[Group], key: str) -> str:
     """The setting's short name, if it differs among groups of one model."""
     setting = short_name(key) if key.startswith("model.") else key.rpartition(".")[2]
     known = {short_name(name) for group in groups for name in group.settings}
-    vary: dict[str, None] = {}  # in the order of the settings
-    for model in dict.fromkeys(group.model for group in groups):
-        settings = [group.settings for group in groups if group.model == model]
-        vary |= {short_name(name): None for name in varying(settings)}
+    models = dict.fromkeys(group.model for group in groups)
+    settings = [[group.settings for group in groups if group.model == model] for model in models]
+    vary = dict.fromkeys(short_name(name) for each in settings for name in varying(each))
     hint = f"these vary: {', '.join(vary)}" if vary else "nothing but the seed varies in these runs"
     if setting in vary:
         return setting

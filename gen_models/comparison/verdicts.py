@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gen_models.analysis.groups import Group, Summary, families
-from gen_models.analysis.metrics import HEADLINES, metric
+from gen_models.analysis.metrics import HEADLINES, QUICK, metric
 from gen_models.analysis.statistics import (
     LEAST,
     LEVEL,
@@ -33,7 +33,7 @@ class Verdict(NamedTuple):
     @property
     def is_headline(self) -> bool:
         """Whether the report shows it first."""
-        return "verdicts" in HEADLINES.get(self.metric, ())
+        return self.metric.removeprefix(QUICK) in HEADLINES
 
 
 class Pair(NamedTuple):

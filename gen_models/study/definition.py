@@ -8,8 +8,6 @@ from pathlib import Path
 
 from omegaconf import MISSING
 
-COSTS = ("cost/sampling_seconds", "cost/flops_per_sample")  # that depend on the number of steps
-
 
 @dataclass
 class Arm:
@@ -22,6 +20,11 @@ class Arm:
     seeds: list[int] = field(default_factory=list)  # empty: those of `of`, or the study's
     steps: list[int] = field(default_factory=list)  # numbers of steps that are measured too,
     solvers: list[str] = field(default_factory=list)  # each with each of these solvers
+
+    @property
+    def end(self) -> float:
+        """The last epoch of its runs, infinity for that of the whole run."""
+        return self.at_epoch or math.inf
 
     @property
     def by_steps(self) -> list[str]:
@@ -44,11 +47,9 @@ class Contrast:
     at_most: float = 0.0
     decides: bool = True  # False: only shown
 
-    def measured(self) -> dict[str, list[str]]:
-        """Each arm -> the metrics that it is compared by."""
-        *firsts, last = self.arms
-        own = [self.other_metric] if self.other_metric else self.metrics
-        return {**dict.fromkeys(firsts, self.metrics), last: own}
+    def compared_by(self, key: str) -> dict[str, str]:
+        """Each arm -> its own metric where the first arms are compared by `key`."""
+        return dict.fromkeys(self.arms, key) | {self.arms[-1]: self.other_metric or key}
 
 
 @dataclass
@@ -94,10 +95,9 @@ class Study:
 
     def up_to(self, arm: str) -> list[str]:
         """The arm after those that are the same runs at an earlier epoch, the earliest first."""
-        end = self.arms[arm].at_epoch or math.inf
-        parts = [name for name, other in self.arms.items() if other.of == self.root(arm)]
-        earlier = [name for name in parts if self.arms[name].at_epoch < end]
-        return [*sorted(earlier, key=lambda name: self.arms[name].at_epoch), arm]
+        same = [name for name in self.arms if self.root(name) == self.root(arm)]
+        until_then = [name for name in same if self.arms[name].end <= self.arms[arm].end]
+        return sorted(until_then, key=lambda name: self.arms[name].end)
 
     def root(self, arm: str) -> str:
         """The arm whose runs these are, to their end."""
@@ -107,8 +107,9 @@ class Study:
         """The arms that are compared image by image -> the metrics of each."""
         metrics: dict[str, set[str]] = {}
         for contrast in (each for each in self.contrasts if each.kind == "wins"):
-            for name, keys in contrast.measured().items():
-                metrics.setdefault(name, set()).update(keys)
+            for key in contrast.metrics:
+                for name, own in contrast.compared_by(key).items():
+                    metrics.setdefault(name, set()).add(own)
         return metrics
 
     def order(self) -> Iterator[tuple[str, int]]:

@@ -1,7 +1,7 @@
 """What the runs of an arm have measured, as far as a contrast needs it; `Missing` where not."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -37,11 +37,11 @@ class Side(Summary):
 
     arm: str = ""
     label: str = ""  # its name on the page
-    planned: tuple[int, ...] = ()  # seeds that the study names
-    left_out: tuple[int, ...] = ()  # seeds of runs whose search for codes has not converged
+    planned: Sequence[int] = ()  # seeds that the study names
+    left_out: Sequence[int] = ()  # seeds of runs whose search for codes has not converged
     # Seeds of runs whose value is only a bound of the true one: a search's error that could be
     # smaller, or a cost that could be larger.
-    bounded: tuple[int, ...] = ()
+    bounded: Sequence[int] = ()
 
     @property
     def incomplete(self) -> bool:
@@ -85,8 +85,7 @@ class Evidence:
         for seed, value in values.items():
             if seed not in worst and not math.isfinite(value):
                 raise Missing(f"{key} of {label} is not measured for seed {seed}")
-        seeds = tuple(planned), tuple(left_out), tuple(bounded)
-        return Side(key, values, frozenset(worst), arm, label, *seeds)
+        return Side(key, values, frozenset(worst), arm, label, planned, left_out, bounded)
 
     def at_distance(self, arm: str, key: str, distance: float) -> Side:
         """The runs of an arm by a cost, of images whose distance to real ones is at most this.
@@ -95,17 +94,23 @@ class Evidence:
         largest of all: images that are so near would cost more.
         """
         name = key.rpartition("/")[2]
-        places = self.study.arms[arm].by_steps
-        distances = [self.side(arm, place + FID).values for place in places]
-        costs = [self.side(arm, place + name).values for place in places]
+        measured = [
+            (self.side(arm, place + FID).values, self.side(arm, place + name).values)
+            for place in self.study.arms[arm].by_steps
+        ]
         side = self.side(arm, key)
         values, bounded = dict(side.values), list[int]()
         for seed in side.sound:
-            pairs = [(c[seed], d[seed]) for c, d in zip(costs, distances, strict=True)]
-            near = [cost for cost, own in pairs if own <= distance]
-            values[seed] = min(near) if near else max(cost for cost, _ in pairs)
+            near = [costs[seed] for distances, costs in measured if distances[seed] <= distance]
+            values[seed] = min(near) if near else max(costs[seed] for _, costs in measured)
             bounded += [] if near else [seed]
-        return replace(side, values=values, bounded=tuple(bounded))
+        return replace(side, values=values, bounded=bounded)
+
+    def gaussian(self, key: str) -> Side:
+        """The crude Gaussian by a metric, as if it were a run of an arm."""
+        if f"gaussian/{key}" not in self.bounds:
+            raise Missing(f"{key} of the crude Gaussian is not measured")
+        return Side(key, {0: self.bounds[f"gaussian/{key}"]}, label="a crude Gaussian")
 
     def sides(self, arms: Iterable[str], key: str) -> list[Side]:
         """The arms that have runs enough, by a metric."""
@@ -148,18 +153,17 @@ def converged(row: Run) -> bool:
     return row.metrics.get(CONTROL, math.inf) <= CONVERGED
 
 
-def in_common(one: Side, other: Side) -> tuple[Side, Side]:
+def in_common(one: Side, other: Side) -> list[Side]:
     """The sides with the seeds that both have; `Missing` if those are too few."""
     seeds = sorted(one.values.keys() & other.values.keys())
     if len(seeds) < LEAST:
         count = f"at least {LEAST} seeds in common, and have {len(seeds)}"
         raise Missing(f"{one.label} and {other.label} need {count}")
-    planned = tuple(seed for seed in one.planned if seed in other.planned)
-    first, second = (
+    planned = [seed for seed in one.planned if seed in other.planned]
+    return [
         replace(side, values={seed: side.values[seed] for seed in seeds}, planned=planned)
         for side in (one, other)
-    )
-    return first, second
+    ]
 
 
 def agreement(evidence: Evidence) -> dict[str, float]:
@@ -167,7 +171,7 @@ def agreement(evidence: Evidence) -> dict[str, float]:
 
     Returns:
         Feature space -> Spearman's rank correlation of the arms' medians (of the runs that did not
-        fail), in [-1, 1], if all arms that have runs were measured in it, and are three or more.
+        fail), in [-1, 1], if all arms that have runs were measured in it, and are four or more.
     """
     arms = map(evidence.rows, evidence.study.arms)
     sound = [[r.metrics for r in rows if not r.failed and FID in r.metrics] for rows in arms]

@@ -20,13 +20,12 @@ INSIDE = 0.90  # confidence of the interval that has to lie within `at_most`
 
 
 class Part(NamedTuple):
-    """An arm against another, or against a number, by one metric."""
+    """An arm against another, or against the crude Gaussian, by one metric."""
 
     contrast: Contrast
     one: Side
-    other: Side | None  # None: the one is compared with `constant`
+    other: Side | None  # None: no run of the one may fail, whatever others do
     test: Superiority
-    constant: float = math.nan
     paired: bool = False
     change: Interval | None = None  # how much better, a share of the other, without failed runs
     fits: bool | None = None  # whether it is as much as the claim's word says; None: no word
@@ -39,8 +38,13 @@ class Part(NamedTuple):
 
     @property
     def sides(self) -> list[Side]:
-        """The arms that are compared, one or two."""
+        """What is compared, one or two."""
         return [side for side in (self.one, self.other) if side]
+
+    @property
+    def arms(self) -> list[Side]:
+        """The arms that are compared: not the crude Gaussian."""
+        return [side for side in self.sides if side.arm]
 
     @property
     def supports(self) -> bool:
@@ -105,8 +109,8 @@ def better(evidence: Evidence, contrast: Contrast, key: str, arm: str, last: str
     paired = evidence.study.root(arm) == evidence.study.root(last)
     scale = 1 - _direction(key) * contrast.margin
 
-    def sides(own: str, other_key: str) -> tuple[Side, Side]:
-        both = evidence.side(arm, own), evidence.side(last, other_key)
+    def sides(own: str, other_key: str) -> list[Side]:
+        both = [evidence.side(arm, own), evidence.side(last, other_key)]
         return in_common(*both) if paired else both
 
     def compare_in(space: str) -> Interval:
@@ -145,18 +149,14 @@ def beats_gaussian(evidence: Evidence, contrast: Contrast, key: str, arm: str, _
     """One arm is better than the crude Gaussian."""
 
     def compare(own: str) -> Superiority:
-        side = evidence.side(arm, own)
-        if f"gaussian/{own}" not in evidence.bounds:
-            raise Missing(f"{own} of the crude Gaussian is not measured")
-        constant = metric(key).rank(evidence.bounds[f"gaussian/{own}"])
+        side, (constant,) = evidence.side(arm, own), evidence.gaussian(own).scores()
         return statistics.against_constant(side.scores(), constant)
 
-    test = compare(key)
+    one, other, test = evidence.side(arm, key), evidence.gaussian(key), compare(key)
     spaces = _in_other_spaces(evidence, key, arm, compare)
     # The Gaussian is made of pixels: those are no bound.
     spaces = {name: each for name, each in spaces.items() if not name.startswith("pixels")}
-    constant = evidence.bounds[f"gaussian/{key}"]
-    return Part(contrast, evidence.side(arm, key), None, test, constant, spaces=spaces)
+    return Part(contrast, one, other, test, spaces=spaces)
 
 
 def cheaper(evidence: Evidence, contrast: Contrast, key: str, arm: str, last: str) -> Part:

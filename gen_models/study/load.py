@@ -11,10 +11,11 @@ from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from gen_models.analysis.metrics import HEADLINES, QUICK, is_known, metric
+from gen_models.comparison.cost import SAMPLING
 from gen_models.errors import UserError
 from gen_models.files import expanded, read_yaml
 from gen_models.places import CONF
-from gen_models.study.definition import COSTS, Arm, Claim, Contrast, Study
+from gen_models.study.definition import Arm, Claim, Contrast, Study
 from gen_models.study.kinds import KINDS
 
 FOLDER = CONF / "study"
@@ -154,7 +155,7 @@ def _check_contrast(contrast: Contrast, study: Study, place: str) -> None:
     if not contrast.metrics:
         raise UserError(f"{place}.metrics: must be one or more: metrics: [fid_lenet]")
     if contrast.kind == "cheaper":
-        _check_known(f"{place}.metrics", contrast.metrics, COSTS)
+        _check_known(f"{place}.metrics", contrast.metrics, SAMPLING)
         last = contrast.arms[-1]
         if not study.arms[last].steps:
             raise UserError(
@@ -162,9 +163,9 @@ def _check_contrast(contrast: Contrast, study: Study, place: str) -> None:
                 "steps: steps: [1, 2, 4] with solvers: [euler]"
             )
         return
-    for arm, names in contrast.measured().items():
-        known = study.arms[arm].by_steps
-        for name in names:
+    for key in contrast.metrics:
+        for arm, name in contrast.compared_by(key).items():
+            known = study.arms[arm].by_steps
             if name.startswith("steps/") and not name.startswith(tuple(known)):
                 raise UserError(
                     f"{place}.metrics: {name}: {arm} is not measured so: its steps and solvers "
@@ -172,17 +173,16 @@ def _check_contrast(contrast: Contrast, study: Study, place: str) -> None:
                 )
             ranked = is_known(name) and metric(name).better in ("lower", "higher")
             if name.startswith(QUICK) or not ranked:
-                full = ", ".join(key for key in HEADLINES if not key.startswith(QUICK))
                 raise UserError(
                     f"{place}.metrics: {name}: unknown, of a quick evaluation, or neither lower "
-                    f"nor higher better; known are {full}, ... of gen_models/analysis/metrics.csv"
+                    f"nor higher better; known are {', '.join(HEADLINES)}, ... of "
+                    "gen_models/analysis/metrics.csv"
                 )
-    for name in contrast.metrics if contrast.other_metric else ():
-        if metric(name).better != metric(contrast.other_metric).better:
-            raise UserError(
-                f"{place}.other_metric: {contrast.other_metric} and {name}: of one lower is "
-                "better, of the other higher"
-            )
+            if metric(name).better != metric(key).better:
+                raise UserError(
+                    f"{place}.other_metric: {name} and {key}: of one lower is better, of the other "
+                    "higher"
+                )
 
 
 def _check_known(place: str, names: Iterable[str], known: Iterable[str]) -> None:

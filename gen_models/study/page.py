@@ -47,7 +47,7 @@ def page(study: Study, table: Table) -> dict[str, Any]:
     shown = study.shown or list(dict.fromkeys(a for c in study.claims for a in c.contrasts[0].arms))
     sides = evidence.sides(shown, FID)
     rows = evidence.table.rows
-    by_epoch = sorted(rows, key=lambda row: study.arms[row.record["arm"]].at_epoch or math.inf)
+    by_epoch = sorted(rows, key=lambda row: study.arms[row.record["arm"]].end)
     # the last row of each: a run that is kept at two epochs is one training
     trainings = [*{(study.root(row.record["arm"]), row.seed): row for row in by_epoch}.values()]
     roots = {study.root(arm) for each in study.contrasts if each.decides for arm in each.arms}
@@ -145,8 +145,7 @@ def _claim_plots(answer: Answer, evidence: Evidence) -> list[plots.Strip]:
             by_metric.setdefault(part.metric, {}).update({(s.arm, s.key): s for s in part.sides})
     for contrast in (each for each in answer.claim.contrasts if each.kind != "cheaper"):
         for key in contrast.metrics:
-            for arm in contrast.arms:
-                own = (contrast.other_metric if arm == contrast.arms[-1] else "") or key
+            for arm, own in contrast.compared_by(key).items():
                 for side in evidence.sides([arm], own):
                     by_metric.setdefault(key, {})[arm, own] = side
     strips = (_strip(evidence, [*sides.values()], key) for key, sides in by_metric.items())

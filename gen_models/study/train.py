@@ -103,9 +103,7 @@ def _start(run: PlannedRun, launcher: Sequence[str], logs: Path) -> Job:
     else:
         words = [str(TRAIN), *(["-m", *launcher] if launcher else []), *run.words]
     log = logs / f"{run.arm}-seed{run.seed}.log"
-    if not trained:
-        log.unlink(missing_ok=True)
-    with log.open("ab") as file:
+    with log.open("ab" if trained else "wb") as file:
         process = subprocess.Popen(
             [sys.executable, *words],
             stdin=subprocess.DEVNULL,
@@ -127,12 +125,10 @@ def _reason(job: Job) -> str:
 @contextmanager
 def _interrupted_by_signals() -> Iterator[None]:
     """Let SIGTERM, and SIGHUP where it is not ignored as by nohup, do what Ctrl-C does."""
-    before = {signum: signal.getsignal(signum) for signum in SIGNALS}
-    heeded = [signum for signum in SIGNALS if before[signum] is not signal.SIG_IGN]
-    for signum in heeded:
-        signal.signal(signum, signal.default_int_handler)
+    heeded = [signum for signum in SIGNALS if signal.getsignal(signum) is not signal.SIG_IGN]
+    before = {signum: signal.signal(signum, signal.default_int_handler) for signum in heeded}
     try:
         yield
     finally:
-        for signum in heeded:
-            signal.signal(signum, before[signum])
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

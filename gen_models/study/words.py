@@ -80,10 +80,9 @@ def lines(answer: Answer) -> list[tuple[str, ...]]:
     rows = list[tuple[str, ...]]()
     for part in (*answer.parts, *answer.others):
         says = "neither" if part.tied else f"{'for' if part.supports else 'against'} the claim"
-        sides = slice(1 if part.contrast.kind == "none_fails" else 2)
         cheaper = " cheaper" if part.contrast.kind == "cheaper" else ""
         cells = (
-            " against ".join(_names(part)[sides]), part.metric, " and ".join(_medians(part)[sides]),
+            " against ".join(_names(part)), part.metric, " and ".join(_medians(part)),
             f"{percent(part.test)} of {_counted(part)}{_margin(part)}{cheaper}",
             format_p(part.test.p), _change(part), _failures(part),
             says if part.contrast.decides else "decides nothing",
@@ -133,15 +132,13 @@ def _capital(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}"
 
 
-def _names(part: Part) -> tuple[str, str]:
-    """The two that are compared."""
+def _names(part: Part) -> list[str]:
+    """What is compared, one or two."""
     if part.other is None:
-        return part.one.label, "a crude Gaussian"
+        return [part.one.label]
     if part.contrast.kind == "wins":
-        first, second = (f"{side.label} {way(side.key) or f'by {side.key}'}" for side in part.sides)
-    else:
-        first, second = (f"{side.label} {_steps(side.key)}".rstrip() for side in part.sides)
-    return first, second
+        return [f"{side.label} {way(side.key) or f'by {side.key}'}" for side in part.sides]
+    return [f"{side.label} {_steps(side.key)}".rstrip() for side in part.sides]
 
 
 def _steps(key: str) -> str:
@@ -150,20 +147,21 @@ def _steps(key: str) -> str:
     return f"with {steps} {solver} step{'s' * (steps > 1)}" if solver else ""
 
 
-def _medians(part: Part) -> tuple[str, str]:
-    if part.other is None:
-        return median(part.one), metric(part.metric).show(part.constant)
-    other = median(part.other)
-    if part.contrast.kind == "cheaper" and 2 * len(part.other.bounded) > len(part.other.values):
-        other = f"over {other}"
-    return median(part.one), other
+def _medians(part: Part) -> list[str]:
+    """The medians of what is compared; of a cost that is a bound in most runs, "over 16.0"."""
+    return [
+        f"over {median(side)}"
+        if part.contrast.kind == "cheaper" and 2 * len(side.bounded) > len(side.values)
+        else median(side)
+        for side in part.sides
+    ]
 
 
 def _counted(part: Part) -> str:
     """What is counted for the share in which the first is better."""
     if part.contrast.kind == "wins":
         return "comparisons of one image"
-    if part.other is None:
+    if len(part.arms) == 1:
         return "runs"
     return "pairs of the same seed" if part.paired else "pairs of runs"
 
@@ -190,10 +188,10 @@ def _change(part: Part) -> str:
 
 def _failures(part: Part) -> str:
     """How many runs failed, where some did: k of N, and Fisher's test of two arms' rates."""
-    if not any(side.lost for side in part.sides):
+    if not any(side.lost for side in part.arms):
         return "none"
-    text = " and ".join(f"{len(side.lost)} of {len(side.values)}" for side in part.sides)
-    if part.other is None or part.paired:
+    text = " and ".join(f"{len(side.lost)} of {len(side.values)}" for side in part.arms)
+    if len(part.arms) == 1 or part.paired:
         return text
-    counts = (count for side in part.sides for count in (len(side.lost), len(side.values)))
+    counts = (count for side in part.arms for count in (len(side.lost), len(side.values)))
     return f"{text}, p = {format_p(fisher(*counts))}"

@@ -83,7 +83,7 @@ def test_a_sweep_marks_what_diverged_above_its_setting(tmp_path: Path) -> None:
     assert plot is not None
     (series,) = plot.series
     assert series.diverged == [2e-3]
-    assert series.line == [(1e-4, 9.0), (2e-4, 8.0)]
+    assert series.bars == [((1e-4, 9.0), (2e-4, 8.0))]
     assert series.sound == [(1e-4, 9.0)] * 2 + [(2e-4, 8.0)] * 2
     assert "0.002 diverged (2 of 2 diverged)" in plot.alt
     write_report(comparison, tmp_path)

@@ -415,7 +415,7 @@ def test_inversion_counts_only_where_it_has_converged(tmp_path: Path) -> None:
     (part,) = found.parts
     assert (found.outcome, part.test.theta, found.interim) == ("supported", 1.0, False)
     assert part.other is not None
-    assert (part.other.left_out, len(part.other.values)) == ((12,), 7)
+    assert (part.other.left_out, len(part.other.values)) == ([12], 7)
     other["inversion/control_share"][3:] = [0.08] * 5
     found = answer(given, table(one=one, other=other))
     assert found.outcome == "not answered"

@@ -192,7 +192,7 @@ def test_the_cheapest_steps_are_picked_for_each_run(study: Study) -> None:
     (part,) = claim("F3", study, runs).parts
     assert part.other is not None
     assert [*part.other.values.values()][:3] == [2 * SECONDS, 16 * SECONDS, 8 * SECONDS]
-    assert part.other.bounded == (2,)
+    assert part.other.bounded == [2]
 
 
 def test_a_flow_that_is_never_so_near_counts_with_its_dearest_steps(study: Study) -> None:
