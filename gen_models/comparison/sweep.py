@@ -130,8 +130,10 @@ def _lines(groups: Sequence[Group], setting: str, metric: str) -> list[Line]:
             # the widths of two models are two settings, of which a group has one
             key = next((name for name in names if group.settings[name] is not None), names[0])
             rest = tuple(item for item in group.settings.items() if item[0] != key)
-            point = Point(group.settings[key], group, group.summaries[metric])
-            alike.setdefault(rest, []).append(point)
+            value = group.settings[key]
+            if setting == "sampler" and value is None:
+                value = "prior"
+            alike.setdefault(rest, []).append(Point(value, group, group.summaries[metric]))
     runs = []
     for rest, points in alike.items():
         phases = {"phase": "/".join(sorted({point.group.phase for point in points}))}

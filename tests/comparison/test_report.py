@@ -287,6 +287,14 @@ def test_widths_of_two_models_are_swept_at_once(tmp_path: Path) -> None:
     assert points == {"GAN final": ["256", "256-256"], "VAE final": ["256", "256-256"]}
 
 
+def test_a_model_without_a_sampler_is_swept_by_its_prior(tmp_path: Path) -> None:
+    make_run(tmp_path, "model=vae")
+    make_run(tmp_path / "fitted", "model=vae").write_status(evaluation={"sampler": "gmm-30"})
+    first, *_ = compare([tmp_path], "sampler").sweeps
+    (line,) = first.lines
+    assert {point.label for point in line.points} == {"gmm", "prior"}
+
+
 def test_groups_without_a_metric_in_common_have_no_verdicts(tmp_path: Path) -> None:
     make_run(tmp_path / "runs", "model=gan")
     make_run(tmp_path / "runs", "model=gan", "phase=baseline", fid=None,
