@@ -1,4 +1,4 @@
-"""Times how many threads train, and how they wait, on an idle machine and beside other work.
+"""Times one thread against two, on an idle machine and beside other work.
 
     python benchmarks/threads.py [--data-root FOLDER]
 
@@ -22,7 +22,7 @@ from itertools import islice
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from gen_models.machine import COUNT, POLICY, wait_passively
+from gen_models.machine import COUNT
 
 MODELS = {
     "vae": ["phase=baseline", "hidden_dims=[400]", "model.latent_dim=20"],
@@ -33,7 +33,6 @@ AUTO, PLAIN = "auto", "plain script"
 WAYS: dict[str, dict[str, str]] = {
     AUTO: {},
     "two threads": {COUNT: "2"},
-    "two threads, active": {COUNT: "2", POLICY: "active"},
     PLAIN: {},
 }
 MACHINES = {
@@ -45,7 +44,6 @@ MACHINES = {
 
 def train_here(options: argparse.Namespace) -> dict[str, Any]:
     """Seconds of each model, trained by this project."""
-    wait_passively()
     from gen_models.composition import compose_job, story
 
     result: dict[str, Any] = {}
@@ -84,7 +82,7 @@ def train_plainly(options: argparse.Namespace) -> dict[str, Any]:
 
 def start(way: str, words: list[str]) -> subprocess.Popen[str]:
     """A process that trains both models, without the user's own choice of threads."""
-    by_user = {k: v for k, v in os.environ.items() if k not in (COUNT, POLICY)}
+    by_user = {k: v for k, v in os.environ.items() if k != COUNT}
     command = [sys.executable, __file__, *words, "--worker", "plain" if way == PLAIN else "here"]
     environment = by_user | WAYS[way]
     return subprocess.Popen(

@@ -26,8 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gen_models.errors import UserError, first_line, raise_if_out_of_memory, unknown_option
 from gen_models.files import expanded, name_of, with_home
-from gen_models.machine import wait_passively
-from gen_models.places import CONF, TRAIN, how_to_install
+from gen_models.places import COMMAND, CONF, TRAIN, how_to_install
 from gen_models.runs.identity import GROUPS, Job, group_overrides
 from gen_models.terminal import protect_output
 
@@ -52,6 +51,9 @@ WITHOUT_KEY = ("experiment", "learning_rate", "network", "sweep")
 # What Python says of an argument that a constructor does not take, and what a user reads.
 UNKNOWN_ARGUMENT = re.compile(r"^(\w+)\.__init__\(\) got an unexpected keyword argument ('\w+').*")
 UNKNOWN_OPTION = r"\1 takes no \2: leave out the option that sets it"
+
+# Hydra's error of `model=gan,vae` without -m, which has three remedies.
+SEVERAL_VALUES = re.compile(r"Ambiguous value for argument '(.*?)' 1\.")
 
 EXPECTED = (UserError, HydraException, OmegaConfBaseException)
 
@@ -167,7 +169,6 @@ def run_command(main: Callable[[], object]) -> None:
     that would follow the last line of a run that was stopped as it should be.
     """
     take_over()
-    wait_passively()
     protect_output()
     try:
         sys.argv[1:] = with_home(sys.argv[1:])
@@ -225,6 +226,8 @@ def one_line(error: Exception) -> str:
     if override:
         reason = message.removeprefix(f"Error parsing override '{override}' ")
         message = f"{override}: {reason} (special characters need quotes: \"key='value'\")"
+    if several := SEVERAL_VALUES.match(message):
+        message = f"{several[1]}: several values are a sweep: add -m, {COMMAND} -m {several[1]}"
     if message.startswith("Config group override must be"):  # Hydra does not say which
         message = f"{message}, in: {' '.join(sys.argv[1:])}"
     if isinstance(error, MissingConfigException):

@@ -1,8 +1,6 @@
 """The machine of a run: its cores and how many threads use them, its memory, its versions.
 
-Threads wait passively: one that spins is a little faster on an idle machine, but makes a training
-many times slower as soon as another process needs its core (docs/speed.md). How they wait must be
-chosen before torch is loaded, so only the functions that need torch import it.
+Only the functions that need torch import it.
 """
 
 import os
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gen_models.errors import UserError
+from gen_models.terminal import counted
 
 if TYPE_CHECKING:
     import torch
@@ -24,15 +23,7 @@ affinity = getattr(os, "sched_getaffinity", lambda _: set(range(os.cpu_count() o
 
 PACKAGES = ["gen-models", "torchvision", "lightning", "hydra-core", "numpy"]
 MOST = 4  # threads; networks of this size rarely gain from more
-COUNT, POLICY = "OMP_NUM_THREADS", "OMP_WAIT_POLICY"
-
-
-def wait_passively() -> None:
-    """Let threads give their core away while they wait, unless the user has chosen otherwise.
-
-    To be called before torch is loaded, whose OpenMP reads the environment then.
-    """
-    os.environ.setdefault(POLICY, "passive")
+COUNT = "OMP_NUM_THREADS"
 
 
 def count_cores() -> int:
@@ -74,12 +65,12 @@ def use_threads(setting: Any, *, together: bool = False, recorded: int | None = 
         number = (int(first) if first.isdigit() else 0) or cores  # as OpenMP reads it
         reason = f"{COUNT}={by_user} is set"
     elif together:
-        number, reason = 1, "other runs train at the same time"
-    else:  # the last core gains little, and costs much where other programs need it
+        number, reason = 1, "one for each job side by side"
+    else:  # where another program needs the core of a thread, all of them wait (docs/speed.md)
         number = max(1, min(MOST, cores // 2))
         reason = f"half of {cores} cores, {MOST} at most" if cores > 1 else "there is one core"
     torch.set_num_threads(number)
-    return f"{number} thread{'s' if number > 1 else ''}: {reason}"
+    return f"{counted(number, 'thread')}: {reason}"
 
 
 def machine() -> dict[str, Any]:

@@ -37,6 +37,11 @@ def say(what: str | Table, style: str | None = None) -> None:
     console.print(what, style=style, soft_wrap=line, markup=not line)
 
 
+def counted(count: int, one: str, more: str = "") -> str:
+    """A number with its noun, "1 epoch", "2 epochs"; `more` is a plural that is not `one` and s."""
+    return f"{count:,} {one if count == 1 else more or f'{one}s'}"
+
+
 class LogFile(logging.FileHandler):
     """A log that ends no training, and fills no terminal, where it cannot be written."""
 

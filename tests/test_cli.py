@@ -1,4 +1,5 @@
 import re
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,10 @@ def test_help_lists_every_command_once_in_its_group() -> None:
     listed = re.findall(r"^\W+([a-z-]+)  ", text[at[0] :], re.MULTILINE)
     assert listed[:2] == ["explore", "sample"]  # those that one wants first
     assert sorted(listed) == sorted(get_command(app).commands)  # type: ignore[attr-defined]
+
+
+def test_the_version() -> None:
+    assert call("--version") == (0, f"{version('gen-models')}\n")
 
 
 @pytest.mark.parametrize(

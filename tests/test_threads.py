@@ -1,7 +1,6 @@
 """How many threads a training takes: by the machine's cores, by the user, as before."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -48,9 +47,7 @@ def test_a_container_has_the_cores_of_its_quota(
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """As in a new process on a machine of four cores."""
-    for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
-        monkeypatch.setenv(name, "")  # restored afterwards
-        monkeypatch.delenv(name)
+    monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr(machine, "count_cores", lambda: 4)
     before = torch.get_num_threads()
     yield monkeypatch
@@ -60,7 +57,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
 def test_auto_is_half_of_the_cores_and_four_at_most(fresh: pytest.MonkeyPatch) -> None:
     assert use_threads("auto") == "2 threads: half of 4 cores, 4 at most"
     assert torch.get_num_threads() == 2
-    assert use_threads("auto", together=True) == "1 thread: other runs train at the same time"
+    assert use_threads("auto", together=True) == "1 thread: one for each job side by side"
     assert torch.get_num_threads() == 1
     assert use_threads(2, together=True) == "2 threads: threads=2 is set"
     assert use_threads("auto", recorded=3) == "3 threads: as when this run began"
@@ -88,44 +85,6 @@ def test_the_users_environment_wins_over_auto(fresh: pytest.MonkeyPatch) -> None
     assert use_threads(2) == "2 threads: threads=2 is set"
     fresh.setenv("OMP_NUM_THREADS", "")
     assert use_threads("auto") == "2 threads: half of 4 cores, 4 at most"
-
-
-def test_threads_wait_passively_unless_the_user_has_chosen(fresh: pytest.MonkeyPatch) -> None:
-    machine.wait_passively()
-    assert os.environ["OMP_WAIT_POLICY"] == "passive"
-    fresh.setenv("OMP_WAIT_POLICY", "active")
-    machine.wait_passively()
-    assert os.environ["OMP_WAIT_POLICY"] == "active"
-
-
-LOOK = """
-import os, runpy, sys
-class Look:
-    def find_spec(self, name, *_):
-        if name == "torch":
-            print("torch is loaded, and threads wait:", os.environ.get("OMP_WAIT_POLICY"))
-sys.meta_path.insert(0, Look())
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-
-@pytest.mark.parametrize(
-    ("file", "words"),
-    [
-        ("train.py", ["model.lr=-1"]),
-        ("gen_models/__main__.py", ["sample", "mnist/gan_best", "--digit", "77"]),
-    ],
-)
-def test_each_front_door_chooses_before_torch_is_loaded(
-    file: str, words: list[str], tmp_path: Path
-) -> None:
-    """OpenMP does not look again."""
-    environment = {name: value for name, value in FREE.items() if name != "OMP_WAIT_POLICY"}
-    command = [sys.executable, "-c", LOOK, str(ROOT / file), *words]
-    environment["PYTHONPATH"] = str(ROOT)
-    process = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert process.stdout == "torch is loaded, and threads wait: passive\n", process.stderr
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,7 @@ def _named(family: Sequence[Group]) -> list[Group]:
     for group in family:
         own = group.settings
         keys = [k for k in varied if not reference or own.get(k) != reference.settings.get(k)]
-        words = [describe(key, own.get(key)) for key in keys]
+        words = filter(None, (describe(key, own.get(key)) for key in keys))
         label = ", ".join([f"{model_title(group.model)} {group.phase}", *words])
         place = group is not reference, [sortable(own.get(key)) for key in keys]
         first = reference is None or group is reference

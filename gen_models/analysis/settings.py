@@ -42,11 +42,19 @@ def show_value(value: Any) -> str:
 
 
 def describe(key: str, value: Any) -> str:
-    """A setting in words: "lr 0.0005", "50 epochs", "layers 256-512"."""
+    """A setting in words: "lr 0.0005", "50 epochs", "layers 256-512"; "" if there is none."""
     text, name = show_value(value), short_name(key)
     if name == "sampler" and value is None:
         return "by its prior"
-    words = {"max_epochs": f"{text} epochs", HIDDEN_DIMS: f"layers {text}", "activation": text}
+    if name.startswith("early.") and not value:  # no early stopping; or min_delta, which is 0
+        return ""
+    words = {
+        "max_epochs": f"{text} epochs",
+        HIDDEN_DIMS: f"layers {text}",
+        "activation": text,
+        "early.patience": f"early stopping with patience {text}",
+        "early.every_n_epochs": f"measured every {text} epochs",
+    }
     return words.get(name, f"{name} {text}")
 
 

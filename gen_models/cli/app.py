@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -10,7 +11,6 @@ from typer.core import TyperGroup
 
 from gen_models.errors import UserError
 from gen_models.files import with_home
-from gen_models.machine import wait_passively
 from gen_models.places import COMMAND
 from gen_models.pretrained.catalogue import find_run
 from gen_models.terminal import output_failed, protect_output
@@ -28,7 +28,6 @@ class _OneLine(TyperGroup):
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **options: Any) -> NoReturn:
         """Run the command and exit."""
-        wait_passively()
         protect_output()
         try:
             words = with_home(sys.argv[1:] if args is None else args)
@@ -54,7 +53,22 @@ app = typer.Typer(
     "gen-models --install-completion lets the Tab key complete them.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version("gen-models"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[bool, typer.Option("--version", is_eager=True, callback=_show_version)] = False,
+) -> None:
+    """What the command itself takes, without a subcommand."""
+
 
 Run = Annotated[
     Path,
@@ -64,6 +78,7 @@ Run = Annotated[
         callback=find_run,
     ),
 ]
+OwnRun = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", callback=find_run)]
 DataRoot = Annotated[
     Path | None, typer.Option(help="The folder of the data sets, if it is not the run's.")
 ]

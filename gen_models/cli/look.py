@@ -34,7 +34,7 @@ def explore(
     runs: Annotated[
         list[Path] | None,
         Argument(
-            metavar="[RUN]...",
+            metavar="RUN",
             help="One to three run directories, or names that `gen-models models` lists.",
             callback=lambda runs: [find_run(run) for run in runs or []],
         ),

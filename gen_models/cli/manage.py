@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import typer
 from typer import Argument, Option
 
-from gen_models.cli.app import DataRoot, Run, app
+from gen_models.cli.app import DataRoot, OwnRun, Run, app
 from gen_models.errors import UserError
 from gen_models.files import can_be_written
 from gen_models.places import TRAIN, how_to_install
@@ -28,7 +28,7 @@ command = partial(app.command, rich_help_panel="Manage")
 )
 def train(
     options: Annotated[
-        list[str] | None, Argument(metavar="[OPTION=VALUE]...", help="model=gan phase=final ...")
+        list[str] | None, Argument(metavar="OPTION=VALUE", help="model=gan phase=final ...")
     ] = None,
 ) -> None:
     """Train one model or sweep over many, like `python train.py`; its --help lists the options."""
@@ -41,7 +41,7 @@ def search(
     overrides: Annotated[
         list[str] | None,
         Argument(
-            metavar="[OPTION=VALUE]...",
+            metavar="OPTION=VALUE",
             help="Options of train.py for all trials: model=gan max_epochs=3.",
         ),
     ] = None,
@@ -87,7 +87,7 @@ def search(
 
 @command()
 def fit_sampler(
-    run: Run,
+    run: OwnRun,
     kind: Annotated[
         Literal["gmm", "normal"],
         Option(help="A Gaussian mixture, whose size is chosen, or one Gaussian."),
@@ -134,7 +134,7 @@ def export(
 
 @command()
 def remove(
-    paths: Annotated[list[Path], Argument(metavar="RUN...", help="Run directories.")],
+    paths: Annotated[list[Path], Argument(metavar="RUN", help="Run directories.")],
     yes: Annotated[bool, Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Delete runs, with their weights, metrics and pictures."""

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from gen_models.cli.app import DataRoot, Run, app
+from gen_models.cli.app import DataRoot, OwnRun, app
 from gen_models.errors import UserError
 from gen_models.machine import use_threads
 
@@ -17,7 +17,7 @@ command = partial(app.command, rich_help_panel="Measure")
 @command()
 def compare(
     runs: Annotated[
-        list[Path], Argument(metavar="RUN...", help="Run directories, or folders of them.")
+        list[Path], Argument(metavar="RUN", help="Run directories, or folders of them.")
     ],
     by: Annotated[
         str | None,
@@ -35,7 +35,7 @@ def compare(
 
 @command()
 def evaluate(
-    run: Run,
+    run: OwnRun,
     data_root: DataRoot = None,
     restarts: Annotated[
         int, Option(min=1, max=1000, help="Restarts of the search for a test image's z.")
@@ -108,7 +108,7 @@ def study(
     launcher: Annotated[
         list[str] | None,
         Argument(
-            metavar="[LAUNCHER]...",
+            metavar="LAUNCHER",
             help="How to start each run: hydra/launcher=slurm hydra.launcher.timeout_min=90.",
         ),
     ] = None,

@@ -56,6 +56,12 @@ class Comparison:
         keys = [prefix + key for key in HEADLINES for prefix in ("", QUICK)]
         return [key for key in keys if key in known]
 
+    @property
+    def quick_images(self) -> str:
+        """How many new images a quick measurement has drawn, "2,000"; "few" if they differ."""
+        counts = {run.metrics.get(f"{QUICK}samples") for run in self.runs} - {None}
+        return f"{counts.pop():,.0f}" if len(counts) == 1 else "few"
+
     @cached_property
     def image_size(self) -> float:
         """How many numbers an image has; infinite if no run has kept pictures."""

@@ -15,7 +15,6 @@ SETTINGS = {  # setting -> its name in the card
     "data": "data set",
     "limit_train_batches": "training images (share, or batches)",
     "batch_size": "batch size",
-    "max_epochs": "epochs",
     "precision": "precision",
 }
 COSTS = (
@@ -104,7 +103,7 @@ def notes(runs: Sequence[Run]) -> list[str]:
 
 def other_settings(group: Group) -> str:
     """What a group was trained with besides the card."""
-    in_card = {*SETTINGS, "sampler", "model", "max_steps", "limit_val_batches"}
+    in_card = {*SETTINGS, "max_epochs", "sampler", "model", "max_steps", "limit_val_batches"}
     return ", ".join(
         describe(key, value) if short_name(key) != "activation" else f"activation {value}"
         for key, value in group.settings.items()
@@ -142,6 +141,11 @@ def _properties(group: Group) -> dict[str, list[str]]:
     """What the card shows of a group: the name of a row -> the different values of its runs."""
     records = [run.record for run in group.runs]
     shown = {SETTINGS[key]: _texts([show_value(group.settings[key])]) for key in SETTINGS}
+    epochs = [
+        run.settings["max_epochs"] if run.diverged else run.record.get("epoch")
+        for run in group.runs
+    ]
+    shown["epochs"] = _texts(epochs)  # fewer than the settings have where it stopped early
     shown["sampler"] = _texts(record["sampler"] or PRIOR for record in records)
     shown["training batches"] = _texts(record.get("steps") for record in records)
     for cost in map(metric, COSTS):

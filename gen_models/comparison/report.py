@@ -32,7 +32,6 @@ from gen_models.terminal import say
 
 PLOTTED = (FID, QUICK + FID, "coverage", ENCODER, INVERSION, "test/loss")
 ON_TERMINAL = (FID, "coverage", ENCODER, INVERSION)
-OF_FEW = ", 2,000 images"  # of a quick evaluation
 PAIRS = 4  # whose verdicts are printed
 FAILED = 2  # failed runs of a group whose pictures are shown
 
@@ -72,6 +71,7 @@ def _page(comparison: Comparison) -> dict[str, Any]:
     *models, last = dict.fromkeys(model_title(group.model) for group in groups)
     strips = [_strip(comparison, key) for key in PLOTTED if key in keys]
     real, albums = _albums(groups)
+    few = f", {comparison.quick_images} images"
     return {
         "comparison": comparison,
         "groups": groups,
@@ -80,7 +80,7 @@ def _page(comparison: Comparison) -> dict[str, Any]:
         "result": summary.result(comparison),
         "missing_rule": missing_rule(comparison.runs),
         "headlines": [
-            (metric(key), HEADLINES[key.removeprefix(QUICK)] + key.startswith(QUICK) * OF_FEW)
+            (metric(key), HEADLINES[key.removeprefix(QUICK)] + few * key.startswith(QUICK))
             for key in shown
         ],
         "rows": _rows(groups, shown),

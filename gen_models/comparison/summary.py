@@ -11,7 +11,7 @@ from gen_models.comparison.verdicts import verdict
 
 TOPICS = {  # metric -> what it decides
     FID: "Most realistic new images",
-    QUICK + FID: "Most realistic new images (of 2,000)",
+    QUICK + FID: "Most realistic new images",
     "coverage": "Most varied new images",
     ENCODER: "Best at recreating an image with its encoder",
     QUICK + ENCODER: "Best at recreating an image with its encoder",
@@ -70,16 +70,18 @@ def _sentence(text: str) -> str:
 def _best(comparison: Comparison, key: str) -> Finding | None:
     """Which group is best by the median, if that is beyond what seeds do."""
     known, topic = metric(key), TOPICS[key]
+    if key == QUICK + FID:
+        topic += f" (of {comparison.quick_images})"
     groups = [group for group in comparison.groups if key in group.summaries]
     left_out = {
         group.label: reason for group in groups if (reason := _why_not(comparison, group, key))
     }
-    sound = [
-        group for group in groups if group.summaries[key].sound and group.label not in left_out
-    ]
-    if len(sound) < 2:
+    candidates = [group for group in groups if group.label not in left_out]
+    candidates.sort(key=lambda group: known.rank(group.summaries[key].median))
+    candidates.sort(key=lambda group: not group.summaries[key].sound)  # those that failed come last
+    if len(candidates) < 2 or not candidates[0].summaries[key].sound:
         return Finding(topic, "not compared", " ".join(left_out.values())) if left_out else None
-    first, second, *_ = sorted(sound, key=lambda group: known.rank(group.summaries[key].median))
+    first, second, *_ = candidates
     one, other = first.summaries[key], second.summaries[key]
     judged = verdict(one, other, (first.label, second.label))
     answer = judged.better or ("cannot decide" if judged.few else "not decided")

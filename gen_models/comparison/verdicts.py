@@ -91,5 +91,7 @@ def verdict(
             better = names[test.theta <= 0.5] if test.p < LEVEL else ""
             words = "beyond seed noise" if better else f"not decided with {count}"
         words = f"better in {percent(test)} of pairs, p = {format_p(test.p)}: {words}"
+        if one.failures or other.failures:
+            words += "; a failed run counts as the worst"
     text = f"{one.text} against {other.text}; {words}"
     return Verdict(one.key, test, few, better, words, text)

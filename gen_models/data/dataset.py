@@ -124,7 +124,7 @@ def own_dataset(
     `place` is the option that names them, `data.root=PICTURES`; the rest is as in a `Dataset`.
 
     Raises:
-        UserError: A split is too small to be measured.
+        UserError: A split is too small to be measured, or all images are the same.
     """
     split, count = min(counts.items(), key=lambda item: item[1])
     if count < LEAST:
@@ -133,6 +133,9 @@ def own_dataset(
             f"{place}: its {leave} {count} for {split}, but a model's metrics need {LEAST} or "
             "more: add images (with 150 or more in all, each split has enough)"
         )
+    first = images[:1000]  # of many
+    if bool((first == first[0]).all()):
+        raise UserError(f"{place}: its images are all the same: there is nothing to learn")
     splits = in_parts(Split(images, labels), counts)
     dataset = Dataset(splits, tuple(class_names), digest, pictures)
     few = [f"{name} ({n})" for name, n in dataset.record()["classes"].items() if n < FEW]

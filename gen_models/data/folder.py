@@ -8,6 +8,7 @@ import os
 import stat
 import unicodedata
 from collections.abc import Mapping, Sequence
+from mimetypes import guess_type
 from pathlib import Path
 from typing import IO
 
@@ -17,7 +18,7 @@ from gen_models.data.cache import Description, kept_or_read
 from gen_models.data.dataset import Dataset, by_hash, check_classes, listed, own_dataset
 from gen_models.data.pictures import ENDINGS, Size, stack_pictures
 from gen_models.errors import UserError
-from gen_models.terminal import say
+from gen_models.terminal import counted, say
 
 MOST_RECORDED = 10_000  # pictures whose names a run keeps
 VERSION = 1  # of how pictures are read; with another they are read again
@@ -41,7 +42,10 @@ def read_folder(root: Path, size: Size = None, channels: int | None = None) -> D
     if not root.is_dir():
         what = "a file (data=npz reads an .npz)" if root.exists() else "there is no such folder"
         raise UserError(f"{place}: {what}: choose the folder of the pictures")
-    files, closed = _list(root)
+    files, closed, others = _list(root)
+    if others:
+        kind = f"{counted(len(others), 'picture')} of other formats ({listed(others)})"
+        say(f"{place}: left out {kind}: PNG, JPEG, WebP and BMP are read")
     names = sorted({_key(name): name for name in files}.values())
     labelled = _has_classes(place, names)
     options = f"version {VERSION}, size {size}, channels {channels}"
@@ -62,15 +66,17 @@ def read_folder(root: Path, size: Size = None, channels: int | None = None) -> D
     return own_dataset(place, images, labels, **facts)
 
 
-def _list(root: Path) -> tuple[dict[str, str], list[str]]:
-    """The pictures below a folder by their relative names, and what cannot be opened.
+def _list(root: Path) -> tuple[dict[str, str], list[str], list[str]]:
+    """The pictures below a folder by their relative names, and what is left out.
 
     Each folder is read once, and those behind symbolic links last, so that circles end.
 
     Returns:
-        Size and time of each file; and the names of files and folders that cannot be opened.
+        Size and time of each file; the names of files and folders that cannot be opened; and those
+        of pictures of other formats.
     """
-    files, closed, known, tops = dict[str, str](), list[str](), set[str](), [str(root)]
+    files, closed, others = dict[str, str](), list[str](), list[str]()
+    known, tops = set[str](), [str(root)]
 
     def relative(path: str) -> str:
         return path.removeprefix(os.path.join(root, "")).replace(os.sep, "/")
@@ -87,18 +93,21 @@ def _list(root: Path) -> tuple[dict[str, str], list[str]]:
             known.add(whole)
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             tops += filter(os.path.islink, (os.path.join(folder, name) for name in folders))
-            for name in sorted(names):
-                if not name.startswith(".") and name.lower().endswith(ENDINGS):
-                    path = os.path.join(folder, name)
-                    try:
-                        status = os.stat(path)
-                    except OSError as error:  # a link that leads nowhere
-                        leave_out(error)
-                        continue
-                    if stat.S_ISREG(status.st_mode):
-                        facts = status.st_size, status.st_mtime_ns, status.st_mode
-                        files[relative(path)] = " ".join(map(str, facts))
-    return files, closed
+            for name in sorted(name for name in names if not name.startswith(".")):
+                path = os.path.join(folder, name)
+                if not name.lower().endswith(ENDINGS):
+                    if (guess_type(name)[0] or "").startswith("image/"):
+                        others.append(relative(path))
+                    continue
+                try:
+                    status = os.stat(path)
+                except OSError as error:  # a link that leads nowhere
+                    leave_out(error)
+                    continue
+                if stat.S_ISREG(status.st_mode):
+                    facts = status.st_size, status.st_mtime_ns, status.st_mode
+                    files[relative(path)] = " ".join(map(str, facts))
+    return files, closed, others
 
 
 def _has_classes(place: str, names: Sequence[str]) -> bool:

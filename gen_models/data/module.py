@@ -141,8 +141,8 @@ class MNISTDataModule(pl.LightningDataModule):
         count = len(self.splits["train"].images)
         if self.batch_size > count:
             raise UserError(
-                f"data.batch_size={self.batch_size} is larger than {self.name}'s {count:,} "
-                "training images: choose a smaller one"
+                f"data.batch_size={self.batch_size}: {self.name} has only {count:,} training "
+                "images: choose a smaller one"
             )
         return self._loader("train", shuffle_seed=self.seed, drop_last=True)
 

@@ -54,14 +54,25 @@ def evaluate_trained(
             fitted first; None leaves it as it is.
         model: As it was trained, on the CPU; None: it is loaded.
         datamodule: Of the run; None: it is loaded.
+
+    Raises:
+        UserError: The run has a sampler of another kind.
     """
     if model is not None:  # as `load_model` gives it
         model.trainer = None
         model.zero_grad()
         model.eval().requires_grad_(False)
     quick, kind, status = config["evaluate"] == "quick", config["sampler"], directory.read_status()
-    if kind and read_record(directory).get("kind") != kind:
+    own, command = read_record(directory), f"gen-models fit-sampler {directory.path}"
+    if kind and not own:
         fit_sampler(directory.path, kind=kind, model=model, datamodule=datamodule, say=say)
+    elif kind and kind != own["kind"]:  # what was measured with it would be lost
+        raise UserError(
+            f"sampler={kind}: {directory.path} has the sampler {own['name']}: {command} --kind "
+            f"{kind} replaces it, another output_dir trains a run beside it"
+        )
+    elif own and not kind:
+        say(f"{directory.path}: keeps its sampler {own['name']}: {command} --remove removes it")
     sampler = read_record(directory).get("name")
     # The record is written last, and one by another sampler does not count.
     record = status.get("quick" if quick else "evaluation")

@@ -24,7 +24,7 @@ from gen_models.runs.directory import (
 )
 from gen_models.runs.identity import model_name, run_title
 from gen_models.runs.listing import DISTANCES
-from gen_models.terminal import say
+from gen_models.terminal import counted, say
 from gen_models.training.validation import EARLY, saturated
 
 VALIDATION = "val/"
@@ -76,10 +76,9 @@ class Result:
         reason, steps = why_failed(measured), status.get("steps", EARLY)
         self.failure = [reason] if reason else []
         if reason and steps < EARLY:
-            self.failure += [
-                f"{steps} batches are too few to learn from: this only tests the setup"
-            ]
-        self.config, self.length = config, _length(status)
+            few = counted(steps, "batch is", "batches are")
+            self.failure += [f"{few} too few to learn from: this only tests the setup"]
+        self.config, self.length = config, _length(status, config)
         self.title = f"{run_title(config)} on {config['data']['name']}"
 
 
@@ -137,9 +136,14 @@ def show_line(run: RunDirectory) -> None:
         say(f"✓ {text}")
 
 
-def _length(status: Mapping[str, Any]) -> str:
-    epochs, seconds = status.get("epochs"), status.get("seconds")
-    length = f"{epochs} epoch{'' if epochs == 1 else 's'}"
+def _length(status: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    planned, seconds = config["trainer"]["max_epochs"], status.get("seconds")
+    trained = status.get("epoch", planned)
+    length = counted(planned, "epoch")
+    if config["max_steps"] != -1 and "steps" in status:
+        length = counted(status["steps"], "batch", "batches")
+    elif trained < planned:  # stopped early
+        length = f"{trained} of {length}"
     if seconds is None:
         return length
     if seconds < 120:
@@ -204,7 +208,7 @@ def _remarks(result: Result) -> Iterator[str]:
         if key in metrics:
             count, missing = int(metrics.get("real/classes", 10)), int(metrics[key])
             what = key.removeprefix("missing_")
-            words = f"{missing} of {count} {what} are missing"
+            words = f"{missing} of {count} {what} {'is' if missing == 1 else 'are'} missing"
             (bad if missing else good).append(words if missing else f"all {count} {what} appear")
     if "val/d_real" in metrics:
         sure = saturated(*(metrics[f"val/{key}"] for key in ("d_loss", "d_real", "d_fake")))

@@ -183,7 +183,8 @@ def why_failed(metrics: Mapping[str, float]) -> str | None:
         missing = values.get(key, 0.0)
         if missing >= classes / 2:
             what = key.removeprefix("missing_")
-            return f"{missing:.0f} of {classes:.0f} {what} are missing from its new images"
+            are = "is" if missing == 1 else "are"
+            return f"{missing:.0f} of {classes:.0f} {what} {are} missing from its new images"
     far = distance >= values.get(f"gaussian/{FID}", math.inf)
     if far and coverage <= values.get("gaussian/coverage", -math.inf):
         return (

@@ -27,6 +27,7 @@ from gen_models.errors import UserError, first_line, system_error
 from gen_models.files import read_json, replaced, write_json, writing
 from gen_models.models.interface import Encoder, GenerativeModel, check_model
 from gen_models.models.sampler import WithSampler
+from gen_models.places import PRETRAINED
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.sampler import read_sampler
 
@@ -158,7 +159,10 @@ def load_model(
     if not run.model.exists():
         status = run.read_status().get("status")
         reason = f"its status is {status}" if status else "there is no status.json in it"
-        raise UserError(f"{run.path}: not a finished run ({reason}): name a run directory")
+        remedy = "name a run directory"
+        if (PRETRAINED / run_dir / run.model.name).exists():
+            remedy = f'load_pretrained("{run_dir}") loads the model of this name'
+        raise UserError(f"{run.path}: not a finished run ({reason}): {remedy}")
     record = read_json(run.model)
     try:
         built = _model_class(record, run.model)(**record["arguments"])

@@ -181,6 +181,8 @@ def _check_different(study: Study, jobs: dict[str, Job]) -> None:
     for other, name in itertools.combinations(settings, 2):
         place = f"{study.file}: arms.{other} and arms.{name}"
         if settings[other] == settings[name]:
-            raise UserError(f"{place}: are the same runs: take one of them out")
+            raise UserError(
+                f"{place}: are the same runs (a sampler is no part of a run): take one of them out"
+            )
         if settings[other]["data"] != settings[name]["data"]:
             raise UserError(f"{place}: are of different data sets: make a study of each")

@@ -26,7 +26,7 @@ from gen_models.study.table import (
     read_table,
 )
 from gen_models.study.train import train_missing
-from gen_models.terminal import say
+from gen_models.terminal import counted, say
 
 LAUNCHER = ("hydra/launcher=", "hydra.launcher.")
 
@@ -131,8 +131,8 @@ def show_state(
     if total:
         parts.append(_in_words(total, jobs) + (f" by {jobs} at once" if jobs > 1 else ""))
     if unknown:
-        parts.append(f"unknown for {unknown} runs, of arms that have none yet")
-    say(f"the rest takes {'; '.join(parts)}" if parts else "nothing is missing")
+        parts.append(f"an unknown time for {counted(unknown, 'run')} of arms that have none yet")
+    say(f"the rest takes {' and '.join(parts)}" if parts else "nothing is missing")
 
 
 def write_answers(study: Study, table: Table, folder: Path) -> None:

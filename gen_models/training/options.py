@@ -146,9 +146,10 @@ def limit_epochs(config: dict[str, Any], data: MNISTDataModule, trainer: pl.Trai
     epochs, steps = config["trainer"]["max_epochs"], config["max_steps"]
     needed = ceil(steps / batches["train"])
     if needed > epochs:
+        key = "max_epochs" if config["max_epochs"] == epochs else "trainer.max_epochs"
         raise UserError(
-            f"max_steps={steps}: max_epochs={epochs} has only {epochs * batches['train']} batches: "
-            f"set max_epochs={needed} too"
+            f"max_steps={steps}: {key}={epochs} has only {epochs * batches['train']} batches: "
+            f"set {key}={needed} too"
         )
     if steps != -1:
         trainer.fit_loop.max_epochs = needed

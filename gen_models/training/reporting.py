@@ -19,7 +19,7 @@ from gen_models.data.module import MNISTDataModule
 from gen_models.models.interface import Encoder, GenerativeModel, draw_fixed, reconstruct
 from gen_models.runs.directory import RunDirectory
 from gen_models.runs.identity import run_title
-from gen_models.terminal import say
+from gen_models.terminal import counted, say
 from gen_models.training.callbacks import SampleGrid
 from gen_models.training.loggers import KEY_OF
 
@@ -45,7 +45,8 @@ def announce(
     """Say what is about to be trained and where."""
     count = sum(p.numel() for p in model.parameters() if p.requires_grad)
     steps = config["max_steps"]
-    length = f"{config['trainer']['max_epochs']} epochs" if steps == -1 else f"{steps:,} batches"
+    epochs = counted(config["trainer"]["max_epochs"], "epoch")
+    length = epochs if steps == -1 else counted(steps, "batch", "batches")
     say(
         f"{'Resuming' if resumes and not extends else 'Training'} {run_title(config)} on "
         f"{data.name}: {count:,} parameters, {len(data.splits['train'].images):,} images in "

@@ -31,6 +31,7 @@ from gen_models.models.interface import GenerativeModel
 from gen_models.runs.classifier import find_classifier
 from gen_models.runs.directory import RunDirectory, features_record
 from gen_models.seeding import generator
+from gen_models.terminal import counted
 
 log = logging.getLogger(__name__)
 
@@ -198,11 +199,11 @@ class EarlyStopping(callbacks.EarlyStopping):
         super().on_validation_end(trainer, pl_module)
         if trainer.state.fn == TrainerFn.FITTING and self.wait_count >= self.patience:
             log.warning(
-                "epoch %d: stopped early: %s has not improved on %.4g in %d measurements",
+                "epoch %d: stopped early: %s has not improved on %.4g in %s",
                 trainer.current_epoch + 1,
                 OBJECTIVE,
                 self.best_score.item(),
-                self.patience,
+                counted(self.patience, "measurement"),
             )
 
 

@@ -155,6 +155,51 @@ def test_a_model_that_failed_throughout_is_not_the_best(tmp_path: Path) -> None:
     assert said["Failed"].answer == "3 of 3 runs of GAN final (seeds 0, 1, 2)"
 
 
+def test_against_a_model_that_failed_throughout_the_other_is_the_best(tmp_path: Path) -> None:
+    for seed in range(4):
+        make_run(tmp_path, "model=gan", f"seed={seed}", fid=5.0 + seed)
+        failed = {"missing_digits": 6.0, "density": 0.5}
+        make_run(tmp_path, "model=vae", f"seed={seed}", fid=1.0 + seed, metrics=failed)
+    compared = compare([tmp_path])
+    said = {finding.topic: finding for finding in result(compared)}
+    realism = said["Most realistic new images"]
+    assert realism.answer == "GAN final"
+    assert "GAN final 6.50, next VAE final 2.50 (4 of 4 failed)" in realism.numbers
+    assert "beyond seed noise; a failed run counts as the worst" in realism.numbers
+    assert said["Failed"].answer == "4 of 4 runs of VAE final (seeds 0 to 3)"
+    recreation = said["Best at recreating an image with a search for z"].text
+    assert "counts as the worst" in recreation or "no group alone" in recreation
+
+
+def test_the_number_of_images_is_the_recorded_one(tmp_path: Path) -> None:
+    quick = {"quick/fid_lenet": 9.0, "quick/coverage": 0.5}
+    for model, count in (("gan", 500.0), ("vae", 500.0), ("flow", 200.0)):
+        numbers = quick | {"quick/samples": count}
+        make_run(tmp_path / "runs" / model, f"model={model}", fid=None, metrics=numbers)
+    folders = [tmp_path / "runs" / model for model in ("gan", "vae")]
+    _, files = report(*folders, output=tmp_path / "out")
+    assert "distance to real images, 500 images" in files["report.md"]
+    assert "Most realistic new images (of 500)" in files["report.md"]
+    assert "2,000" not in files["report.md"]
+    _, files = report(tmp_path / "runs", output=tmp_path / "out")
+    assert "distance to real images, few images" in files["report.md"]
+
+
+def test_early_stopping_is_named_and_the_epochs_are_those_that_were_trained(
+    tmp_path: Path,
+) -> None:
+    stops = ["callbacks=early_stopping", "callbacks.early_stopping.patience=3"]
+    make_run(tmp_path / "runs", "model=vae", epoch=100)
+    make_run(tmp_path / "runs", "model=vae", *stops, epoch=17)
+    _, files = report(tmp_path / "runs", output=tmp_path / "out")
+    labels = [group["label"] for group in json.loads(files["results.json"])["groups"]]
+    assert labels == [
+        "VAE final",
+        "VAE final, early stopping with patience 3, measured every 5 epochs",
+    ]
+    assert re.search(r"epochs \| 100 \| 17 \|", files["report.md"])
+
+
 def test_the_page_opens_with_the_answer_and_folds_hashes(tmp_path: Path) -> None:
     make_study(tmp_path / "runs", seeds=4, pictures=True)
     make_run(tmp_path / "runs", "model=gan", "seed=9", status="diverged", error="g_loss is inf")

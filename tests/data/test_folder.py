@@ -237,6 +237,20 @@ def test_channels_are_converted_as_asked(pictures: Path, tmp_path: Path) -> None
 # Files that cannot be read, and names.
 
 
+def test_pictures_of_other_formats_are_named(
+    pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw(3).save(pictures / "moving.gif")
+    draw(4).save(pictures / "scanned.tiff")
+    (pictures / "notes.txt").write_text("no picture")
+    for _ in range(2):  # read, and from the cache
+        dataset = read_folder(pictures)
+        assert sum(len(split.images) for split in dataset.splits.values()) == COUNT
+        said = capsys.readouterr().out
+        assert "left out 2 pictures of other formats (moving.gif, scanned.tiff): PNG" in said
+        assert "notes.txt" not in said
+
+
 def test_unreadable_files_are_counted_and_at_most_five_are_named(
     pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

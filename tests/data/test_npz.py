@@ -128,6 +128,11 @@ def test_no_file(tmp_path: Path) -> None:
     assert "data=folder" in refusal(tmp_path)
 
 
+def test_images_that_are_all_the_same(tmp_path: Path) -> None:
+    line = refusal(save(tmp_path, images=np.zeros((300, 8, 8), np.uint8)))
+    assert "its images are all the same: there is nothing to learn" in line
+
+
 def test_another_file(tmp_path: Path) -> None:
     path = tmp_path / "file.npz"
     path.write_bytes(b"no archive")

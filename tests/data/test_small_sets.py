@@ -58,5 +58,5 @@ def test_an_evaluation_takes_no_batches(few: Path) -> None:
     data = MNISTDataModule(name="kmnist", root=few)  # of 128 images
     data.setup()
     assert len(data.splits["train"].images) == 18
-    with pytest.raises(UserError, match=r"data\.batch_size=128 is larger than kmnist's 18"):
+    with pytest.raises(UserError, match=r"data\.batch_size=128: kmnist has only 18"):
         data.train_dataloader()

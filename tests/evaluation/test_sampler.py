@@ -17,7 +17,7 @@ from gen_models.comparison.compare import compare
 from gen_models.data.module import load_data
 from gen_models.errors import UserError
 from gen_models.evaluation import fit_sampler as fitting
-from gen_models.evaluation.evaluate import evaluate_run
+from gen_models.evaluation.evaluate import evaluate_run, evaluate_trained
 from gen_models.evaluation.measure import Effort
 from gen_models.files import read_json
 from gen_models.metrics.reconstruction import invert, prior_reach
@@ -182,6 +182,23 @@ def test_a_run_is_measured_by_its_sampler_and_says_so(tmp_path: Path) -> None:
     evaluate_run(run.path, quick=True, say=print)
     measured = compare([run.path]).groups[0].runs[0].metrics
     assert measured["quick/fid_lenet"] != quick  # by the sampler now
+
+
+def test_a_run_that_has_a_sampler_keeps_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = untrained(tmp_path)
+    call("fit-sampler", run.path, "--kind", "normal")
+    fitted = run.sampler.read_bytes()
+    evaluate_trained(run, {"evaluate": "none", "sampler": "normal"})
+    assert capsys.readouterr().out == ""
+    evaluate_trained(run, {"evaluate": "none", "sampler": None})
+    assert f"keeps its sampler normal: gen-models fit-sampler {run.path} --remove" in (
+        capsys.readouterr().out
+    )
+    with pytest.raises(UserError, match="has the sampler normal: .* --kind gmm replaces it"):
+        evaluate_trained(run, {"evaluate": "none", "sampler": "gmm"})
+    assert run.sampler.read_bytes() == fitted
 
 
 def test_runs_with_and_without_a_sampler_are_two_groups(tmp_path: Path) -> None:

@@ -111,6 +111,14 @@ def test_a_wrong_name_gets_a_suggestion(tmp_path: Path) -> None:
         assert "Did you mean mnist/gan_best?" in text
 
 
+def test_what_a_shipped_model_cannot_do_says_how_it_can(tmp_path: Path) -> None:
+    code, text = call("export", "mnist/vae_best", "--output", tmp_path / "exported")
+    assert (code, text.count("\n")) == (1, 1)
+    assert "copy the folder, name the copy, and run `gen-models fit-sampler COPY --remove`" in text
+    with pytest.raises(UserError, match=r'load_pretrained\("mnist/gan_best"\) loads the model'):
+        load_model("mnist/gan_best")
+
+
 def test_a_directory_goes_before_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = Path("mnist/gan_best")
     assert find_run(name) == PRETRAINED / name
