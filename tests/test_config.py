@@ -227,7 +227,7 @@ def test_an_unknown_option_is_refused_with_the_known(group: str) -> None:
         ("trainer.precision=16", "precision must be"),
         ("data.batch_size=0", "batch_size must be"),
         ("data.batch_size=-8", "batch_size must be"),
-        ("data.batch_size=100000", "data.batch_size=100000 is larger"),
+        ("data.batch_size=100000", "data.batch_size=100000: digits has only"),
         ("data.name=cifar", "name must be"),
         ("+lrr=1", "'lrr'"),
         ("+model.lrr=1", "'lrr'"),

@@ -95,8 +95,8 @@ def find_classifier(datamodule: MNISTDataModule, say: Say) -> Classifier:
     if place not in _in_memory:
         few = some(dataset.splits["train"], STANDARDISED_BY)
         _in_memory[place] = untrained_classifier(few.images, reason)
-        words = features_in_words(features_record(_in_memory[place]))
-        say(f"{datamodule.name}: distances are measured in {words}")
+    words = features_in_words(features_record(_in_memory[place]))
+    say(f"{datamodule.name}: distances are measured in {words}")
     return copy.deepcopy(_in_memory[place])
 
 

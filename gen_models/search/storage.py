@@ -46,7 +46,7 @@ def open_study(url: str, settings: dict[str, Any], space: Space) -> optuna.Study
         name: json.loads(optuna.distributions.distribution_to_json(kind))["attributes"]
         for name, kind in space.distributions.items()
     }
-    asked = {"settings": settings, "space": described}
+    asked = {"space": described, "settings": settings}
     with storage_errors(f"{place}: cannot be opened", "name a database, e.g. sqlite:///search.db"):
         for tries_left in reversed(range(TRIES)):
             try:

@@ -103,7 +103,9 @@ def _start(run: PlannedRun, launcher: Sequence[str], logs: Path) -> Job:
     else:
         words = [str(TRAIN), *(["-m", *launcher] if launcher else []), *run.words]
     log = logs / f"{run.arm}-seed{run.seed}.log"
-    with log.open("ab" if trained else "wb") as file:
+    if not trained:
+        log.unlink(missing_ok=True)
+    with log.open("ab") as file:
         process = subprocess.Popen(
             [sys.executable, *words],
             stdin=subprocess.DEVNULL,

@@ -192,8 +192,7 @@ def test_early_stopping_is_named_and_the_epochs_are_those_that_were_trained(
     make_run(tmp_path / "runs", "model=vae", epoch=100)
     make_run(tmp_path / "runs", "model=vae", *stops, epoch=17)
     _, files = report(tmp_path / "runs", output=tmp_path / "out")
-    labels = [group["label"] for group in json.loads(files["results.json"])["groups"]]
-    assert labels == [
+    assert list(json.loads(files["results.json"])["groups"]) == [
         "VAE final",
         "VAE final, early stopping with patience 3, measured every 5 epochs",
     ]

@@ -314,7 +314,7 @@ def test_a_run_ends_with_a_screen_that_says_how_good_it_is_and_what_is_next(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     run = make_run(tmp_path / "a & b", "model=vae")
-    run.write_status(epochs=30, seconds=34.2, steps=900)
+    run.write_status(epoch=30, seconds=34.2, steps=900)
     bounds = {"floor/fid_lenet": 2.7, "gaussian/fid_lenet": 14.8, "samples": 300.0}
     bounds |= {"floor/coverage": 0.955, "gaussian/coverage": 0.183}
     good = read_metrics(run) | bounds | {"fid_lenet": 3.62, "coverage": 0.817}
@@ -323,7 +323,7 @@ def test_a_run_ends_with_a_screen_that_says_how_good_it_is_and_what_is_next(
     show_run(run, ["model=vae", "phase=best", "lr=1e-3", "data=digits"])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 27
-    assert lines[1] == "✓ VAE final on mnist, seed 0: 30 epochs in 34 s"
+    assert lines[1] == "✓ VAE final on mnist, seed 0: 30 of 100 epochs in 34 s"
     (fid,) = (line.split() for line in lines if "fid ↓" in line)
     assert fid == ["realism", "fid", "↓", "3.62", "2.70", "14.80", "good"]
     assert any(line.startswith("Healthy: all 10 digits appear") for line in lines)
@@ -341,7 +341,7 @@ def test_a_run_ends_with_a_screen_that_says_how_good_it_is_and_what_is_next(
     assert not any("Healthy" in line for line in lines)
     show_line(run)
     line = capsys.readouterr().out
-    assert line.startswith("✗ FAILED: VAE final on mnist, seed0: 30 epochs")
+    assert line.startswith("✗ FAILED: VAE final on mnist, seed0: 30 of 100 epochs in 34 s")
     assert "only tests the setup" not in line
     run.write_status(steps=40)
     show_line(run)

@@ -243,7 +243,7 @@ def test_the_rest_is_estimated_by_what_each_arm_took_itself(
     for run in every:
         (run.path / "status.json").unlink(missing_ok=True)
     show_state(study, every, every, jobs=2)
-    assert "takes unknown for 4 runs, of arms that have none yet" in capsys.readouterr().out
+    assert "takes an unknown time for 4 runs of arms that have none yet" in capsys.readouterr().out
     show_state(study, every, [], jobs=2)
     assert "nothing is missing" in capsys.readouterr().out
 
