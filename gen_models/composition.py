@@ -171,7 +171,8 @@ def run_command(main: Callable[[], object]) -> None:
     take_over()
     protect_output()
     try:
-        sys.argv[1:] = with_home(sys.argv[1:])
+        words = with_home(sys.argv[1:])  # argparse takes no -m between two options of ours
+        sys.argv[1:] = sorted(words, key=lambda word: word not in ("-m", "--multirun"))
         main()
     except KeyboardInterrupt:  # a sweep whose jobs are other processes, which have ended too
         print("stopped; the same command resumes from here", file=sys.stderr)
