@@ -18,7 +18,7 @@ from gen_models.analysis.metrics import (
     order,
 )
 from gen_models.analysis.runs import Run
-from gen_models.analysis.settings import describe, sortable, varying
+from gen_models.analysis.settings import describe, short_name, sortable, varying
 from gen_models.runs.identity import model_title
 
 
@@ -169,7 +169,7 @@ def _named(family: Sequence[Group]) -> list[Group]:
         and group.settings.get("sampler") is None
     ]
     reference = plain[0] if len(plain) == 1 else None
-    varied = varying([group.settings for group in family])
+    varied = sorted(varying([group.settings for group in family]), key=short_name)
     named = []
     for group in family:
         own = group.settings

@@ -32,7 +32,9 @@ GOOD, FAIR = 0.2, 0.5  # of the way from real images to a crude Gaussian (docs/n
 ENOUGH = 4  # seeds with which two groups can differ significantly
 CONVERGED = 0.05  # at most, of inversion/control_share
 FIRST_PICTURES = ("samples.png", "curves.png", "recreated.png", "training.webp")
-KEPT = {"data", "phase", "trainer", "seed", "output_dir", "evaluate", "threads"}  # for any model
+KEPT = re.compile(  # options that any model takes
+    r"[+~]*(data|phase|trainer|seed|output_dir|evaluate|threads|model\.conditional)[.=]"
+)
 
 
 class Row(NamedTuple):
@@ -61,6 +63,7 @@ class Result:
         metrics: All of them, with the keys of the most new images that were measured (all, fewer,
             or those compared with validation images) as if those were all.
         record: What the status says of that measurement.
+        is_limit: Whether the search for z has stopped too early: its error is an upper limit.
         failure: Why the run failed, with a line more if it was so short that it had to; or [].
     """
 
@@ -72,6 +75,7 @@ class Result:
         best = {key.removeprefix(prefix): measured[key] for key in keys}
         self.metrics: dict[str, float] = measured | best
         self.count, self.whole, self.on_validation = len(measured), not prefix, prefix == VALIDATION
+        self.is_limit = measured.get("inversion/control_share", 0.0) > CONVERGED
         self.record: dict[str, Any] = status.get(DISTANCES[key][1], {})
         reason, steps = why_failed(measured), status.get("steps", EARLY)
         self.failure = [reason] if reason else []
@@ -99,7 +103,7 @@ def show_run(run: RunDirectory, typed: Sequence[str] | None = None) -> None:
     else:
         say(f"✓ {title}", style="green")
     say("")
-    say(_table(result.metrics))
+    say(_table(result))
     for line in ["", *_remarks(result), *_seeds(run, result.config["seed"]), ""]:
         say(line)
     names = sorted(path.name for path in run.figures.glob("*.*"))
@@ -152,8 +156,9 @@ def _length(status: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     return f"{length} in {hours} h {minutes} min" if hours else f"{length} in {minutes} min"
 
 
-def _table(metrics: Mapping[str, float]) -> Table:
+def _table(result: Result) -> Table:
     """A row for each measure, between the best to be expected and a crude baseline."""
+    metrics = result.metrics
     count = metrics.get("samples")
     corner = f"{count:,.0f} new images" if count else "on validation images"
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
@@ -172,18 +177,13 @@ def _table(metrics: Mapping[str, float]) -> Table:
     width = f"z of {metrics['latent_dim']:,.0f}" if "latent_dim" in metrics else ""
     for way, words in (("encoder", "encoder"), ("inversion", "search")):
         if (error := metrics.get(f"{way}/mse")) is not None:
-            sign = "≤" if way == "inversion" and _is_limit(metrics) else ""
+            sign = "≤" if way == "inversion" and result.is_limit else ""
             table.add_row(f"recreate by {words}", "mse ↓", f"{sign}{error:.5f}", "0", crude, width)
     if "likelihood/iwae" in metrics:
         table.add_row("likelihood", "nats ↓", f"≤{metrics['likelihood/iwae']:.2f}")
     if "likelihood/bits_per_dim" in metrics:
         table.add_row("likelihood", "bits/dim ↓", f"{metrics['likelihood/bits_per_dim']:.3f}")
     return table
-
-
-def _is_limit(metrics: Mapping[str, float]) -> bool:
-    """Whether the search for z has stopped too early, so that its error is an upper limit."""
-    return metrics.get("inversion/control_share", 0.0) > CONVERGED
 
 
 def rating(value: float | None, real: float | None, crude: float | None, *, smaller: bool) -> str:
@@ -222,7 +222,7 @@ def _remarks(result: Result) -> Iterator[str]:
         yield f"Not healthy: {'; '.join(bad)}."
     elif good and not result.failure:
         yield f"Healthy: {'; '.join(good)}."
-    if _is_limit(metrics):
+    if result.is_limit:
         yield "≤ is an upper limit: the search has not converged (docs/inversion.md)."
     if record.get("features") == RANDOM:
         yield f"Distances are measured in {features_in_words(record)}."
@@ -255,7 +255,7 @@ def _next_commands(
         yield "compare", compare
     else:
         other = "gan" if model_name(result.config) == "vae" else "vae"
-        kept = [text for text in typed if re.split(r"[.=]", text.lstrip("+~"))[0] in KEPT]
+        kept = [text for text in typed if KEPT.match(text)]
         yield "compare", f"{COMMAND} {shlex.join([f'model={other}', *kept])}"
         yield "", compare
     yield "watch", f"tensorboard --logdir {shlex.quote(str(everything))}"

@@ -194,7 +194,7 @@ def test_early_stopping_is_named_and_the_epochs_are_those_that_were_trained(
     _, files = report(tmp_path / "runs", output=tmp_path / "out")
     assert list(json.loads(files["results.json"])["groups"]) == [
         "VAE final",
-        "VAE final, early stopping with patience 3, measured every 5 epochs",
+        "VAE final, measured every 5 epochs, early stopping with patience 3",
     ]
     assert re.search(r"epochs \| 100 \| 17 \|", files["report.md"])
 
@@ -329,6 +329,14 @@ def test_widths_of_two_models_are_swept_at_once(tmp_path: Path) -> None:
     first, *_ = compare([tmp_path], "hidden_dims").sweeps
     points = {line.label: [point.label for point in line.points] for line in first.lines}
     assert points == {"GAN final": ["256", "256-256"], "VAE final": ["256", "256-256"]}
+
+
+def test_settings_have_one_order_in_the_labels_of_all_models(tmp_path: Path) -> None:
+    for model in ("gan", "vae"):
+        make_run(tmp_path, f"model={model}")
+        make_run(tmp_path, f"model={model}", "lr=5e-4", "hidden_dims=[64]")
+    labels = [group.label for group in compare([tmp_path]).groups]
+    assert labels[1::2] == [f"{name} final, layers 64, lr 0.0005" for name in ("GAN", "VAE")]
 
 
 def test_a_model_without_a_sampler_is_swept_by_its_prior(tmp_path: Path) -> None:

@@ -320,7 +320,8 @@ def test_a_run_ends_with_a_screen_that_says_how_good_it_is_and_what_is_next(
     good = read_metrics(run) | bounds | {"fid_lenet": 3.62, "coverage": 0.817}
     good |= {"missing_digits": 0.0, "active_units": 9.0}
     run.metrics.write_text(json.dumps(good))
-    show_run(run, ["model=vae", "phase=best", "lr=1e-3", "data=digits"])
+    typed = ["model=vae", "phase=best", "lr=1e-3", "data=digits", "model.conditional=true"]
+    show_run(run, typed)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 27
     assert lines[1] == "✓ VAE final on mnist, seed 0: 30 of 100 epochs in 34 s"
@@ -331,7 +332,8 @@ def test_a_run_ends_with_a_screen_that_says_how_good_it_is_and_what_is_next(
     following = lines[lines.index("Next") + 1 :]
     play, train, compare, _ = (shlex.split(line.replace("  ", " ")) for line in following)
     assert play == ["play", "gen-models", "explore", str(run.path)]
-    assert train[-3:] == ["model=gan", "phase=best", "data=digits"]  # its rate is the VAE's own
+    kept = ["phase=best", "data=digits", "model.conditional=true"]  # its rate is the VAE's own
+    assert train[-4:] == ["model=gan", *kept]
     assert compare == ["gen-models", "compare", str(tmp_path / "a & b/mnist")]
 
     run.metrics.write_text(json.dumps(good | {"fid_lenet": 20.41, "coverage": 0.1}))
