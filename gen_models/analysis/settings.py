@@ -8,6 +8,12 @@ MIRRORED = {  # setting -> what it is where it is not set
     "model.discriminator_dims": "model.generator_dims",
     "model.decoder_dims": "model.encoder_dims",
 }
+OFF = {  # settings that limit nothing
+    ("max_steps", -1),
+    ("limit_train_batches", 1),
+    ("limit_val_batches", 1),
+    ("early.min_delta", 0),
+}
 SAME_RATE = ("model.lr_g", "model.lr_d")
 
 
@@ -42,11 +48,11 @@ def show_value(value: Any) -> str:
 
 
 def describe(key: str, value: Any) -> str:
-    """A setting in words: "lr 0.0005", "50 epochs", "layers 256-512"; "" if there is none."""
+    """A setting in words: "lr 0.0005", "50 epochs", "layers 256-512"; "" if it is off."""
     text, name = show_value(value), short_name(key)
     if name == "sampler" and value is None:
         return "by its prior"
-    if name.startswith("early.") and not value:  # no early stopping; or min_delta, which is 0
+    if (name, value) in OFF or (name.startswith("early.") and value is None):
         return ""
     words = {
         "max_epochs": f"{text} epochs",

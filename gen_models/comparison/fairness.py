@@ -104,11 +104,12 @@ def notes(runs: Sequence[Run]) -> list[str]:
 def other_settings(group: Group) -> str:
     """What a group was trained with besides the card."""
     in_card = {*SETTINGS, "max_epochs", "sampler", "model", "max_steps", "limit_val_batches"}
-    return ", ".join(
+    words = (
         describe(key, value) if short_name(key) != "activation" else f"activation {value}"
         for key, value in group.settings.items()
         if key not in in_card and value is not None
     )
+    return ", ".join(filter(None, words))
 
 
 def _mixed_code(runs: Sequence[Run]) -> list[str]:

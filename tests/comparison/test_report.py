@@ -336,6 +336,13 @@ def test_settings_have_one_order_in_the_labels_of_all_models(tmp_path: Path) -> 
         make_run(tmp_path, f"model={model}")
         make_run(tmp_path, f"model={model}", "lr=5e-4", "hidden_dims=[64]")
     labels = [group.label for group in compare([tmp_path]).groups]
+    make_run(tmp_path / "other", "model=vae", "max_steps=9")
+    make_run(tmp_path / "other", "model=vae", "trainer.limit_train_batches=5")
+    without_reference = [group.label for group in compare([tmp_path / "other"]).groups]
+    assert sorted(without_reference) == [
+        "VAE final, limit_train_batches 5",
+        "VAE final, max_steps 9",
+    ]
     assert labels[1::2] == [f"{name} final, layers 64, lr 0.0005" for name in ("GAN", "VAE")]
 
 
