@@ -112,11 +112,8 @@ def _check(groups: Sequence[Group], key: str) -> str:
     models = dict.fromkeys(group.model for group in groups)
     settings = [[group.settings for group in groups if group.model == model] for model in models]
     vary = dict.fromkeys(short_name(name) for each in settings for name in varying(each))
-    hint = (
-        f"these vary: {', '.join(vary)}"
-        if vary
-        else "nothing but the seed varies among the runs of a model"
-    )
+    nothing = "nothing but the seed varies among the runs of a model"
+    hint = f"these vary: {', '.join(vary)}" if vary else nothing
     if setting in vary:
         return setting
     problem = "the same in all runs of a model" if setting in known else "no such setting"
