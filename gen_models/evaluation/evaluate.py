@@ -69,7 +69,7 @@ def evaluate_trained(
     elif kind and kind != own["kind"]:  # what was measured with it would be lost
         raise UserError(
             f"sampler={kind}: {directory.path} has the sampler {own['name']}: {command} --kind "
-            f"{kind} replaces it, another output_dir trains a run beside it"
+            f"{kind} replaces it, or choose another output_dir to keep both"
         )
     elif own and not kind:
         say(f"{directory.path}: keeps its sampler {own['name']}: {command} --remove removes it")

@@ -67,11 +67,11 @@ def export_run(
     model = load_model(run_dir, sampler=False)
     run = RunDirectory(run_dir)
     if sampler := read_record(run).get("name") or sampler_measured_with(run.read_status()):
-        copy = "copy the folder, name the copy, and " if run.shipped else ""
+        first, place = ("copy it to COPY and ", "COPY") if run.shipped else ("", run.path)
         raise UserError(
             f"{run.path}: it has, or was measured with, the sampler {sampler}, and an export draws "
-            f"from the prior: {copy}run `gen-models fit-sampler {'COPY' if copy else run.path} "
-            f"--remove` and `gen-models evaluate {'COPY' if copy else run.path}` first"
+            f"from the prior: {first}run `gen-models fit-sampler {place} --remove` and `gen-models "
+            f"evaluate {place}` first"
         )
     classifier = _classifier(run, data_root, say) if model.classes else None
     with _whole_or_not_at_all(output) as folder:

@@ -114,7 +114,7 @@ def test_a_wrong_name_gets_a_suggestion(tmp_path: Path) -> None:
 def test_what_a_shipped_model_cannot_do_says_how_it_can(tmp_path: Path) -> None:
     code, text = call("export", "mnist/vae_best", "--output", tmp_path / "exported")
     assert (code, text.count("\n")) == (1, 1)
-    assert "copy the folder, name the copy, and run `gen-models fit-sampler COPY --remove`" in text
+    assert "copy it to COPY and run `gen-models fit-sampler COPY --remove` and" in text
     with pytest.raises(UserError, match=r'load_pretrained\("mnist/gan_best"\) loads the model'):
         load_model("mnist/gan_best")
 
